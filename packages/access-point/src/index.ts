@@ -1,0 +1,2 @@
+/** Public door of @restitch/access-point. */
+export {};

@@ -1,0 +1,2 @@
+/** Door for sibling packages of @restitch/core. */
+export {};

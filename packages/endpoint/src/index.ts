@@ -1,0 +1,2 @@
+/** Public door of @restitch/endpoint. */
+export {};
