@@ -1,2 +1,2 @@
 /** Public door of @restitch/channel. */
-export {};
+export type { Channel, PeerIdentity, PeerRole, TlsFiles } from './contract.js';

@@ -1,2 +1,27 @@
-/** Door for sibling packages of @restitch/core. */
-export {};
+/** Door for sibling packages of @restitch/core: what travels between parties. */
+export { decodeImage, defaultMaxImageBytes, encodeImage, imageVersion, tcpImageSchema } from './image.js';
+export type { SessionImage, SessionImageBody, TcpImage } from './image.js';
+export {
+  appSchema,
+  endpointNameSchema,
+  flowSchema,
+  fromEndpointSchema,
+  fromFailure,
+  parseMessage,
+  protocolVersion,
+  sessionReportSchema,
+  socketAddressSchema,
+  toEndpointSchema,
+  toFailure,
+  toSourceSchema,
+  toTargetSchema,
+} from './messages.js';
+export type {
+  EndpointRequest,
+  Failure,
+  FromEndpoint,
+  SessionReport,
+  ToEndpoint,
+  ToSource,
+  ToTarget,
+} from './messages.js';

@@ -1,2 +1,13 @@
 /** Public door of @restitch/dataplane. */
-export {};
+export type {
+  Dataplane,
+  DataplaneOptions,
+  DataplaneStats,
+  FlowChange,
+  FlowChangeResult,
+  FlowPhase,
+  FlowRecord,
+  ForwardTarget,
+  HoldBounds,
+  VirtualService,
+} from './contract.js';

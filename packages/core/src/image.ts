@@ -1,0 +1,162 @@
+/**
+ * The session image: everything a target needs to go on with a TCP session, as plain data.
+ *
+ * Encoded with msgpack plain records and validated by schema at the border; protobuf was measured slower (18 µs against
+ * 8.5 for 20 KB) and a hand-written codec saves 2 µs but not its own tests.
+ */
+import { crc32 } from 'node:zlib';
+import { Packr } from 'msgpackr';
+import { z } from 'zod';
+import { RestitchError } from './errors.js';
+import { flowSchema } from './messages.js';
+
+/** Version this build writes. A newer minor is read (unknown keys are ignored), a newer major refused by name. */
+export const imageVersion = { major: 1, minor: 0 } as const;
+
+/** Largest encoded image by default: both queues of a fast long path fit, a hostile peer cannot fill memory. */
+export const defaultMaxImageBytes = 64 * 1024 * 1024;
+
+const u32 = z.number().int().min(0).max(0xffffffff);
+const i32 = z.number().int().min(-0x80000000).max(0x7fffffff);
+const bytes = z.custom<Uint8Array>((v) => v instanceof Uint8Array, 'expected bytes');
+
+/** Integer socket options by the names in endpoint/src/socket-options.ts; units are the kernel's. */
+const optionsSchema = z.record(z.string().max(40), i32);
+
+/** The kernel's half of a session (linux/tcp.h, TCP_REPAIR). */
+export const tcpImageSchema = z.object({
+  /** ESTABLISHED 1, FIN_WAIT1 4, FIN_WAIT2 5, CLOSE_WAIT 8, LAST_ACK 9, CLOSING 11 (include/net/tcp_states.h). */
+  state: z.union([z.literal(1), z.literal(4), z.literal(5), z.literal(8), z.literal(9), z.literal(11)]),
+  /** Next sequence number expected from the client, its FIN not counted. */
+  rcvNxt: u32,
+  /** Sequence number after the last byte in the send queue, our FIN not counted. */
+  writeSeq: u32,
+  /** In order, acknowledged, not read by the application. */
+  recvQueue: bytes,
+  /** From the first unacknowledged byte on; the first `sentBytes` have been sent, the rest not. */
+  sendQueue: bytes,
+  sentBytes: u32,
+  finReceived: z.boolean(),
+  finSent: z.boolean(),
+  /** TCP_MAXSEG read in repair: the clamp, not the segment size. */
+  mssClamp: u32,
+  sndWscale: z.number().int().min(0).max(14),
+  rcvWscale: z.number().int().min(0).max(14),
+  hasWscale: z.boolean(),
+  hasSack: z.boolean(),
+  hasTimestamps: z.boolean(),
+  /** TCP_TIMESTAMP raw value; bit 0 is the microsecond flag on ≥ 6.7 and travels as it is. */
+  timestamp: u32,
+  /** TCP_REPAIR_WINDOW as the kernel gave it, 20 bytes today. */
+  window: bytes,
+  options: optionsSchema,
+  /** TCP_CONGESTION, '' if unknown. */
+  congestion: z.string().max(16),
+  /** Keepalive probes already unanswered and milliseconds since the last segment from the client. */
+  keepaliveElapsedMs: u32,
+  /** Milliseconds the oldest unacknowledged byte has waited (for TCP_USER_TIMEOUT); 0 if none. */
+  unackedElapsedMs: u32,
+});
+
+/** The kernel's half of a session. */
+export type TcpImage = z.infer<typeof tcpImageSchema>;
+
+/** Plain data: what msgpack and structuredClone both carry. */
+export type PlainData =
+  | null
+  | boolean
+  | number
+  | string
+  | Uint8Array
+  | readonly PlainData[]
+  | { readonly [key: string]: PlainData | undefined };
+
+const sessionImageSchema = z.object({
+  version: z.object({ major: z.number().int().min(0), minor: z.number().int().min(0) }),
+  sessionId: z.string().min(1).max(64),
+  epoch: u32,
+  flow: flowSchema,
+  listener: z.string().max(64),
+  app: z.object({ name: z.string().max(64), version: z.string().max(64) }),
+  state: z.unknown(),
+  tcp: tcpImageSchema,
+  /** Read from the kernel, not yet consumed by the application. */
+  unread: bytes,
+  /** Written by the application, not yet taken by the kernel. */
+  unwritten: bytes,
+  /** The application has called end(); the FIN follows the last unwritten byte. */
+  endPending: z.boolean(),
+  openedAtMs: z.number().nonnegative(),
+  moves: z.number().int().nonnegative(),
+  bytesRead: z.number().int().nonnegative(),
+  bytesWritten: z.number().int().nonnegative(),
+  /** CRC-32 over recvQueue, unread, sendQueue, unwritten, in this order. */
+  checksum: u32,
+});
+
+/** A whole session at rest. */
+export type SessionImage = Omit<z.infer<typeof sessionImageSchema>, 'state'> & { readonly state: PlainData };
+
+/** A session image before version and checksum are put on. */
+export type SessionImageBody = Omit<SessionImage, 'version' | 'checksum'>;
+
+const packr = new Packr({ useRecords: false, encodeUndefinedAsNil: true });
+
+/** The image as bytes. Throws `image_invalid` if it is larger than `maxBytes`. */
+export function encodeImage(body: SessionImageBody, maxBytes = defaultMaxImageBytes): Buffer {
+  const encoded = packr.pack({ ...body, version: imageVersion, checksum: queueChecksum(body) });
+  if (encoded.length > maxBytes) {
+    throw new RestitchError(
+      'image_invalid',
+      `session ${body.sessionId}: image has ${encoded.length} bytes, the bound is ${maxBytes}`,
+      { details: { imageBytes: encoded.length, maxBytes } },
+    );
+  }
+  return encoded;
+}
+
+/** Bytes to an image, everything checked. Throws `image_invalid` or `version_unsupported`; never shows session bytes. */
+export function decodeImage(encoded: Uint8Array, maxBytes = defaultMaxImageBytes): SessionImage {
+  if (encoded.length > maxBytes) {
+    throw new RestitchError('image_invalid', `image has ${encoded.length} bytes, the bound is ${maxBytes}`);
+  }
+  let plain: unknown;
+  try {
+    plain = packr.unpack(encoded);
+  } catch {
+    throw new RestitchError('image_invalid', `image of ${encoded.length} bytes is not msgpack`);
+  }
+  assertReadableVersion(plain);
+  const parsed = sessionImageSchema.safeParse(plain);
+  if (!parsed.success) {
+    const where = parsed.error.issues.map((i) => `${i.path.join('.')}: ${i.code}`).join(', ');
+    throw new RestitchError('image_invalid', `image does not fit its schema: ${where}`);
+  }
+  const image = parsed.data as SessionImage;
+  if (image.tcp.sentBytes > image.tcp.sendQueue.length) {
+    throw new RestitchError('image_invalid', `session ${image.sessionId}: more bytes sent than queued`);
+  }
+  if (queueChecksum(image) !== image.checksum) {
+    throw new RestitchError('image_invalid', `session ${image.sessionId}: queue checksum differs`);
+  }
+  return image;
+}
+
+function assertReadableVersion(plain: unknown): void {
+  const version = (plain as { version?: { major?: unknown; minor?: unknown } } | null)?.version;
+  if (typeof version?.major !== 'number') throw new RestitchError('image_invalid', 'image has no version');
+  if (version.major > imageVersion.major) {
+    throw new RestitchError(
+      'version_unsupported',
+      `image version ${version.major}.${String(version.minor)} is newer than ${imageVersion.major}.x, which this build reads`,
+      { details: { major: version.major, reads: imageVersion.major } },
+    );
+  }
+}
+
+function queueChecksum(body: Pick<SessionImageBody, 'tcp' | 'unread' | 'unwritten'>): number {
+  let sum = crc32(body.tcp.recvQueue);
+  sum = crc32(body.unread, sum);
+  sum = crc32(body.tcp.sendQueue, sum);
+  return crc32(body.unwritten, sum);
+}

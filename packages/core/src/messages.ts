@@ -1,0 +1,199 @@
+/**
+ * Every message between parties, as schemas. What does not fit is refused at the border; nothing behind it checks again.
+ *
+ * Control connection: endpoint dials the access point, one connection per endpoint process.
+ * State connection: source dials target, one per pair, carries images.
+ * `rq` numbers a request, `re` answers it; a message without either is an event.
+ */
+import { z } from 'zod';
+import { RestitchError, type ErrorCode, isErrorCode } from './errors.js';
+
+/** Version of the message protocol; majors must match, a newer minor may add keys. */
+export const protocolVersion = { major: 1, minor: 0 } as const;
+
+const u32 = z.number().int().min(0).max(0xffffffff);
+const port = z.number().int().min(1).max(65535);
+const name = z.string().regex(/^[a-z0-9]([a-z0-9._-]{0,61}[a-z0-9])?$/, 'expected a DNS-like name');
+const id = z.string().min(1).max(64);
+const text = z.string().max(1000);
+const ms = z.number().nonnegative().max(86_400_000);
+
+/** Address and port. */
+export const socketAddressSchema = z.object({ address: z.string().min(2).max(45), port });
+/** A flow. */
+export const flowSchema = z.object({ client: socketAddressSchema, vip: socketAddressSchema });
+/** Application name and version, compared before anything is frozen. */
+export const appSchema = z.object({ name: z.string().max(64), version: z.string().max(64) });
+/** Name of an endpoint, as in its certificate. */
+export const endpointNameSchema = name;
+
+/** What an endpoint says of one of its sessions. */
+export const sessionReportSchema = z.object({
+  id,
+  flow: flowSchema,
+  epoch: u32,
+  /** live: serves it. frozen: keeps it for a revert. pending: has reconstituted it, waits for the switch. */
+  phase: z.enum(['live', 'frozen', 'pending']),
+  moveId: id.optional(),
+  pinned: z.string().max(200).optional(),
+  openedAtMs: z.number().nonnegative(),
+});
+/** What an endpoint says of one of its sessions. */
+export type SessionReport = z.infer<typeof sessionReportSchema>;
+
+const failure = z.object({
+  code: z.string(),
+  message: text,
+  details: z.record(z.string(), z.unknown()).optional(),
+});
+const request = { rq: u32 };
+
+/** Endpoint → access point. */
+export const fromEndpointSchema = z.discriminatedUnion('t', [
+  z.object({
+    t: z.literal('hello'),
+    protocol: z.object({ major: z.number().int(), minor: z.number().int() }),
+    name,
+    /** Random per process: a restarted endpoint is another instance. */
+    instance: id,
+    app: appSchema,
+    /** Where this endpoint takes images. */
+    stateAddress: socketAddressSchema,
+    /** Its address on the network of the VIP: the data plane learns the MAC from it. */
+    dataAddress: z.string().max(45),
+    listeners: z.array(z.object({ name, vip: socketAddressSchema })).max(256),
+    features: z.array(z.string().max(40)).max(64),
+    capacitySessions: u32.optional(),
+  }),
+  /** All sessions after hello, in chunks; `last` ends the list. */
+  z.object({ t: z.literal('announce'), sessions: z.array(sessionReportSchema).max(4096), last: z.boolean() }),
+  z.object({ t: z.literal('opened'), sessions: z.array(sessionReportSchema).max(4096) }),
+  z.object({
+    t: z.literal('ended'),
+    sessions: z.array(z.object({ id, flow: flowSchema, epoch: u32, reason: z.string().max(64) })).max(4096),
+  }),
+  z.object({ t: z.literal('pinned'), id, reason: z.string().max(200).nullable() }),
+  z.object({
+    t: z.literal('heartbeat'),
+    n: u32,
+    sessions: u32,
+    eventLoopDelayMs: z.number().nonnegative(),
+    counters: z.record(z.string(), z.number()).optional(),
+  }),
+  /** Target: the socket stands, in repair; or could not be made. */
+  z.object({ t: z.literal('thawed'), moveId: id, thawUs: z.number().nonnegative() }),
+  z.object({ t: z.literal('thaw-failed'), moveId: id, failure }),
+  /** Target: the client's own acknowledgement was seen. */
+  z.object({ t: z.literal('confirmed'), moveId: id, serverRtos: u32 }),
+  z.object({ t: z.literal('reply'), re: u32, ok: z.literal(true), data: z.record(z.string(), z.unknown()) }),
+  z.object({ t: z.literal('refusal'), re: u32, failure }),
+]);
+/** Endpoint → access point. */
+export type FromEndpoint = z.infer<typeof fromEndpointSchema>;
+
+/** Access point → endpoint. */
+export const toEndpointSchema = z.discriminatedUnion('t', [
+  z.object({
+    t: z.literal('welcome'),
+    protocol: z.object({ major: z.number().int(), minor: z.number().int() }),
+    heartbeatMs: ms,
+    accessPoint: name,
+  }),
+  /** Target: keep a place, say whether app and features fit. */
+  z.object({
+    t: z.literal('reserve'),
+    ...request,
+    moveId: id,
+    sessionId: id,
+    flow: flowSchema,
+    epoch: u32,
+    source: name,
+    app: appSchema,
+    listener: name,
+    expiresMs: ms,
+  }),
+  /** Source: check the socket, reach a safe point, open the state connection. Nothing is frozen yet. */
+  z.object({
+    t: z.literal('prepare'),
+    ...request,
+    moveId: id,
+    sessionId: id,
+    target: z.object({ name, address: socketAddressSchema }),
+    budgetMs: ms,
+  }),
+  /** Source: freeze and send the image under `epoch` to the prepared target. */
+  z.object({ t: z.literal('freeze'), ...request, moveId: id, epoch: u32, budgetMs: ms }),
+  /** Target: the record names you; leave repair and serve. */
+  z.object({ t: z.literal('activate'), ...request, moveId: id, epoch: u32 }),
+  /** Target: drop the reconstituted socket without a packet. */
+  z.object({ t: z.literal('abort'), ...request, moveId: id }),
+  /** Source: serve again in place. */
+  z.object({ t: z.literal('revert'), ...request, moveId: id }),
+  /** Source: the move is committed, drop the frozen socket without a packet. */
+  z.object({ t: z.literal('release'), ...request, moveId: id }),
+  /** Idle sweep: which of these flows do you still have? Answer {owned: boolean[]}. */
+  z.object({ t: z.literal('query'), ...request, flows: z.array(flowSchema).max(4096) }),
+  /** End sessions with RST (drain deadline passed and the operator said reset). */
+  z.object({ t: z.literal('reset'), ...request, sessionIds: z.array(id).max(4096) }),
+  /** Sockets' own retransmission timeouts and queue figures: answer {sessions: SessionStats[]}. */
+  z.object({ t: z.literal('stats'), ...request, sessionIds: z.array(id).max(4096) }),
+  z.object({ t: z.literal('draining'), on: z.boolean() }),
+]);
+/** Access point → endpoint. */
+export type ToEndpoint = z.infer<typeof toEndpointSchema>;
+/** Access point → endpoint, those that are answered. */
+export type EndpointRequest = Extract<ToEndpoint, { rq: number }>;
+
+/** Source → target, on the state connection. */
+export const toTargetSchema = z.discriminatedUnion('t', [
+  z.object({
+    t: z.literal('state-hello'),
+    protocol: z.object({ major: z.number().int(), minor: z.number().int() }),
+    name,
+  }),
+  z.object({
+    t: z.literal('image'),
+    moveId: id,
+    epoch: u32,
+    image: z.custom<Uint8Array>((v) => v instanceof Uint8Array, 'expected bytes'),
+  }),
+]);
+/** Source → target. */
+export type ToTarget = z.infer<typeof toTargetSchema>;
+
+/** Target → source. */
+export const toSourceSchema = z.discriminatedUnion('t', [
+  z.object({
+    t: z.literal('state-welcome'),
+    protocol: z.object({ major: z.number().int(), minor: z.number().int() }),
+    name,
+  }),
+  z.object({ t: z.literal('image-refused'), moveId: id, failure }),
+]);
+/** Target → source. */
+export type ToSource = z.infer<typeof toSourceSchema>;
+
+/** One failed message part on the wire. */
+export type Failure = z.infer<typeof failure>;
+
+/** An error as it travels. */
+export function toFailure(error: RestitchError): Failure {
+  return { code: error.code, message: error.message.slice(0, 1000), details: { ...error.details } };
+}
+
+/** A failure from the wire as an error; an unknown code becomes `internal`. */
+export function fromFailure(f: Failure): RestitchError {
+  const code: ErrorCode = isErrorCode(f.code) ? f.code : 'internal';
+  return new RestitchError(code, f.message, { details: (f.details ?? {}) as Record<string, string> });
+}
+
+/** Checks a plain value against a schema. Throws `message_invalid` with paths only, never values. */
+export function parseMessage<T>(schema: z.ZodType<T>, value: unknown, from: string): T {
+  const parsed = schema.safeParse(value);
+  if (parsed.success) return parsed.data;
+  const where = parsed.error.issues
+    .slice(0, 5)
+    .map((i) => `${i.path.join('.') || '(message)'}: ${i.code}`)
+    .join(', ');
+  throw new RestitchError('message_invalid', `message from ${from} refused: ${where}`);
+}

@@ -1,2 +1,0 @@
-/** Door for sibling packages of @restitch/dataplane. */
-export {};
