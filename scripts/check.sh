@@ -1,0 +1,8 @@
+#!/usr/bin/env bash
+# What CI runs before the tests: types, lint, format, rooms.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+node_modules/.bin/tsc -b
+node_modules/.bin/oxlint packages test examples
+node_modules/.bin/biome format packages test examples
+node scripts/check-rooms.mjs
