@@ -1,2 +1,14 @@
 /** Public door of @restitch/sys. */
-export {};
+export {
+  SyscallError,
+  addressOf,
+  check,
+  errno,
+  errnoName,
+  lastErrno,
+  libc,
+  openLibrary,
+  readCString,
+} from './libc.js';
+export type { NativeArgument, NativeFunction, NativeLibrary, NativePointerFunction } from './libc.js';
+export { Fd, closeFd, duplicateFd } from './fd.js';
