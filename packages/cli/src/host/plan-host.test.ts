@@ -8,7 +8,7 @@ test('a host that was set up owns the VIP, is quiet about it, and is as before a
     execFileSync('ip', ['netns', 'exec', ns, ...args], { encoding: 'utf8' });
   execFileSync('ip', ['netns', 'add', ns]);
   try {
-    inside('ip', 'link', 'add', 'eth0', 'type', 'dummy');
+    inside('ip', 'link', 'add', 'eth0', 'type', 'veth', 'peer', 'name', 'eth1');
     const steps = planHost({ vips: ['10.77.0.100', '2001:db8::100'], interfaceName: 'eth0' });
     for (const step of steps) {
       try {
@@ -17,7 +17,9 @@ test('a host that was set up owns the VIP, is quiet about it, and is as before a
         if (!step.isOptional) throw error;
       }
     }
-    expect(inside('ip', '-o', 'addr', 'show', 'dev', 'lo')).toMatch(/10\.77\.0\.100\/32[\s\S]*2001:db8::100\/128/);
+    expect(inside('ip', '-o', 'addr', 'show', 'dev', 'lo')).toMatch(
+      /10\.77\.0\.100\/32[\s\S]*2001:db8::100\/128/,
+    );
     expect(inside('sysctl', '-n', 'net.ipv4.conf.eth0.arp_ignore').trim()).toBe('1');
     for (const step of steps.toReversed()) if (step.undo.length > 0) inside(...step.undo);
     expect(inside('ip', '-o', 'addr', 'show', 'dev', 'lo')).not.toMatch(/10\.77|2001:db8/);
