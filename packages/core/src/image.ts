@@ -86,6 +86,10 @@ const sessionImageSchema = z.object({
   unwritten: bytes,
   /** The application has called end(); the FIN follows the last unwritten byte. */
   endPending: z.boolean(),
+  /** The application has called end(), sent or not: the target's session is not writable. */
+  outputEnded: z.boolean(),
+  /** The application has seen the client's end ('end' was emitted): it must not see it twice. */
+  inputEnded: z.boolean(),
   openedAtMs: z.number().nonnegative(),
   moves: z.number().int().nonnegative(),
   bytesRead: z.number().int().nonnegative(),
