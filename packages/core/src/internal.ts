@@ -25,3 +25,4 @@ export type {
   ToSource,
   ToTarget,
 } from './messages.js';
+export { assertPlain, decodePlain, encodePlain, maxPlainDepth } from './plain-codec.js';

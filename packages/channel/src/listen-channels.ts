@@ -1,0 +1,146 @@
+/**
+ * The listening side: verifies the peer by its certificate, says accepted or refused, and hands out channels.
+ *
+ * Verification runs after the handshake and in our own code (`rejectUnauthorized: false` and then `authorized`), because
+ * node:tls would otherwise cut the connection without a word, and an operator could not tell a wrong authority from
+ * a network that is down.
+ */
+import type { AddressInfo } from 'node:net';
+import { type TLSSocket, createServer } from 'node:tls';
+import { type Counters, type Logger, RestitchError, createCounters, silentLogger } from '@restitch/core';
+import type { Channel, PeerRole, TlsFiles } from './contract.js';
+import { encodeFrame } from './frames.js';
+import { assertPeerAllowed, certificateIdentity } from './identity.js';
+import { countRefusal, handshakeError, verificationError } from './refusals.js';
+import { TlsChannel } from './tls-channel.js';
+import { createTlsMaterialSource } from './tls-material.js';
+
+/** A handshake takes 4 ms of CPU and a few round trips; ten seconds serve the worst path and bound a silent peer. */
+export const defaultHandshakeMs = 10_000;
+
+/** More connections than any cluster has parties; a flood stops here instead of at the descriptor limit. */
+const defaultMaxConnections = 4096;
+
+/** What `listenChannels` needs. */
+export interface ListenOptions {
+  readonly host: string;
+  /** 0 lets the kernel choose; see `ChannelListener.port`. */
+  readonly port: number;
+  readonly tls: TlsFiles;
+  /** Roles that may connect. */
+  readonly allow: readonly PeerRole[];
+  readonly maxMessageBytes: number;
+  /** Called for each accepted peer; set `onMessage` and `onClose` in it. */
+  readonly onChannel: (channel: Channel) => void;
+  readonly handshakeMs?: number;
+  /** Channels on which nothing came or went for so long are closed; never by default. */
+  readonly idleMs?: number;
+  readonly maxConnections?: number;
+  readonly logger?: Logger;
+  readonly counters?: Counters;
+}
+
+/** A listening socket and its channels. */
+export interface ChannelListener {
+  readonly host: string;
+  readonly port: number;
+  /** Stops listening and closes every channel. */
+  close(): Promise<void>;
+}
+
+/** Listens. Throws `config_invalid` for unusable TLS files, `syscall_failed` if the address cannot be had. */
+export async function listenChannels(options: ListenOptions): Promise<ChannelListener> {
+  const { logger = silentLogger, counters = createCounters(), handshakeMs = defaultHandshakeMs } = options;
+  const source = createTlsMaterialSource(options.tls, { logger, counters });
+  let material = source.current();
+  const server = createServer({
+    ...material.options,
+    requestCert: true,
+    rejectUnauthorized: false,
+    handshakeTimeout: handshakeMs,
+  });
+  server.maxConnections = options.maxConnections ?? defaultMaxConnections;
+  const sockets = new Set<{ destroy(): void }>();
+  const channels = new Set<TlsChannel>();
+  server.prependListener('connection', (socket) => {
+    sockets.add(socket);
+    socket.once('close', () => sockets.delete(socket));
+    const newest = source.current();
+    if (newest === material) return;
+    material = newest;
+    server.setSecureContext(newest.options);
+  });
+  server.on('drop', () => counters.add('channel_refused_too_many_connections_total'));
+  server.on('tlsClientError', (error, socket) => {
+    countRefusal(handshakeError(error), { logger, counters, who: String(socket.remoteAddress) });
+    socket.destroy();
+  });
+  server.on('secureConnection', (socket) => {
+    const channel = accept(socket, { ...options, logger, counters }, material.identity.cluster);
+    if (channel === undefined) return;
+    channels.add(channel);
+    channel.onClose(() => channels.delete(channel));
+    options.onChannel(channel);
+  });
+  const address = await listening(server, options);
+  return {
+    host: address.address,
+    port: address.port,
+    async close() {
+      const closed = new Promise<void>((resolve) => server.close(() => resolve()));
+      for (const channel of channels) channel.close();
+      if (channels.size > 0) await settled(channels);
+      for (const socket of sockets) socket.destroy();
+      await closed;
+    },
+  };
+}
+
+type AcceptOptions = ListenOptions & { readonly logger: Logger; readonly counters: Counters };
+
+function accept(socket: TLSSocket, options: AcceptOptions, cluster: string): TlsChannel | undefined {
+  socket.on('error', () => undefined);
+  try {
+    const certificate = socket.getPeerX509Certificate();
+    if (certificate === undefined) {
+      throw new RestitchError('not_authenticated', 'the peer showed no certificate', {
+        details: { reason: 'no_certificate' },
+      });
+    }
+    if (!socket.authorized) throw verificationError(String(socket.authorizationError));
+    const peer = certificateIdentity(certificate);
+    const allowed = options.allow.map((role) => ({ role }));
+    assertPeerAllowed(peer, cluster, allowed);
+    const { maxMessageBytes, idleMs = 0, logger, counters } = options;
+    const channel = new TlsChannel(socket, { peer, maxMessageBytes, idleMs, logger, counters });
+    counters.add('channel_accepted_total');
+    channel.send({ t: 'accepted' });
+    return channel;
+  } catch (error) {
+    const refusal = error as RestitchError;
+    countRefusal(refusal, { ...options, who: String(socket.remoteAddress) });
+    socket.end(
+      Buffer.concat(encodeFrame({ t: 'refused', code: refusal.code, reason: refusal.details['reason'] })),
+    );
+    // A refused peer that does not read its refusal must not hold a descriptor.
+    setTimeout(() => socket.destroy(), 1000).unref();
+    return undefined;
+  }
+}
+
+function listening(server: ReturnType<typeof createServer>, at: ListenOptions): Promise<AddressInfo> {
+  return new Promise((resolve, reject) => {
+    server.once('error', (cause: Error & { code?: string }) =>
+      reject(
+        new RestitchError('syscall_failed', `listen ${at.host}:${at.port}: ${cause.code ?? cause.message}`, {
+          cause,
+        }),
+      ),
+    );
+    server.listen({ host: at.host, port: at.port }, () => resolve(server.address() as AddressInfo));
+  });
+}
+
+function settled(channels: ReadonlySet<TlsChannel>): Promise<unknown> {
+  return Promise.all([...channels].map((c) => new Promise<void>((resolve) => c.onClose(() => resolve()))));
+}

@@ -1,0 +1,82 @@
+/** `restitch pki init` and `restitch pki issue`. */
+import type { Command } from 'commander';
+import { type PeerRole, type TlsFiles, peerRoles } from '@restitch/channel';
+import { RestitchError } from '@restitch/core';
+import { createDevPki, defaultCaDays, defaultCertificateDays, openDevPki } from './dev-pki.js';
+
+/** Where commands write. */
+export interface PkiOutput {
+  /** One line on standard output. */
+  print(line: string): void;
+}
+
+const stdout: PkiOutput = { print: (line) => void process.stdout.write(`${line}\n`) };
+
+/** Adds `pki init` and `pki issue` to the program. */
+export function registerPkiCommands(program: Command, output: PkiOutput = stdout): void {
+  const pki = program.command('pki').description('development certificates for mutual TLS');
+  pki
+    .command('init')
+    .description('make a certificate authority')
+    .requiredOption('--dir <directory>', 'where its files go')
+    .option('--cluster <name>', 'part of every identity', 'dev')
+    .option('--days <n>', 'validity', parseDays, defaultCaDays)
+    .option('--force', 'replace one that is there', false)
+    .option('--json', 'one object on standard output', false)
+    .action(
+      async (options: { dir: string; cluster: string; days: number; force: boolean; json: boolean }) => {
+        const made = await createDevPki(options.dir, { ...options, validDays: options.days });
+        const result = { cluster: made.cluster, directory: made.directory, caFile: made.caFile };
+        output.print(
+          options.json ? JSON.stringify(result) : `made ${made.caFile} for cluster ${made.cluster}`,
+        );
+      },
+    );
+  pki
+    .command('issue')
+    .description('issue a certificate to one party')
+    .argument('<role>', peerRoles.join(', '))
+    .argument('<name>', 'name of the party, as in the configuration')
+    .requiredOption('--dir <directory>', 'directory of the authority')
+    .option('--days <n>', 'validity', parseDays, defaultCertificateDays)
+    .option('--force', 'replace files that are there (rotation)', false)
+    .option('--json', 'one object on standard output', false)
+    .action(async (role: string, name: string, options: IssueFlags) => {
+      const files = await issue(role, name, options);
+      output.print(
+        options.json
+          ? JSON.stringify({ role, name, ...files })
+          : `issued ${files.certFile} and ${files.keyFile} (authority ${files.caFile})`,
+      );
+    });
+}
+
+interface IssueFlags {
+  readonly dir: string;
+  readonly days: number;
+  readonly force: boolean;
+  readonly json: boolean;
+}
+
+async function issue(role: string, name: string, options: IssueFlags): Promise<TlsFiles> {
+  if (!isPeerRole(role)) {
+    throw new RestitchError(
+      'usage',
+      `no such role: ${JSON.stringify(role)}; it is one of ${peerRoles.join(', ')}`,
+    );
+  }
+  const pki = await openDevPki(options.dir);
+  return pki.issue(role, name, { validDays: options.days, force: options.force });
+}
+
+function isPeerRole(text: string): text is PeerRole {
+  return (peerRoles as readonly string[]).includes(text);
+}
+
+function parseDays(text: string): number {
+  const days = Number(text);
+  if (!Number.isFinite(days) || days <= 0) {
+    throw new RestitchError('usage', `--days ${text}: expected a number of days above 0`);
+  }
+  return days;
+}
