@@ -1,0 +1,147 @@
+/** `restitch lab …`: a network of namespaces with access point, endpoints and a client, on this machine. */
+import { spawn } from 'node:child_process';
+import { RestitchError } from '@restitch/core';
+import { Option } from 'commander';
+import type { Command } from 'commander';
+import { createProcessEnv } from '../cli-env.js';
+import type { CliEnv } from '../cli-env.js';
+import { Lab } from './lab.js';
+import { labPorts } from './lab-plan.js';
+import { chooseLabId, isOwned, listLabIds, readLabState } from './lab-state.js';
+import { isSameProcess } from './process-identity.js';
+import { openLab } from './open-lab.js';
+import { parseCount, parseMs, parseRatio } from './parse-option.js';
+
+/** Options of `lab up`. */
+export interface LabUpOptions {
+  readonly endpoints: number;
+  readonly rttMs: number;
+  readonly loss: number;
+  readonly ipv6?: boolean;
+  readonly id?: string;
+  readonly json?: boolean;
+}
+
+/** Mounts `lab` with its subcommands. */
+export function registerLabCommands(program: Command): void {
+  const lab = program
+    .command('lab')
+    .description('a network of namespaces with all parties, on this machine')
+    .enablePositionalOptions();
+  const env = (): CliEnv => createProcessEnv();
+  withLinkOptions(lab.command('up').description('starts a laboratory and keeps it'))
+    .addOption(new Option('--id <id>', 'its name, 1 to 8 letters or digits; random if left out'))
+    .option('--json', 'one JSON object on standard output')
+    .action((options: LabUpOptions) => runLabUp(env(), options));
+  lab
+    .command('status')
+    .description('VIP, ports, parties and processes of a laboratory')
+    .option('--lab <id>')
+    .option('--json', 'one JSON object on standard output')
+    .action((options: { lab?: string; json?: boolean }) => runLabStatus(env(), options));
+  lab
+    .command('down')
+    .description('removes a laboratory with everything it made')
+    .option('--lab <id>')
+    .option('--all', 'all laboratories on this host that no running command uses')
+    .action((options: { lab?: string; all?: boolean }) => runLabDown(env(), options));
+  lab
+    .command('exec')
+    .description('runs a command in the network namespace of a party')
+    .argument('<party>', 'client, access-point, a, b, …')
+    .argument('<command...>')
+    .option('--lab <id>')
+    .passThroughOptions()
+    .action(async (party: string, command: string[], options: { lab?: string }) => {
+      process.exitCode = await runLabExec(party, command, options);
+    });
+}
+
+/** Adds the options that say what the laboratory's network is like. */
+export function withLinkOptions(command: Command): Command {
+  return command
+    .addOption(new Option('--endpoints <n>', 'endpoints a, b, …').argParser(parseCount).default(3))
+    .addOption(
+      new Option('--rtt-ms <ms>', 'round trip between client and bridge').argParser(parseMs).default(0),
+    )
+    .addOption(
+      new Option('--loss <ratio>', 'packets lost on that link, 0..1').argParser(parseRatio).default(0),
+    )
+    .option('--ipv6', 'clients use the IPv6 VIP');
+}
+
+/** Starts a laboratory that outlives this process. */
+export async function runLabUp(env: CliEnv, options: LabUpOptions): Promise<void> {
+  const lab = await openLab(
+    {
+      endpoints: options.endpoints,
+      ipv6: options.ipv6 === true,
+      rttMs: options.rttMs,
+      lossRatio: options.loss,
+      isKept: true,
+      ...(options.id === undefined ? {} : { id: options.id }),
+    },
+    (text) => env.err(`${text}\n`),
+  );
+  writeStatus(env, lab, options.json === true);
+}
+
+/** Shows what a laboratory consists of. */
+export async function runLabStatus(env: CliEnv, options: { lab?: string; json?: boolean }): Promise<void> {
+  writeStatus(env, Lab.attach(chooseLabId(options.lab)), options.json === true);
+  return Promise.resolve();
+}
+
+/** Removes one laboratory, or all that have a state file. */
+export async function runLabDown(env: CliEnv, options: { lab?: string; all?: boolean }): Promise<void> {
+  // A laboratory whose maker runs (a test, a demo) is taken down by its maker.
+  const idle = (id: string): boolean => !isOwned(readLabState(id));
+  const ids = options.all === true ? listLabIds().filter(idle) : [chooseLabId(options.lab)];
+  for (const id of ids) {
+    await Lab.attach(id).down();
+    env.err(`laboratory ${id}: removed\n`);
+  }
+}
+
+/** Runs a command in a party's namespace with this process's streams; returns its exit code. */
+export async function runLabExec(
+  partyName: string,
+  command: readonly string[],
+  options: { lab?: string },
+): Promise<number> {
+  const party = Lab.attach(chooseLabId(options.lab)).party(partyName);
+  const child = spawn('nsenter', [`--net=/run/netns/${party.namespace}`, '--', ...command], {
+    stdio: 'inherit',
+  });
+  return new Promise((resolve, reject) => {
+    child.on('error', (cause) =>
+      reject(new RestitchError('unsupported_host', `cannot run nsenter: ${cause.message}`, { cause })),
+    );
+    child.on('exit', (code) => resolve(code ?? 1));
+  });
+}
+
+function writeStatus(env: CliEnv, lab: Lab, isJson: boolean): void {
+  const { plan, state } = lab;
+  const parties = [plan.client, plan.accessPoint, ...state.endpoints.map((name) => lab.party(name))];
+  const status = {
+    id: plan.id,
+    vip: { ipv4: plan.vipIpv4, ipv6: plan.vipIpv6 },
+    ports: labPorts,
+    rttMs: state.rttMs,
+    lossRatio: state.lossRatio,
+    parties: parties.map((p) => ({ name: p.name, namespace: p.namespace, ipv4: p.ipv4, ipv6: p.ipv6 })),
+    processes: state.processes.map((p) => ({ name: p.name, pid: p.pid, isRunning: isSameProcess(p) })),
+    directory: plan.directory,
+  };
+  if (isJson) {
+    env.out(`${JSON.stringify(status)}\n`);
+    return;
+  }
+  env.out(`laboratory ${status.id}: VIP ${plan.vipIpv4} and ${plan.vipIpv6}\n`);
+  env.out(`ports: echo ${labPorts.echo}, HTTP files ${labPorts.files}\n`);
+  for (const p of status.parties) env.out(`  ${p.name.padEnd(13)} ${p.ipv4.padEnd(11)} ${p.ipv6}\n`);
+  for (const p of status.processes) {
+    env.out(`  process ${p.name.padEnd(13)} ${p.pid} ${p.isRunning ? 'runs' : 'has ended'}\n`);
+  }
+}

@@ -1,0 +1,181 @@
+/**
+ * One laboratory: its network, its processes, and how all of it goes away again.
+ *
+ * Everything is written to the state file before it is made, so that `lab down` can remove what a crash left.
+ */
+import { spawn } from 'node:child_process';
+import type { ChildProcess, StdioOptions } from 'node:child_process';
+import { closeSync, mkdirSync, openSync, rmSync } from 'node:fs';
+import { RestitchError } from '@restitch/core';
+import { createCgroup, enterCgroup, removeCgroups } from './lab-cgroup.js';
+import { buildFabric, joinParty, removeNamespaces } from './lab-network.js';
+import type { JoinOptions } from './lab-network.js';
+import { createLabPlan, planEndpoint } from './lab-plan.js';
+import type { LabPlan, PartyPlan } from './lab-plan.js';
+import { readLabState, removeLabState, writeLabState } from './lab-state.js';
+import type { LabProcess, LabState } from './lab-state.js';
+import { identifyProcess, isSameProcess, signalProcess } from './process-identity.js';
+
+/** What to start in a party's namespace. */
+export interface PartyCommand {
+  /** Unique among the laboratory's processes; names the log file. */
+  readonly name: string;
+  readonly party: PartyPlan;
+  readonly command: string;
+  readonly args: readonly string[];
+  readonly env?: Readonly<Record<string, string>>;
+  /** Name of a cgroup of this laboratory, from `makeCgroup`. */
+  readonly cgroup?: string;
+  /** Opens a message channel to the process (a Node program). */
+  readonly hasChannel?: boolean;
+}
+
+/** How long processes get between SIGTERM and SIGKILL. */
+const terminateMs = 1500;
+
+/** A laboratory under construction or in use by this process. */
+export class Lab {
+  readonly plan: LabPlan;
+  #state: LabState;
+
+  private constructor(state: LabState) {
+    this.plan = createLabPlan(state.id);
+    this.#state = state;
+  }
+
+  /** Takes the id and writes the first state file. */
+  static create(state: LabState): Lab {
+    const lab = new Lab(state);
+    mkdirSync(lab.plan.directory, { recursive: true, mode: 0o700 });
+    writeLabState(state);
+    return lab;
+  }
+
+  /** The laboratory another process has made. Throws `usage` if there is none. */
+  static attach(id: string): Lab {
+    return new Lab(readLabState(id));
+  }
+
+  /** What is there now. */
+  get state(): LabState {
+    return this.#state;
+  }
+
+  /** The party of that name. Throws `usage` for one that is not there. */
+  party(name: string): PartyPlan {
+    if (name === 'client') return this.plan.client;
+    if (name === 'access-point') return this.plan.accessPoint;
+    const index = this.#state.endpoints.indexOf(name) < 0 ? -1 : name.charCodeAt(0) - 97;
+    if (index < 0) {
+      const known = ['client', 'access-point', ...this.#state.endpoints].join(', ');
+      throw new RestitchError('usage', `laboratory ${this.plan.id} has no party ${name}: it has ${known}`);
+    }
+    return planEndpoint(this.plan, index);
+  }
+
+  /** Makes the bridge. */
+  buildFabric(): void {
+    this.#update({ namespaces: [...this.#state.namespaces, this.plan.fabricNamespace] });
+    buildFabric(this.plan);
+  }
+
+  /** Makes a party's namespace and link. */
+  join(party: PartyPlan, options: JoinOptions = {}): void {
+    this.#update({
+      namespaces: [...this.#state.namespaces, party.namespace],
+      endpoints: party.role === 'endpoint' ? [...this.#state.endpoints, party.name] : this.#state.endpoints,
+    });
+    joinParty(this.plan, party, options);
+  }
+
+  /** Makes the cgroup of an endpoint and returns its name. */
+  makeCgroup(party: PartyPlan): string {
+    const name = `${this.plan.cgroupPrefix}-${party.name}`;
+    this.#update({ cgroups: [...this.#state.cgroups.filter((c) => c !== name), name] });
+    createCgroup(name);
+    return name;
+  }
+
+  /** Path of a process's log. */
+  logFile(name: string): string {
+    return `${this.plan.directory}/${name}.log`;
+  }
+
+  /** Starts a process in a party's namespace; its output goes to its log. */
+  start(command: PartyCommand): ChildProcess {
+    const log = openSync(this.logFile(command.name), 'a');
+    const stdio: StdioOptions = ['ignore', log, log];
+    if (command.hasChannel === true) stdio.push('ipc');
+    // nsenter and not "ip netns exec": the latter mounts a fresh /sys and hides /sys/fs/bpf.
+    const child = spawn(
+      'nsenter',
+      [`--net=/run/netns/${command.party.namespace}`, '--', command.command, ...command.args],
+      { stdio, detached: true, env: { ...process.env, ...command.env }, serialization: 'advanced' },
+    );
+    closeSync(log);
+    if (child.pid === undefined) {
+      throw new RestitchError('syscall_failed', `laboratory ${this.plan.id}: cannot start ${command.name}`);
+    }
+    if (command.cgroup !== undefined) enterCgroup(createCgroup(command.cgroup), child.pid);
+    this.#addProcess(command.name, child.pid);
+    return child;
+  }
+
+  /** The running process of that name. */
+  findProcess(name: string): LabProcess | undefined {
+    return this.#state.processes.find((p) => p.name === name && isSameProcess(p));
+  }
+
+  /** Ends a process and waits until it is gone. */
+  async stop(name: string, signal: NodeJS.Signals = 'SIGTERM'): Promise<void> {
+    const found = this.#state.processes.filter((p) => p.name === name);
+    await endProcesses(found, signal);
+    this.#update({ processes: this.#state.processes.filter((p) => !found.includes(p)) });
+  }
+
+  /** Removes everything; what does not exist is passed over. Idempotent. */
+  async down(): Promise<void> {
+    await endProcesses(this.#state.processes, 'SIGTERM');
+    removeNamespaces(this.#state.namespaces);
+    rmSync(this.plan.pinDirectory, { recursive: true, force: true });
+    for (const cgroup of this.#state.cgroups) {
+      const isGone = await waitUntil(() => removeCgroups(createCgroup(cgroup)), 2000);
+      if (!isGone) throw new RestitchError('syscall_failed', `cgroup ${cgroup} is still in use`);
+    }
+    removeLabState(this.plan.id);
+  }
+
+  #addProcess(name: string, pid: number): void {
+    const identity = identifyProcess(pid);
+    if (identity === undefined) return;
+    const running = this.#state.processes.filter(isSameProcess);
+    this.#update({ processes: [...running, { ...identity, name }] });
+  }
+
+  #update(change: Partial<LabState>): void {
+    this.#state = { ...this.#state, ...change };
+    writeLabState(this.#state);
+  }
+}
+
+/** Resolves true as soon as `isDone` holds, false after `limitMs`. */
+export async function waitUntil(isDone: () => boolean, limitMs: number): Promise<boolean> {
+  const stepMs = 10;
+  for (let waitedMs = 0; ; waitedMs += stepMs) {
+    if (isDone()) return true;
+    if (waitedMs >= limitMs) return false;
+    await new Promise((resolve) => setTimeout(resolve, stepMs));
+  }
+}
+
+async function endProcesses(processes: readonly LabProcess[], signal: NodeJS.Signals): Promise<void> {
+  const left = processes.filter((p) => signalProcess(p, signal));
+  const isGone = (): boolean => left.every((p) => !isSameProcess(p));
+  if (await waitUntil(isGone, terminateMs)) return;
+  for (const p of left) signalProcess(p, 'SIGKILL');
+  if (await waitUntil(isGone, terminateMs)) return;
+  throw new RestitchError(
+    'internal',
+    `processes ${left.map((p) => `${p.name} ${p.pid}`).join(', ')} do not end`,
+  );
+}

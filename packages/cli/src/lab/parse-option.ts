@@ -1,0 +1,32 @@
+/** Command line values to numbers; what does not fit is a usage error that says what would. */
+import { InvalidArgumentError } from 'commander';
+
+/** A whole number of at least 1. */
+export function parseCount(text: string): number {
+  const value = Number(text);
+  if (!Number.isSafeInteger(value) || value < 1)
+    throw new InvalidArgumentError('expected a whole number from 1.');
+  return value;
+}
+
+/** A whole number of at least 0. */
+export function parseWhole(text: string): number {
+  const value = Number(text);
+  if (!Number.isSafeInteger(value) || value < 0)
+    throw new InvalidArgumentError('expected a whole number from 0.');
+  return value;
+}
+
+/** Milliseconds, 0 to 10,000. */
+export function parseMs(text: string): number {
+  const value = Number(text);
+  if (!(value >= 0 && value <= 10_000)) throw new InvalidArgumentError('expected milliseconds, 0 to 10000.');
+  return value;
+}
+
+/** A ratio, 0 to 1. */
+export function parseRatio(text: string): number {
+  const value = Number(text);
+  if (!(value >= 0 && value <= 1)) throw new InvalidArgumentError('expected a ratio, 0 to 1.');
+  return value;
+}

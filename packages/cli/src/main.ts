@@ -1,0 +1,52 @@
+/**
+ * The `restitch` command. Rooms are imported when one of their commands is asked for: loading all of them takes longer
+ * than most commands run.
+ */
+import { toRestitchError } from '@restitch/core';
+import { Command, CommanderError } from 'commander';
+import { exitCodes, toExitCode } from './cli-env.js';
+
+/** One room of commands: its top-level names, and how to mount it. */
+interface CommandRoom {
+  readonly names: readonly string[];
+  readonly mount: (program: Command) => Promise<void>;
+}
+
+const rooms: readonly CommandRoom[] = [
+  {
+    names: ['lab'],
+    mount: async (program) => (await import('./lab/commands.js')).registerLabCommands(program),
+  },
+];
+
+/** Runs one command line (without node and script) and returns the exit code: 0 ok, 1 failed, 2 usage, 3 degraded. */
+export async function main(argv: readonly string[]): Promise<number> {
+  const program = new Command('restitch')
+    .description('moves live TCP sessions between servers without the client noticing')
+    .version('0.1.0')
+    .enablePositionalOptions()
+    .exitOverride()
+    .showHelpAfterError(true);
+  try {
+    await mountRooms(program, argv[0]);
+    await program.parseAsync([...argv], { from: 'user' });
+    return typeof process.exitCode === 'number' ? process.exitCode : exitCodes.ok;
+  } catch (error) {
+    return reportFailure(error);
+  }
+}
+
+async function mountRooms(program: Command, name: string | undefined): Promise<void> {
+  const wanted = rooms.filter((room) => name !== undefined && room.names.includes(name));
+  for (const room of wanted.length > 0 ? wanted : rooms) await room.mount(program);
+}
+
+function reportFailure(error: unknown): number {
+  if (error instanceof CommanderError) return error.exitCode === 0 ? exitCodes.ok : exitCodes.usage;
+  const { code, message } = toRestitchError(error);
+  process.stderr.write(`restitch: ${message} (${code})\n`);
+  if (process.env['RESTITCH_DEBUG'] !== undefined && error instanceof Error) {
+    process.stderr.write(`${error.stack ?? ''}\n`);
+  }
+  return toExitCode(error);
+}
