@@ -1,2 +1,3 @@
 /** Door for sibling packages of @restitch/access-point. */
-export {};
+export { checkConfig, formatIssue, parseConfig } from './config/index.js';
+export type { ConfigIssue, ConfigResult, DaemonConfig } from './config/index.js';

@@ -75,7 +75,11 @@ function readMaterial(files: TlsFiles): TlsMaterial {
     const ca = readFileSync(files.caFile);
     const identity = certificateIdentity(new X509Certificate(cert));
     const options: SecureContextOptions = {
-      ...{ cert, key, ca, minVersion: 'TLSv1.3', maxVersion: 'TLSv1.3' },
+      cert,
+      key,
+      ca,
+      minVersion: 'TLSv1.3',
+      maxVersion: 'TLSv1.3',
       // A resumed session would carry on a verification made with certificates that have been rotated away.
       secureOptions: constants.SSL_OP_NO_TICKET,
     };

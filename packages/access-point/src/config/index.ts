@@ -1,0 +1,13 @@
+/** The daemon's configuration. */
+export type {
+  DaemonConfig,
+  DrainConfig,
+  EndpointConfig,
+  FlowsConfig,
+  HealthConfig,
+  ListenerConfig,
+  MoveDeadlines,
+  MovesConfig,
+} from './daemon-config.js';
+export { checkConfig, formatIssue, parseConfig } from './parse-config.js';
+export type { ConfigIssue, ConfigResult } from './parse-config.js';
