@@ -1,0 +1,245 @@
+/* From frame to flow key: Ethernet, 802.1Q in the frame, IPv4, IPv6, fragments, TCP, and the flow inside an ICMP error. */
+#pragma once
+#include <linux/if_ether.h>
+#include <linux/in.h>
+#include <linux/ip.h>
+#include <linux/ipv6.h>
+#include <linux/tcp.h>
+#include <bpf/bpf_endian.h>
+#include "maps.h"
+
+/* Ethernet, one VLAN tag, IPv6 with extensions, ICMP and the inner headers up to the ports. */
+#define HEADER_BYTES 192
+#define EXTENSION_HEADERS 4
+#define MAPPED_PREFIX bpf_htonl(0xffff)
+
+#define TCP_FLAG_FIN_BIT 0x01
+#define TCP_FLAG_SYN_BIT 0x02
+#define TCP_FLAG_RST_BIT 0x04
+#define TCP_FLAG_ACK_BIT 0x10
+
+enum packet_kind {
+	KIND_OTHER,
+	KIND_TCP,
+	KIND_FRAGMENT, /* a later one: addresses are known, ports are not */
+	KIND_ICMP_ERROR,
+};
+
+struct packet {
+	struct flow_key flow;
+	struct fragment_key fragment;
+	__u8 kind;
+	__u8 tcp_flags;
+	__u8 is_first_fragment;
+	__u8 reserved;
+};
+
+struct vlan_header {
+	__be16 tag;
+	__be16 protocol;
+};
+
+struct ipv6_fragment {
+	__u8 next_header;
+	__u8 reserved;
+	__be16 offset;
+	__be32 id;
+};
+
+static __always_inline void map_ipv4(__u32 *out, __be32 address)
+{
+	out[0] = 0;
+	out[1] = 0;
+	out[2] = MAPPED_PREFIX;
+	out[3] = address;
+}
+
+static __always_inline void copy_ipv6(__u32 *out, const struct in6_addr *address)
+{
+	out[0] = address->in6_u.u6_addr32[0];
+	out[1] = address->in6_u.u6_addr32[1];
+	out[2] = address->in6_u.u6_addr32[2];
+	out[3] = address->in6_u.u6_addr32[3];
+}
+
+static __always_inline void set_fragment(struct packet *p, __u32 id, __u32 protocol)
+{
+	__builtin_memcpy(p->fragment.source, p->flow.client, 16);
+	__builtin_memcpy(p->fragment.destination, p->flow.vip, 16);
+	p->fragment.id = id;
+	p->fragment.protocol = protocol;
+}
+
+static __always_inline void parse_tcp(void *at, void *end, struct packet *p)
+{
+	struct tcphdr *tcp = at;
+
+	/* Up to the flags only: a first fragment may end there. */
+	if (at + 14 > end)
+		return;
+	p->flow.client_port = tcp->source;
+	p->flow.vip_port = tcp->dest;
+	p->tcp_flags = ((__u8 *)at)[13];
+	p->kind = KIND_TCP;
+}
+
+/* linux/icmp.h wants a 32-bit libc here; RFC 792 and RFC 4443: type, code, checksum, 4 bytes by type. */
+struct icmp_header {
+	__u8 type;
+	__u8 code;
+	__be16 checksum;
+	__be32 rest;
+};
+
+#define ICMP_UNREACHABLE 3
+#define ICMP_TIME_EXCEEDED 11
+#define ICMP_PARAMETER_PROBLEM 12
+/* RFC 4443 §2.1: unreachable, too big, time exceeded, parameter problem. */
+#define ICMPV6_FIRST_ERROR 1
+#define ICMPV6_LAST_ERROR 4
+
+/* The packet an ICMP error quotes was ours: from the VIP to the client. */
+static __always_inline void parse_quoted_ports(void *at, void *end, struct packet *p)
+{
+	__be16 *ports = at;
+
+	if (at + 4 > end)
+		return;
+	p->flow.vip_port = ports[0];
+	p->flow.client_port = ports[1];
+	p->kind = KIND_ICMP_ERROR;
+}
+
+static __always_inline void parse_icmp(void *at, void *end, struct packet *p)
+{
+	struct icmp_header *icmp = at;
+	struct iphdr *quoted = at + sizeof(*icmp);
+
+	if ((void *)(quoted + 1) > end)
+		return;
+	if (icmp->type != ICMP_UNREACHABLE && icmp->type != ICMP_TIME_EXCEEDED && icmp->type != ICMP_PARAMETER_PROBLEM)
+		return;
+	if (quoted->version != 4 || quoted->ihl < 5 || quoted->protocol != IPPROTO_TCP ||
+	    (quoted->frag_off & bpf_htons(0x1fff)))
+		return;
+	map_ipv4(p->flow.client, quoted->daddr);
+	map_ipv4(p->flow.vip, quoted->saddr);
+	parse_quoted_ports((void *)quoted + quoted->ihl * 4, end, p);
+}
+
+static __always_inline void parse_icmpv6(void *at, void *end, struct packet *p)
+{
+	struct icmp_header *icmp = at;
+	struct ipv6hdr *quoted = at + sizeof(*icmp);
+
+	if ((void *)(quoted + 1) > end)
+		return;
+	if (icmp->type < ICMPV6_FIRST_ERROR || icmp->type > ICMPV6_LAST_ERROR)
+		return;
+	if (quoted->version != 6 || quoted->nexthdr != IPPROTO_TCP)
+		return;
+	copy_ipv6(p->flow.client, &quoted->daddr);
+	copy_ipv6(p->flow.vip, &quoted->saddr);
+	parse_quoted_ports(quoted + 1, end, p);
+}
+
+static __always_inline void parse_ipv4(void *at, void *end, struct packet *p)
+{
+	struct iphdr *ip = at;
+	__u16 fragment;
+	void *next;
+
+	if ((void *)(ip + 1) > end || ip->version != 4 || ip->ihl < 5)
+		return;
+	map_ipv4(p->flow.client, ip->saddr);
+	map_ipv4(p->flow.vip, ip->daddr);
+	fragment = bpf_ntohs(ip->frag_off);
+	next = at + ip->ihl * 4;
+	if (ip->protocol == IPPROTO_ICMP && !(fragment & 0x3fff)) {
+		parse_icmp(next, end, p);
+		return;
+	}
+	if (ip->protocol != IPPROTO_TCP)
+		return;
+	if (fragment & 0x3fff)
+		set_fragment(p, ip->id, IPPROTO_TCP);
+	if (fragment & 0x1fff) {
+		p->kind = KIND_FRAGMENT;
+		return;
+	}
+	p->is_first_fragment = (fragment & 0x2000) != 0;
+	parse_tcp(next, end, p);
+}
+
+static __always_inline void parse_ipv6(void *at, void *end, struct packet *p)
+{
+	struct ipv6hdr *ip = at;
+	void *next = at + sizeof(*ip);
+	__u8 protocol;
+
+	if ((void *)(ip + 1) > end || ip->version != 6)
+		return;
+	copy_ipv6(p->flow.client, &ip->saddr);
+	copy_ipv6(p->flow.vip, &ip->daddr);
+	protocol = ip->nexthdr;
+#pragma unroll
+	for (int i = 0; i < EXTENSION_HEADERS; i++) {
+		if (protocol == IPPROTO_HOPOPTS || protocol == IPPROTO_ROUTING || protocol == IPPROTO_DSTOPTS) {
+			__u8 *extension = next;
+
+			if ((void *)(extension + 2) > end)
+				return;
+			protocol = extension[0];
+			next += ((__u32)extension[1] + 1) * 8;
+		} else if (protocol == IPPROTO_FRAGMENT) {
+			struct ipv6_fragment *fragment = next;
+
+			if ((void *)(fragment + 1) > end)
+				return;
+			protocol = fragment->next_header;
+			set_fragment(p, fragment->id, IPPROTO_FRAGMENT);
+			if (bpf_ntohs(fragment->offset) & 0xfff8) {
+				if (protocol == IPPROTO_TCP)
+					p->kind = KIND_FRAGMENT;
+				return;
+			}
+			p->is_first_fragment = bpf_ntohs(fragment->offset) & 1;
+			next += sizeof(*fragment);
+		}
+	}
+	if (protocol == IPPROTO_TCP)
+		parse_tcp(next, end, p);
+	else if (protocol == IPPROTO_ICMPV6 && !p->is_first_fragment)
+		parse_icmpv6(next, end, p);
+}
+
+/* Fills `p`; kind stays KIND_OTHER for whatever is not TCP or an ICMP error about TCP. */
+static __always_inline void parse_packet(struct __sk_buff *skb, struct packet *p)
+{
+	struct ethhdr *eth;
+	__be16 protocol;
+	void *at, *end;
+
+	/* GRO may leave headers in page fragments. */
+	if ((void *)(long)skb->data + HEADER_BYTES > (void *)(long)skb->data_end)
+		bpf_skb_pull_data(skb, skb->len < HEADER_BYTES ? skb->len : HEADER_BYTES);
+	at = (void *)(long)skb->data;
+	end = (void *)(long)skb->data_end;
+	eth = at;
+	if ((void *)(eth + 1) > end)
+		return;
+	protocol = eth->h_proto;
+	at = eth + 1;
+	if (protocol == bpf_htons(ETH_P_8021Q) || protocol == bpf_htons(ETH_P_8021AD)) {
+		struct vlan_header *vlan = at;
+
+		if ((void *)(vlan + 1) > end)
+			return;
+		protocol = vlan->protocol;
+		at = vlan + 1;
+	}
+	if (protocol == bpf_htons(ETH_P_IP))
+		parse_ipv4(at, end, p);
+	else if (protocol == bpf_htons(ETH_P_IPV6))
+		parse_ipv6(at, end, p);
+}
