@@ -76,7 +76,7 @@ export class PanelForecaster {
   private readonly naiveErrors: Float64Array;
   private readonly naiveCounts: Int32Array;
   private readonly order: Int32Array;
-  private readonly featureRow: Float32Array;
+  private readonly featureRows: Float32Array;
   private readonly mixes: Float64Array;
   private readonly seen: Int32Array;
   private readonly lastSegment: Int32Array;
@@ -135,7 +135,7 @@ export class PanelForecaster {
       varying,
       hasClock: calendar,
     });
-    this.featureRow = new Float32Array(this.frame.featureCount);
+    this.featureRows = new Float32Array(seriesCount * this.frame.featureCount);
     this.rows = new TrainingRows({
       featureCount: this.frame.featureCount,
       horizonCount: horizons.length,
@@ -182,9 +182,10 @@ export class PanelForecaster {
     this.model = trainPanelModel(this.rows, this.frame.featureCount, this.horizons.length, this.random);
   }
 
-  /** Present features of a series as last issued; valid until the next `observe`, for the classifiers on top. */
-  lastFeatures(): Float32Array {
-    return this.featureRow;
+  /** Features of a series as of its last value, for the classifiers on top; a view that the next `observe` overwrites. */
+  featuresOf(series: number): Float32Array {
+    const { featureCount } = this.frame;
+    return this.featureRows.subarray(series * featureCount, (series + 1) * featureCount);
   }
 
   private isScored(series: number, issuedStep: number): boolean {
@@ -249,9 +250,10 @@ export class PanelForecaster {
       this.issued[h]![slot] = this.step;
     }
     const { rows, model } = this;
-    this.frame.fill(series, timeS, aux, { experts, mixes: this.mixes }, this.featureRow);
+    const features = this.featuresOf(series);
+    this.frame.fill(series, timeS, aux, { experts, mixes: this.mixes }, features);
     if (this.seen[series]! > WARM_STEPS && rows.wants()) {
-      rows.add({ series, step: this.step, value, scale: this.frame.scale(series) }, this.featureRow, 0);
+      rows.add({ series, step: this.step, value, scale: this.frame.scale(series) }, features, 0);
     }
     const scale = this.frame.scale(series);
     for (let h = 0; h < horizonCount; h++) {
@@ -263,7 +265,7 @@ export class PanelForecaster {
       for (let k = 0; k < TREE_CANDIDATES.length; k++) {
         const trees = model?.changes[h]?.[k];
         pending[write++] =
-          trees === undefined ? this.mixes[h]! : value + scale * predictBoosted(trees, this.featureRow);
+          trees === undefined ? this.mixes[h]! : value + scale * predictBoosted(trees, features);
       }
       this.finish(series, h, at, value);
     }
