@@ -9,7 +9,9 @@ import { firstOrigin, type PanelData } from './panel-data.js';
 /** Steps between two fits of ETS, and values each fit looks at. */
 const ETS_REFIT_STEPS = 60;
 const ETS_FIT_VALUES = 240;
-const SMOOTHING_GRID = [0.02, 0.04, 0.06, 0.09, 0.13, 0.18, 0.25, 0.33, 0.42, 0.52, 0.63, 0.75, 0.88, 1] as const;
+const SMOOTHING_GRID = [
+  0.02, 0.04, 0.06, 0.09, 0.13, 0.18, 0.25, 0.33, 0.42, 0.52, 0.63, 0.75, 0.88, 1,
+] as const;
 const SECONDS_PER_DAY = 86_400;
 
 /** Names in the order of the report. */

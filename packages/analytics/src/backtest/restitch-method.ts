@@ -115,7 +115,13 @@ class MethodRun {
       }
       const { rows, frame } = panel;
       const random = createRandom(options.seed + 1);
-      this.overload = new OverloadModel(rows, frame.featureCount, options.horizons.length, this.limits, random);
+      this.overload = new OverloadModel(
+        rows,
+        frame.featureCount,
+        options.horizons.length,
+        this.limits,
+        random,
+      );
       this.overload.warmStart();
     }
     const { overload } = this;

@@ -166,7 +166,11 @@ function scoreEvent(
   cell.events.probabilities.push(probability);
   const value = data.values[s]![row]!;
   cell.events.reactive.push(
-    forecasts.limit > 0 ? Math.max(0, Math.min(1, value / forecasts.limit)) : value >= forecasts.limit ? 1 : 0,
+    forecasts.limit > 0
+      ? Math.max(0, Math.min(1, value / forecasts.limit))
+      : value >= forecasts.limit
+        ? 1
+        : 0,
   );
   cell.events.labels.push(crossed ? 1 : 0);
 }
@@ -174,12 +178,19 @@ function scoreEvent(
 function summarise(cells: readonly Cell[][], options: MethodOptions): BacktestReport {
   const leftOutSeries: { name: string; h: number; reason: string }[] = [];
   for (const cell of cells.flat()) {
-    const reason = cell.rows === 0 ? 'no scored row' : cell.naiveError === 0 ? 'naive error is zero' : undefined;
+    const reason =
+      cell.rows === 0 ? 'no scored row' : cell.naiveError === 0 ? 'naive error is zero' : undefined;
     if (reason !== undefined) leftOutSeries.push({ name: cell.name, h: cell.h, reason });
   }
   const withEvents = options.limitRatio !== undefined;
   return {
-    horizons: options.horizons.map((h, hi) => total(h, cells.map((row) => row[hi]!), withEvents)),
+    horizons: options.horizons.map((h, hi) =>
+      total(
+        h,
+        cells.map((row) => row[hi]!),
+        withEvents,
+      ),
+    ),
     series: cells.map((row) => ({
       name: row[0]!.name,
       repeatedRatio: row[0]!.repeatedRatio,

@@ -59,7 +59,11 @@ function placeCuts(
   const cuts: number[] = [];
   for (let b = 1; b < BINS - 1; b++) {
     const cut = sorted[Math.min(count - 1, Math.floor((b * count) / (BINS - 1)))];
-    if (cut !== undefined && cut < sorted[count - 1]! && (cuts.length === 0 || cut > cuts[cuts.length - 1]!)) {
+    if (
+      cut !== undefined &&
+      cut < sorted[count - 1]! &&
+      (cuts.length === 0 || cut > cuts[cuts.length - 1]!)
+    ) {
       cuts.push(cut);
     }
   }

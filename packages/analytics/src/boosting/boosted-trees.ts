@@ -228,7 +228,9 @@ function addTree(
     let node = 0;
     while (tree.left[node]! >= 0) {
       node =
-        codes[tree.features[node]! * rowCount + row]! <= tree.cutCodes[node]! ? tree.left[node]! : tree.right[node]!;
+        codes[tree.features[node]! * rowCount + row]! <= tree.cutCodes[node]!
+          ? tree.left[node]!
+          : tree.right[node]!;
     }
     scores[row] = scores[row]! + leafValues[node]!;
   }

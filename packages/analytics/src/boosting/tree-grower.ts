@@ -96,7 +96,8 @@ export class TreeGrower {
     const open: OpenLeaf[] = [root];
     while (open.length < this.options.maxLeaves) {
       let best: OpenLeaf | undefined;
-      for (const leaf of open) if (leaf.gain > 1e-12 && (best === undefined || leaf.gain > best.gain)) best = leaf;
+      for (const leaf of open)
+        if (leaf.gain > 1e-12 && (best === undefined || leaf.gain > best.gain)) best = leaf;
       if (best === undefined) break;
       open.push(this.split(best, tree, gradients, weights, columns, open.length));
     }

@@ -90,7 +90,8 @@ export class FeatureFrame {
     if (n > 0) {
       this.scales[series] = this.scales[series]! + Math.max(0.002, 1 / n) * (step - this.scales[series]!);
     }
-    this.levels[series] = this.levels[series]! + Math.max(0.002, 1 / (n + 1)) * (value - this.levels[series]!);
+    this.levels[series] =
+      this.levels[series]! + Math.max(0.002, 1 / (n + 1)) * (value - this.levels[series]!);
     for (let k = 0; k < MOVE_RATES.length; k++) {
       const at = series * MOVE_RATES.length + k;
       this.moves[at] = this.moves[at]! + MOVE_RATES[k]! * (step - this.moves[at]!);
@@ -124,10 +125,12 @@ export class FeatureFrame {
     const scale = this.scale(series);
     let at = 0;
     out[at++] = options.seriesCount === 1 ? value : (value - this.levels[series]!) / scale;
-    out[at++] = options.seriesCount === 1 ? (value - this.levels[series]!) / scale : this.levels[series]! / scale;
+    out[at++] =
+      options.seriesCount === 1 ? (value - this.levels[series]!) / scale : this.levels[series]! / scale;
     for (const k of LAGS) out[at++] = (this.back(series, k) - value) / scale;
     at = this.fillRanges(series, value, scale, out, at);
-    for (let k = 0; k < MOVE_RATES.length; k++) out[at++] = this.moves[series * MOVE_RATES.length + k]! / scale;
+    for (let k = 0; k < MOVE_RATES.length; k++)
+      out[at++] = this.moves[series * MOVE_RATES.length + k]! / scale;
     const expertCount = options.expertNames.length;
     for (let e = 1; e < expertCount; e++) out[at++] = (forecasts.experts[e]! - value) / scale;
     for (let h = 1; h < options.horizonCount; h++) {

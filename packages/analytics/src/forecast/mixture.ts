@@ -31,7 +31,14 @@ export class HedgeMixture {
   }
 
   /** Folds in the matured forecasts `predictions[offset …]` of a cell; `scale` is the cell's usual naive error. */
-  learn(series: number, h: number, predictions: Float64Array, offset: number, actual: number, scale: number): void {
+  learn(
+    series: number,
+    h: number,
+    predictions: Float64Array,
+    offset: number,
+    actual: number,
+    scale: number,
+  ): void {
     const base = (series * this.horizonCount + h) * this.expertCount;
     const pool = h * this.expertCount;
     const keep = 1 - 1 / this.memorySteps;
@@ -113,7 +120,8 @@ export class GradientMixture {
       this.regrets[at] = next;
       this.squares[at] = square;
       this.pooledRegrets[pool + e] = this.pooledRegrets[pool + e]! + (next - regretBefore) / this.seriesCount;
-      this.pooledSquares[pool + e] = this.pooledSquares[pool + e]! + (square - squareBefore) / this.seriesCount;
+      this.pooledSquares[pool + e] =
+        this.pooledSquares[pool + e]! + (square - squareBefore) / this.seriesCount;
     }
   }
 
@@ -127,7 +135,8 @@ export class GradientMixture {
     for (let e = 0; e < expertCount; e++) {
       const square = this.squares[base + e]! + share * this.pooledSquares[pool + e]!;
       const rate = this.rate(square);
-      const exponent = Math.log(rate) + rate * (this.regrets[base + e]! + share * this.pooledRegrets[pool + e]!);
+      const exponent =
+        Math.log(rate) + rate * (this.regrets[base + e]! + share * this.pooledRegrets[pool + e]!);
       weights[e] = exponent;
       if (exponent > most) most = exponent;
     }

@@ -217,7 +217,11 @@ export class PanelForecaster {
         for (const hedge of this.hedges) hedge.learn(s, h, pending, at, actual, scale);
         const candidates = at + expertCount;
         const gradientAt = this.candidateNames.indexOf('gradient');
-        this.gradient.learn(s, h, pending, at, { actual, scale, combined: pending[candidates + gradientAt]! });
+        this.gradient.learn(s, h, pending, at, {
+          actual,
+          scale,
+          combined: pending[candidates + gradientAt]!,
+        });
         this.final.learn(s, h, pending, candidates, { actual, scale, combined });
         this.band.learn(cell, actual - combined, size);
       }

@@ -1,6 +1,11 @@
 /** Trained part of a panel: boosted trees a horizon, when they are due, and how they are fitted. */
 import { createBinMatrix } from '../boosting/bin-matrix.js';
-import { type BoostedTrees, type BoostOptions, DEFAULT_BOOST, trainOnBins } from '../boosting/boosted-trees.js';
+import {
+  type BoostedTrees,
+  type BoostOptions,
+  DEFAULT_BOOST,
+  trainOnBins,
+} from '../boosting/boosted-trees.js';
 import type { Random } from '../seeded-random.js';
 import type { TrainingRows } from './training-rows.js';
 
@@ -57,4 +62,3 @@ export function trainPanelModel(
   }
   return { trainedAt: rows.added, changes };
 }
-

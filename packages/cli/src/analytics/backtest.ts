@@ -3,7 +3,12 @@
  * @restitch/analytics, prints a table or JSON, and draws the last day if asked to.
  */
 import { writeFile } from 'node:fs/promises';
-import { type BacktestReport, type HorizonScores, type PanelForecasts, runBacktest as runProtocol } from '@restitch/analytics';
+import {
+  type BacktestReport,
+  type HorizonScores,
+  type PanelForecasts,
+  runBacktest as runProtocol,
+} from '@restitch/analytics';
 import { RestitchError } from '@restitch/core';
 import { plotForecasts } from './backtest-plot.js';
 import { parseStep, toPanelData } from './csv-panel.js';
@@ -68,7 +73,8 @@ export function formatBacktest(report: BacktestReport): string {
   const lines = ['horizon    rMAE    naive   ses     ets     seasonal  pinball  80 % band covers'];
   for (const row of report.horizons) lines.push(formatRow(row));
   const withEvents = report.horizons.filter((row) => row.overload !== undefined);
-  if (withEvents.length > 0) lines.push('', 'overload   AP      reactive  base rate  Brier   calibration error');
+  if (withEvents.length > 0)
+    lines.push('', 'overload   AP      reactive  base rate  Brier   calibration error');
   for (const { h, overload } of withEvents) {
     lines.push(
       [
@@ -109,7 +115,8 @@ function parseHorizons(text: string): number[] {
 function parseThreshold(text: string): number {
   const percent = /^p(\d+(?:\.\d+)?)$/.exec(text)?.[1];
   const ratio = Number(percent) / 100;
-  if (!(ratio > 0 && ratio < 1)) throw new RestitchError('usage', `--threshold ${text}: want a quantile such as p95`);
+  if (!(ratio > 0 && ratio < 1))
+    throw new RestitchError('usage', `--threshold ${text}: want a quantile such as p95`);
   return ratio;
 }
 

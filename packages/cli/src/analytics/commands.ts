@@ -17,18 +17,26 @@ interface BacktestFlags {
 
 /** Adds the `analytics` command group with `backtest`; returns the group so that others can add to it. */
 export function registerAnalyticsCommands(program: Command): Command {
-  const group = program.command('analytics').description('Forecasts, scores and plans, and how good they are');
+  const group = program
+    .command('analytics')
+    .description('Forecasts, scores and plans, and how good they are');
   group
     .command('backtest')
     .description('measure the forecasts on your own metrics, by an honest protocol')
     .argument('<files...>', 'CSV or CSV.gz files; each is a series, or several with --group')
     .requiredOption('--time <column>', 'column of time, or "index" when a row is a step')
     .option('--time-unit <unit>', 's, min or iso (default: guessed)')
-    .option('--step <duration>', 'time between rows, such as 60s (default: the median difference; 60s for index)')
+    .option(
+      '--step <duration>',
+      'time between rows, such as 60s (default: the median difference; 60s for index)',
+    )
     .requiredOption('--value <column>', 'column to forecast; other numeric columns help')
     .option('--group <column>', 'column that names the series of a file')
     .option('--horizons <steps>', 'steps ahead, comma-separated', '1,5,15')
-    .option('--threshold <quantile>', 'also measure overload: the limit is this quantile of the first half, such as p95')
+    .option(
+      '--threshold <quantile>',
+      'also measure overload: the limit is this quantile of the first half, such as p95',
+    )
     .option('--seed <number>', 'seed of everything random', '1')
     .option('--plot <file.svg>', 'draw the forecasts of the first series')
     .option('--json', 'print the report as JSON')

@@ -62,7 +62,8 @@ export function parseStep(text: string): number {
   const match = /^(\d+(?:\.\d+)?)(s|m|min|h)?$/.exec(text);
   const unit = match?.[2] ?? 's';
   const seconds = Number(match?.[1]) * (unit === 's' ? 1 : unit === 'h' ? 3_600 : 60);
-  if (!(seconds > 0)) throw new RestitchError('usage', `--step ${text}: want a duration such as 60s, 5m or 1h`);
+  if (!(seconds > 0))
+    throw new RestitchError('usage', `--step ${text}: want a duration such as 60s, 5m or 1h`);
   return seconds;
 }
 
@@ -88,7 +89,11 @@ function groupRows(table: CsvTable, groupAt: number): Map<string, (readonly stri
   return groups;
 }
 
-function rowTimes(table: CsvTable, rows: readonly (readonly string[])[], columns: PanelColumns): Float64Array {
+function rowTimes(
+  table: CsvTable,
+  rows: readonly (readonly string[])[],
+  columns: PanelColumns,
+): Float64Array {
   if (columns.time === 'index') {
     return Float64Array.from(rows, (_, i) => i * (columns.stepS ?? DEFAULT_STEP_S));
   }
@@ -96,8 +101,7 @@ function rowTimes(table: CsvTable, rows: readonly (readonly string[])[], columns
   const unit = columns.timeUnit ?? guessUnit(columns.time, rows[0]![at]!);
   return Float64Array.from(rows, (row, i) => {
     const text = row[at]!;
-    const seconds =
-      unit === 'iso' ? parseIso(text) : unit === 'min' ? toNumber(text) * 60 : toNumber(text);
+    const seconds = unit === 'iso' ? parseIso(text) : unit === 'min' ? toNumber(text) * 60 : toNumber(text);
     if (!Number.isFinite(seconds)) {
       throw new RestitchError('usage', `${table.file}: time "${text}" in data row ${i + 1} is not ${unit}`);
     }

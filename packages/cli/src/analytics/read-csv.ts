@@ -17,9 +17,13 @@ export async function readCsv(file: string): Promise<CsvTable> {
     bytes = await readFile(file);
     if (bytes[0] === 0x1f && bytes[1] === 0x8b) bytes = gunzipSync(bytes);
   } catch (cause) {
-    throw new RestitchError('usage', `read ${file}: ${cause instanceof Error ? cause.message : String(cause)}`, {
-      cause,
-    });
+    throw new RestitchError(
+      'usage',
+      `read ${file}: ${cause instanceof Error ? cause.message : String(cause)}`,
+      {
+        cause,
+      },
+    );
   }
   return parseCsv(file, bytes.toString('utf8'));
 }
