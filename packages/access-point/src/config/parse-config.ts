@@ -139,7 +139,7 @@ function offsetOf(document: Document, path: readonly PropertyKey[], atKey: boole
     const pair = parent.items.find((item) => isPair(item) && String(item.key) === String(keys.at(-1)));
     if (pair === undefined) return undefined;
     const value = pair.value as Node | null;
-    const node = atKey || value?.range == null || isMap(value) ? pair.key : value;
+    const node = atKey || !value?.range || isMap(value) ? pair.key : value;
     return isNode(node) ? node.range?.[0] : undefined;
   }
   const node: unknown = keys.length === 0 ? document.contents : document.getIn(keys, true);
