@@ -50,7 +50,9 @@ afterEach(async () => {
   for (const cleanup of cleanups.reverse()) await cleanup();
 });
 
-async function listen(options: Partial<ListenOptions> = {}): Promise<{ listener: ChannelListener; channels: Channel[] }> {
+async function listen(
+  options: Partial<ListenOptions> = {},
+): Promise<{ listener: ChannelListener; channels: Channel[] }> {
   const channels: Channel[] = [];
   const listener = await listenChannels({
     host: '127.0.0.1',
@@ -193,7 +195,9 @@ describe('two parties of one cluster', () => {
     const chunks: Buffer[] = [];
     socket.on('data', (chunk: Buffer) => chunks.push(chunk));
     for (let i = 0; i < 10; i++) channels[0]?.send({ i });
-    await until(() => Buffer.concat(chunks).length === 10 * Buffer.concat(encodeFrame({ i: 0 }).slice()).length);
+    await until(
+      () => Buffer.concat(chunks).length === 10 * Buffer.concat(encodeFrame({ i: 0 }).slice()).length,
+    );
     expect(chunks).toHaveLength(1);
   });
 });
@@ -230,7 +234,9 @@ describe('who is refused', () => {
       details: { reason: 'wrong_role' },
     });
     const other = { role: 'access-point', name: 'other' } as const;
-    expect(await refusal(open(listener, { expect: other, counters: mine }))).toMatchObject({ code: 'forbidden' });
+    expect(await refusal(open(listener, { expect: other, counters: mine }))).toMatchObject({
+      code: 'forbidden',
+    });
     expect(mine.get('channel_refused_wrong_role_total')).toBe(1);
     expect(mine.get('channel_refused_wrong_name_total')).toBe(1);
   });
@@ -252,7 +258,12 @@ describe('who is refused', () => {
 
   it('TLS 1.2', async () => {
     const { listener } = await listen();
-    const socket = tls.connect({ host: '127.0.0.1', port: listener.port, maxVersion: 'TLSv1.2', rejectUnauthorized: false });
+    const socket = tls.connect({
+      host: '127.0.0.1',
+      port: listener.port,
+      maxVersion: 'TLSv1.2',
+      rejectUnauthorized: false,
+    });
     cleanups.push(() => socket.destroy());
     await cutOff(socket);
     expect(counters.get('channel_refused_tls_version_total')).toBe(1);
@@ -283,7 +294,9 @@ describe('who is refused', () => {
     await once(silent, 'listening');
     cleanups.push(() => silent.close());
     const { port } = silent.address() as net.AddressInfo;
-    const error = await refusal(open({ host: '127.0.0.1', port, close: async () => undefined }, { handshakeMs: 50 }));
+    const error = await refusal(
+      open({ host: '127.0.0.1', port, close: async () => undefined }, { handshakeMs: 50 }),
+    );
     expect(error).toMatchObject({ code: 'deadline_exceeded', retryable: true });
   });
 
@@ -310,7 +323,10 @@ describe('an authenticated peer that sends nonsense', () => {
     const { listener, channels } = await listen();
     const socket = await rawPeer(listener);
     socket.write(bytes);
-    expect(await closed(channels[0] as Channel)).toMatchObject({ code: 'message_invalid', details: { reason } });
+    expect(await closed(channels[0] as Channel)).toMatchObject({
+      code: 'message_invalid',
+      details: { reason },
+    });
     expect(counters.get(`channel_refused_${reason}_total`)).toBe(1);
     await until(() => socket.destroyed || socket.readyState === 'closed');
   });
@@ -356,7 +372,10 @@ describe('an authenticated peer that sends nonsense', () => {
   it('is closed when it falls silent, if that is asked for', async () => {
     const { listener, channels } = await listen({ idleMs: 50 });
     await open(listener);
-    expect(await closed(channels[0] as Channel)).toMatchObject({ code: 'peer_lost', details: { reason: 'idle' } });
+    expect(await closed(channels[0] as Channel)).toMatchObject({
+      code: 'peer_lost',
+      details: { reason: 'idle' },
+    });
   });
 });
 

@@ -38,7 +38,10 @@ const plain = fc.letrec((tie) => ({
     fc.double({ noNaN: true }),
     fc.string(),
     fc.array(tie('value'), { maxLength: 5 }),
-    fc.dictionary(fc.stringMatching(/^[a-zA-Z][a-zA-Z0-9-]{0,40}$/), tie('value'), { maxKeys: 5, noNullPrototype: true }),
+    fc.dictionary(fc.stringMatching(/^[a-zA-Z][a-zA-Z0-9-]{0,40}$/), tie('value'), {
+      maxKeys: 5,
+      noNullPrototype: true,
+    }),
   ),
 })).value;
 
@@ -46,12 +49,16 @@ describe('frame parser', () => {
   it('gives the same messages however the bytes are cut', () => {
     const message = fc.record({ t: fc.string(), body: plain });
     fc.assert(
-      fc.property(fc.array(message, { maxLength: 6 }), fc.array(fc.nat(), { maxLength: 20 }), (messages, cuts) => {
-        const bytes = Buffer.concat(messages.flatMap((m) => [...encodeFrame(m)]));
-        const expected = messages.map((m) => decodePlain(encodeFrame(m)[1]));
-        expect(parseInPieces(bytes, cuts)).toEqual(expected);
-        expect(expected).toEqual(messages);
-      }),
+      fc.property(
+        fc.array(message, { maxLength: 6 }),
+        fc.array(fc.nat(), { maxLength: 20 }),
+        (messages, cuts) => {
+          const bytes = Buffer.concat(messages.flatMap((m) => [...encodeFrame(m)]));
+          const expected = messages.map((m) => decodePlain(encodeFrame(m)[1]));
+          expect(parseInPieces(bytes, cuts)).toEqual(expected);
+          expect(expected).toEqual(messages);
+        },
+      ),
     );
   });
 

@@ -18,9 +18,9 @@ function codeOf(run: () => unknown): string {
 
 describe('identity', () => {
   it('is the restitch URI of the certificate, wherever it stands', () => {
-    expect(certificateIdentity(certificate('DNS:a.example, URI:restitch://lab/endpoint/a, IP Address:10.0.0.1'))).toEqual(
-      { cluster: 'lab', role: 'endpoint', name: 'a' },
-    );
+    expect(
+      certificateIdentity(certificate('DNS:a.example, URI:restitch://lab/endpoint/a, IP Address:10.0.0.1')),
+    ).toEqual({ cluster: 'lab', role: 'endpoint', name: 'a' });
   });
 
   it('is written and read back', () => {
@@ -55,11 +55,14 @@ describe('identity', () => {
     ['lab', 'operator', 'a', 'forbidden/wrong_role'],
     ['other', 'endpoint', 'a', 'forbidden/wrong_cluster'],
   ] as const)('%s/%s/%s against endpoint a of lab: %s', (cluster, role, name, expected) => {
-    const run = (): void => assertPeerAllowed({ cluster, role, name }, 'lab', [{ role: 'endpoint', name: 'a' }]);
+    const run = (): void =>
+      assertPeerAllowed({ cluster, role, name }, 'lab', [{ role: 'endpoint', name: 'a' }]);
     expect(codeOf(run)).toBe(expected);
   });
 
   it('cannot be written for a name a certificate cannot carry', () => {
-    expect(codeOf(() => formatIdentity({ cluster: 'lab', role: 'endpoint', name: 'a/b' }))).toContain('usage');
+    expect(codeOf(() => formatIdentity({ cluster: 'lab', role: 'endpoint', name: 'a/b' }))).toContain(
+      'usage',
+    );
   });
 });

@@ -17,6 +17,10 @@ const rooms: readonly CommandRoom[] = [
     names: ['lab'],
     mount: async (program) => (await import('./lab/commands.js')).registerLabCommands(program),
   },
+  {
+    names: ['pki'],
+    mount: async (program) => (await import('./pki/pki-commands.js')).registerPkiCommands(program),
+  },
 ];
 
 /** Runs one command line (without node and script) and returns the exit code: 0 ok, 1 failed, 2 usage, 3 degraded. */

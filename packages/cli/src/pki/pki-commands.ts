@@ -2,18 +2,13 @@
 import type { Command } from 'commander';
 import { type PeerRole, type TlsFiles, peerRoles } from '@restitch/channel';
 import { RestitchError } from '@restitch/core';
+import type { CliEnv } from '../cli-env.js';
 import { createDevPki, defaultCaDays, defaultCertificateDays, openDevPki } from './dev-pki.js';
 
-/** Where commands write. */
-export interface PkiOutput {
-  /** One line on standard output. */
-  print(line: string): void;
-}
-
-const stdout: PkiOutput = { print: (line) => void process.stdout.write(`${line}\n`) };
+const standardOutput: Pick<CliEnv, 'out'> = { out: (text) => void process.stdout.write(text) };
 
 /** Adds `pki init` and `pki issue` to the program. */
-export function registerPkiCommands(program: Command, output: PkiOutput = stdout): void {
+export function registerPkiCommands(program: Command, env: Pick<CliEnv, 'out'> = standardOutput): void {
   const pki = program.command('pki').description('development certificates for mutual TLS');
   pki
     .command('init')
@@ -27,7 +22,8 @@ export function registerPkiCommands(program: Command, output: PkiOutput = stdout
       async (options: { dir: string; cluster: string; days: number; force: boolean; json: boolean }) => {
         const made = await createDevPki(options.dir, { ...options, validDays: options.days });
         const result = { cluster: made.cluster, directory: made.directory, caFile: made.caFile };
-        output.print(
+        printLine(
+          env,
           options.json ? JSON.stringify(result) : `made ${made.caFile} for cluster ${made.cluster}`,
         );
       },
@@ -43,12 +39,17 @@ export function registerPkiCommands(program: Command, output: PkiOutput = stdout
     .option('--json', 'one object on standard output', false)
     .action(async (role: string, name: string, options: IssueFlags) => {
       const files = await issue(role, name, options);
-      output.print(
+      printLine(
+        env,
         options.json
           ? JSON.stringify({ role, name, ...files })
           : `issued ${files.certFile} and ${files.keyFile} (authority ${files.caFile})`,
       );
     });
+}
+
+function printLine(env: Pick<CliEnv, 'out'>, line: string): void {
+  env.out(`${line}\n`);
 }
 
 interface IssueFlags {
