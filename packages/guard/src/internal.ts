@@ -1,0 +1,12 @@
+/** Door for sibling packages of @restitch/guard. */
+export { changeLevel } from './levels.js';
+export { createBuddyStore } from './replication/buddy-store.js';
+export type { BuddyStore, Replica, ReplicaStatus } from './replication/buddy-store.js';
+export { toBuddySchema, toOwnerSchema } from './replication/messages.js';
+export type { Commit, ToBuddy, ToOwner } from './replication/messages.js';
+export { createOwnerSession } from './replication/owner-session.js';
+export type { OwnerSession, OwnerSessionOptions, SafePoint } from './replication/owner-session.js';
+export { chooseBuddy, planBuddies, rankBuddies } from './takeover/buddy-choice.js';
+export type { BuddyAssignment, BuddyCandidate, BuddyChange, BuddyQuery } from './takeover/buddy-choice.js';
+export { defaultWatchSettings, newWatch, stepWatch } from './takeover/watch.js';
+export type { DeathReason, WatchAction, WatchEvent, WatchSettings, WatchState } from './takeover/watch.js';

@@ -1,0 +1,268 @@
+/**
+ * The owner's half of one session's replication: bytes and safe points in, commits out. No I/O.
+ *
+ * The output commit is a queue here, before the socket, and never a drop behind it: a dropped segment costs the client
+ * a retransmission timeout. So the caller writes to the socket only what `sendableEnd` allows, and opens the ACK gate
+ * only to `ackableEnd`.
+ */
+import { type PlainData, RestitchError } from '@restitch/core';
+import { Packr } from 'msgpackr';
+import type { ProtectionSettings } from '../levels.js';
+import { ackableOffset, sendableOffset } from '../rules.js';
+import { createByteLog } from './byte-log.js';
+import { chainOf, type Commit, commitBytes, maxPartBytes } from './messages.js';
+import { applyPlainPatch, diffPlain } from './plain-patch.js';
+
+/** A safe point: the application's state after `consumed` bytes of input and `produced` bytes of output. */
+export interface SafePoint {
+  readonly consumed: number;
+  readonly state: PlainData;
+}
+
+/** What an owner session is made of. */
+export interface OwnerSessionOptions {
+  readonly id: string;
+  readonly epoch: number;
+  /** What never changes in this epoch, already encoded. */
+  readonly opening: Uint8Array;
+  readonly settings: Pick<ProtectionSettings, 'sessionBoundBytes' | 'logBoundBytes' | 'deterministic'>;
+  /** Where the streams stand when this epoch begins; zeros for a new session. */
+  readonly start?: { readonly input: number; readonly output: number };
+}
+
+/** The owner's half of one session. */
+export interface OwnerSession {
+  readonly id: string;
+  readonly epoch: number;
+  /** Newest commit made, and newest the buddy has. */
+  readonly n: number;
+  readonly committedN: number;
+  /** Bytes of input that may be acknowledged, and of output that may be written to the socket. */
+  readonly ackableEnd: number;
+  readonly sendableEnd: number;
+  /** True if the client's FIN may be acknowledged too. */
+  readonly isFinAckable: boolean;
+  /** Room for more input or output; at 0 the application waits. */
+  readonly roomBytes: number;
+  readonly replicatedBytes: number;
+  received(bytes: Uint8Array): void;
+  receivedFin(): void;
+  produced(bytes: Uint8Array): void;
+  /** Output acknowledged by the client up to `offset`; both sides may forget it. */
+  clientAcked(offset: number): void;
+  /** A commit that covers all that was received and produced; undefined if nothing is new. */
+  commit(safePoint?: SafePoint): Commit | undefined;
+  /** The buddy has everything up to commit `n`. Ignores what it never sent. */
+  committed(n: number): void;
+  /** Output [from, sendableEnd) for the socket. */
+  takeSendable(from: number): Buffer;
+  /** After a reconnect or with a new buddy: what it must get, given the newest commit it has (0: none). */
+  resume(buddyHas: number): Commit[];
+}
+
+interface Mark {
+  readonly inputEnd: number;
+  readonly outputEnd: number;
+  readonly fin: boolean;
+}
+
+interface Pending extends Mark {
+  readonly commit: Commit;
+}
+
+const packr = new Packr({ useRecords: false });
+
+/** A snapshot is due once the deltas after the last one are this many times its size: they then cost more to keep. */
+const deltasPerSnapshot = 4;
+
+/** A new owner session; its first commit is a snapshot. */
+export function createOwnerSession(options: OwnerSessionOptions): OwnerSession {
+  const { id, epoch, settings } = options;
+  const start = { input: options.start?.input ?? 0, output: options.start?.output ?? 0 };
+  /** Input from the last safe point on; output from the client's last acknowledgement on. */
+  const input = createByteLog(start.input);
+  const output = createByteLog(start.output);
+  const none: Mark = { inputEnd: start.input, outputEnd: start.output, fin: false };
+  let fin = false;
+  let n = 0;
+  let chain = 0;
+  let last = none;
+  let committedN = 0;
+  let committedMark = none;
+  let acked = start.output;
+  let pending: Pending[] = [];
+  let safe: SafePoint & { outputAt: number; encoded: Buffer } = {
+    consumed: start.input,
+    state: null,
+    outputAt: start.output,
+    encoded: packr.pack(null),
+  };
+  /** The state the buddy will have once all pending commits have arrived. */
+  let known: PlainData | undefined;
+  let deltaBytes = 0;
+  let replicatedBytes = 0;
+  let inFlightBytes = 0;
+
+  /** Output an application that is not deterministic made after its last safe point is not yet anyone's word. */
+  const outputLimit = (): number => (settings.deterministic ? output.end : safe.outputAt);
+
+  const isSnapshotDue = (): boolean =>
+    n === 0 || deltaBytes > Math.max(settings.logBoundBytes, deltasPerSnapshot * safe.encoded.length);
+
+  const push = (body: Omit<Commit, 't' | 'id' | 'epoch' | 'n' | 'chain' | 'acked' | 'fin'>): Commit => {
+    n++;
+    const bare = { t: 'commit' as const, id, epoch, n, ...body, fin, acked };
+    chain = chainOf(bare, body.state?.as === 'snapshot' ? 0 : chain);
+    const commit: Commit = { ...bare, chain };
+    last = { inputEnd: input.end, outputEnd: outputLimit(), fin };
+    pending.push({ commit, ...last });
+    replicatedBytes += commitBytes(commit);
+    inFlightBytes += commitBytes(commit);
+    return commit;
+  };
+
+  const snapshot = (): Commit => {
+    known = safe.state;
+    deltaBytes = 0;
+    return push({
+      opening: options.opening,
+      state: { as: 'snapshot', bytes: safe.encoded, consumed: safe.consumed, outputAt: safe.outputAt },
+      inputStart: safe.consumed,
+      input: input.slice(safe.consumed, input.end),
+      outputStart: acked,
+      output: output.slice(acked, outputLimit()),
+    });
+  };
+
+  /** Input bytes or the state after them, whichever is smaller. */
+  const delta = (hasNewState: boolean): Commit => {
+    const outputStart = last.outputEnd;
+    const common = { outputStart, output: output.slice(outputStart, outputLimit()) };
+    const inputStart = last.inputEnd;
+    const log = { ...common, inputStart, input: input.slice(inputStart, input.end) };
+    if (!hasNewState) return push(log);
+    const patch = packr.pack(diffPlain(known ?? null, safe.state));
+    const rest = Math.max(last.inputEnd, safe.consumed);
+    const patchBytes = patch.length + input.end - rest;
+    deltaBytes += Math.min(patchBytes, log.input.length);
+    if (settings.deterministic && log.input.length < patchBytes) return push(log);
+    known = safe.state;
+    return push({
+      ...common,
+      state: { as: 'patch', bytes: patch, consumed: safe.consumed, outputAt: safe.outputAt },
+      inputStart: rest,
+      input: input.slice(rest, input.end),
+    });
+  };
+
+  return {
+    id,
+    epoch,
+    get n() {
+      return n;
+    },
+    get committedN() {
+      return committedN;
+    },
+    get ackableEnd() {
+      return ackableOffset(input.end, committedMark.inputEnd);
+    },
+    get sendableEnd() {
+      return sendableOffset(output.end, committedMark.outputEnd);
+    },
+    get isFinAckable() {
+      return committedMark.fin;
+    },
+    get roomBytes() {
+      const kept = output.end - acked + (input.end - safe.consumed);
+      return Math.max(0, settings.sessionBoundBytes - Math.max(kept, inFlightBytes));
+    },
+    get replicatedBytes() {
+      return replicatedBytes;
+    },
+    received: (bytes) => {
+      if (fin) throw new RestitchError('internal', `session ${id}: bytes after the client's FIN`);
+      input.append(bytes);
+    },
+    receivedFin: () => {
+      fin = true;
+    },
+    produced: (bytes) => output.append(bytes),
+    clientAcked: (offset) => {
+      acked = Math.min(Math.max(acked, offset), committedMark.outputEnd);
+      output.trimTo(acked);
+    },
+    commit(safePoint) {
+      const hasNewState = safePoint !== undefined;
+      if (safePoint !== undefined) {
+        if (safePoint.consumed < safe.consumed || safePoint.consumed > input.end) {
+          throw new RestitchError(
+            'usage',
+            `session ${id}: safe point at ${safePoint.consumed}, known are ${safe.consumed}..${input.end}`,
+          );
+        }
+        const encoded = packr.pack(safePoint.state);
+        if (encoded.length > maxPartBytes) {
+          throw new RestitchError(
+            'usage',
+            `session ${id}: state has ${encoded.length} bytes, the bound is ${maxPartBytes}`,
+          );
+        }
+        // The application goes on changing its own object; what was committed must stay as it was.
+        safe = {
+          consumed: safePoint.consumed,
+          state: packr.unpack(encoded) as PlainData,
+          outputAt: output.end,
+          encoded,
+        };
+      }
+      const isMore = input.end > last.inputEnd || outputLimit() > last.outputEnd || fin !== last.fin;
+      const isFurther = hasNewState && diffPlain(known ?? null, safe.state) !== null;
+      if (n > 0 && !isMore && !isFurther) return undefined;
+      const commit = hasNewState && isSnapshotDue() ? snapshot() : n === 0 ? snapshot() : delta(hasNewState);
+      trimInput();
+      return commit;
+    },
+    committed(upTo) {
+      if (upTo <= committedN || upTo > n) return;
+      const known = pending.findLast((p) => p.commit.n <= upTo);
+      if (known !== undefined) committedMark = known;
+      committedN = upTo;
+      drop((p) => p.commit.n <= upTo);
+    },
+    takeSendable(from) {
+      const end = sendableOffset(output.end, committedMark.outputEnd);
+      return output.slice(from, Math.max(from, end));
+    },
+    resume(buddyHas) {
+      if (n === 0) return [];
+      const isReachable = buddyHas >= committedN && buddyHas <= n && buddyHas > 0;
+      if (isReachable) return pending.filter((p) => p.commit.n > buddyHas).map((p) => p.commit);
+      const fresh = snapshot();
+      drop((p) => p.commit !== fresh);
+      return [fresh];
+    },
+  };
+
+  function drop(isGone: (p: Pending) => boolean): void {
+    for (const p of pending) if (isGone(p)) inFlightBytes -= commitBytes(p.commit);
+    pending = pending.filter((p) => !isGone(p));
+  }
+
+  /** In replay mode the log must reach back to the state the buddy has, which the owner keeps in `safe`. */
+  function trimInput(): void {
+    input.trimTo(safe.consumed);
+  }
+}
+
+/** A state after a list of patches, all encoded. Throws `message_invalid`. */
+export function foldState(snapshot: Uint8Array, patches: readonly Uint8Array[]): PlainData {
+  try {
+    let state = packr.unpack(snapshot) as PlainData;
+    for (const patch of patches) state = applyPlainPatch(state, packr.unpack(patch));
+    return state;
+  } catch (cause) {
+    if (cause instanceof RestitchError) throw cause;
+    throw new RestitchError('message_invalid', 'replicated state is not msgpack', { cause });
+  }
+}
