@@ -69,6 +69,7 @@ enum command_op {
 	OP_SETTLE = 8, /* releasing with nothing outstanding becomes active */
 	OP_FORGET = 9, /* held frames died with the hold device: outstanding becomes 0 */
 	OP_EXPIRE = 10, /* remove if closing and past the deadline */
+	OP_RESET_HELD = 11, /* of no flow: nothing is held any more */
 };
 
 enum command_result {

@@ -7,8 +7,10 @@
 static __always_inline __u32 finish(struct command *command, struct flow_value *record, __u32 result)
 {
 	command->result = result;
-	if (record)
+	if (record) {
 		command->word = read_word(record);
+		command->hold_tag = record->hold_tag;
+	}
 	return result;
 }
 
@@ -95,11 +97,8 @@ static __always_inline void set_deadline(struct command *command, struct flow_va
 		record->deadline_ns = command->deadline_ns;
 	if (command->op == OP_RELEASE)
 		record->deadline_ns = bpf_ktime_get_ns() + RELEASE_LIMIT_NS;
-	if (command->op != OP_HOLD && command->op != OP_FREEZE)
-		return;
-	if (record->hold_tag == 0)
+	if ((command->op == OP_HOLD || command->op == OP_FREEZE) && record->hold_tag == 0)
 		record->hold_tag = command->hold_tag;
-	command->hold_tag = record->hold_tag;
 }
 
 static __always_inline __u32 change(struct command *command, struct flow_value *record)
@@ -136,6 +135,7 @@ static __always_inline __u32 remove(struct command *command, struct flow_value *
 	    (word_state(word) != STATE_CLOSING || bpf_ktime_get_ns() < record->deadline_ns))
 		return finish(command, record, RESULT_PHASE);
 	command->word = word;
+	command->hold_tag = record->hold_tag;
 	delete_record(&flow, gauges);
 	return finish(command, 0, RESULT_OK);
 }
@@ -153,6 +153,12 @@ static long run_command(__u32 index, struct command_batch *batch)
 	command = &batch->commands[index];
 	flow = command->flow;
 	command->word = 0;
+	if (command->op == OP_RESET_HELD) {
+		gauges->held_bytes = 0;
+		gauges->held_frames = 0;
+		finish(command, 0, RESULT_OK);
+		return 0;
+	}
 	record = bpf_map_lookup_elem(&flows, &flow);
 	if (command->op == OP_CLAIM)
 		claim(command, record, gauges, settings);

@@ -4,7 +4,7 @@
  *
  * A flow's record in the map is the one commit point of a move: it names exactly one owner and one epoch.
  */
-import type { Flow } from '@restitch/core';
+import type { Clock, Flow, Logger } from '@restitch/core';
 
 /** What packets of a flow meet. */
 export type FlowPhase =
@@ -22,8 +22,9 @@ export type FlowPhase =
 /** One flow's record with its counters. */
 export interface FlowRecord {
   readonly flow: Flow;
-  /** Fixed-width id that user space allotted to the endpoint. */
+  /** Fixed-width id that user space allotted to the endpoint, 1 … 4095. */
   readonly endpointId: number;
+  /** At most 0xffffff. */
   readonly epoch: number;
   readonly phase: FlowPhase;
   readonly holdDeadlineNs: bigint;
@@ -122,4 +123,6 @@ export interface DataplaneOptions {
   readonly maxFlows: number;
   readonly maxHalfOpen: number;
   readonly holdBounds: HoldBounds;
+  readonly clock?: Clock;
+  readonly logger?: Logger;
 }

@@ -11,3 +11,6 @@ export type {
   HoldBounds,
   VirtualService,
 } from './contract.js';
+export { openDataplane } from './open-dataplane.js';
+export { verdictNames } from './layout.js';
+export type { VerdictName } from './layout.js';

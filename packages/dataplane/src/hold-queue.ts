@@ -1,0 +1,195 @@
+/**
+ * Frames of moving flows. BPF decides what is kept, how much and in which state; this queue only moves frames: it
+ * drains the hold device into one queue per hold tag, and writes a flow's frames back in their order when it may.
+ *
+ * Strict order: a releasing flow becomes active by `settle` only after the write of its last frame has returned (the
+ * frame has then left through the steering program) and nothing more is outstanding. Turning active inside the program
+ * that forwards the last frame would let a fresh frame on another CPU overtake it.
+ *
+ * Frames never end here: everything read from the device is written back, also when it comes too late, so that BPF's
+ * accounts close. What BPF then does with a late frame is its decision.
+ */
+import type { Clock } from '@restitch/core';
+import { maxTapFrameBytes, vnetHeaderBytes } from '@restitch/sys/internal';
+import type { Tap } from '@restitch/sys/internal';
+import type { Command, CommandOutcome, ControlProgram } from './control.js';
+import { flowStates } from './layout.js';
+
+/** How often the device is looked after while anything is held; a release does not wait for it. */
+const tickMs = 3;
+/** A frame that is counted but not yet in the device is a few microseconds away; more tries are the timer's. */
+const settleTries = 32;
+
+/** A held flow as the queue knows it. */
+interface HeldFlow {
+  readonly key: Uint8Array;
+  readonly tag: number;
+  epoch: number;
+  deadlineNs: bigint;
+  isReleasing: boolean;
+  frames: Buffer[];
+}
+
+/** What the queue needs. */
+export interface HoldQueueOptions {
+  readonly tap: Tap;
+  readonly control: ControlProgram;
+  readonly clock: Clock;
+}
+
+/** The frames of moving flows. */
+export interface HoldQueue {
+  /** A tag that no flow has yet. */
+  nextTag(): number;
+  /** Follows up commands that were run: what is held, what is to be delivered now. */
+  settle(commands: readonly Command[], outcomes: readonly CommandOutcome[], keys: readonly Uint8Array[]): void;
+  /** Flows that are being held or released. */
+  readonly size: number;
+  close(): void;
+}
+
+/** A queue over an open hold device. */
+export function createHoldQueue(options: HoldQueueOptions): HoldQueue {
+  return new TapHoldQueue(options);
+}
+
+class TapHoldQueue implements HoldQueue {
+  readonly #tap: Tap;
+  readonly #control: ControlProgram;
+  readonly #clock: Clock;
+  readonly #held = new Map<number, HeldFlow>();
+  readonly #memory = Buffer.alloc(maxTapFrameBytes);
+  #lastTag = 0;
+  #cancelTick: (() => void) | undefined;
+
+  constructor(options: HoldQueueOptions) {
+    this.#tap = options.tap;
+    this.#control = options.control;
+    this.#clock = options.clock;
+  }
+
+  get size(): number {
+    return this.#held.size;
+  }
+
+  nextTag(): number {
+    this.#lastTag = (this.#lastTag % 0xffffffff) + 1;
+    return this.#lastTag;
+  }
+
+  settle(commands: readonly Command[], outcomes: readonly CommandOutcome[], keys: readonly Uint8Array[]): void {
+    let isDue = false;
+    outcomes.forEach((outcome, i) => {
+      const command = commands[i];
+      const key = keys[i];
+      if (command === undefined || key === undefined || outcome.result !== 'ok' || outcome.holdTag === 0) return;
+      isDue = this.#follow(command, outcome, key) || isDue;
+    });
+    if (isDue) this.#deliver();
+    this.#schedule();
+  }
+
+  close(): void {
+    this.#cancelTick?.();
+    this.#cancelTick = undefined;
+    this.#held.clear();
+    this.#tap.close();
+  }
+
+  /** True if frames are to be delivered. */
+  #follow(command: Command, outcome: CommandOutcome, key: Uint8Array): boolean {
+    const known = this.#held.get(outcome.holdTag);
+    if (command.op === 'hold' || command.op === 'freeze') {
+      const deadlineNs = command.deadlineNs ?? 0n;
+      if (known === undefined) {
+        const fresh = { key: Uint8Array.from(key), tag: outcome.holdTag, frames: [], isReleasing: false };
+        this.#held.set(outcome.holdTag, { ...fresh, epoch: command.epoch, deadlineNs });
+      } else {
+        known.epoch = command.epoch;
+        known.deadlineNs = deadlineNs;
+      }
+      return false;
+    }
+    if (known === undefined) return false;
+    known.epoch = outcome.word.epoch;
+    if (command.op === 'switch') return false;
+    if (outcome.word.outstanding === 0 && outcome.word.state === flowStates.active) {
+      this.#held.delete(outcome.holdTag);
+      return false;
+    }
+    // Released, closed or removed with frames under way.
+    known.isReleasing = true;
+    return true;
+  }
+
+  /** Writes back what may go, until the releasing flows have settled or the tries are used up. */
+  #deliver(): void {
+    for (const flow of this.#held.values()) if (flow.isReleasing) this.#writeFrames(flow);
+    for (let i = 0; i < settleTries; i++) {
+      this.#drain();
+      if (!this.#settleReleasing()) return;
+    }
+  }
+
+  /** Empties the device; frames of flows that are not held go straight back. */
+  #drain(): void {
+    for (;;) {
+      const bytes = this.#tap.read(this.#memory);
+      if (bytes === 0) return;
+      const flow = this.#held.get(this.#memory.readUInt32BE(vnetHeaderBytes + 2));
+      if (flow === undefined || flow.isReleasing) this.#tap.write(this.#memory, bytes);
+      else flow.frames.push(Buffer.from(this.#memory.subarray(0, bytes)));
+    }
+  }
+
+  #writeFrames(flow: HeldFlow): void {
+    const { frames } = flow;
+    flow.frames = [];
+    for (const frame of frames) this.#tap.write(frame, frame.length);
+  }
+
+  /** Turns released flows active; true if one of them still has frames under way. */
+  #settleReleasing(): boolean {
+    const releasing = [...this.#held.values()].filter((flow) => flow.isReleasing);
+    if (releasing.length === 0) return false;
+    const outcomes = this.#control.run(
+      releasing.map((flow) => ({ op: 'settle', flow: flow.key, epoch: flow.epoch })),
+    );
+    let isWaiting = false;
+    outcomes.forEach((outcome, i) => {
+      const flow = releasing[i];
+      if (flow === undefined) return;
+      if (outcome.result === 'phase' && outcome.word.state === flowStates.releasing) {
+        isWaiting = true;
+        return;
+      }
+      this.#held.delete(flow.tag);
+      // Past its deadline with frames still counted: they died on the way, and are not coming.
+      if (outcome.result === 'ok' && outcome.word.outstanding > 0)
+        this.#control.run([{ op: 'forget', flow: flow.key, epoch: flow.epoch }]);
+    });
+    return isWaiting;
+  }
+
+  #schedule(): void {
+    if (this.#held.size === 0 || this.#cancelTick !== undefined) return;
+    this.#cancelTick = this.#clock.after(tickMs, () => {
+      this.#cancelTick = undefined;
+      this.#drain();
+      this.#expire();
+      this.#settleReleasing();
+      if (this.#held.size === 0) this.#control.run([{ op: 'reset-held', flow: new Uint8Array(36), epoch: 0 }]);
+      this.#schedule();
+    });
+  }
+
+  /** A hold past its deadline: BPF no longer keeps the flow's frames, so they go back and it decides. */
+  #expire(): void {
+    const nowNs = this.#clock.monotonicNs();
+    for (const flow of this.#held.values()) {
+      if (flow.isReleasing || flow.deadlineNs > nowNs) continue;
+      this.#writeFrames(flow);
+      this.#held.delete(flow.tag);
+    }
+  }
+}

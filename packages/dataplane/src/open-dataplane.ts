@@ -1,0 +1,206 @@
+/** Opens the data plane: programs and maps loaded or adopted, attached, and the calls of the contract over them. */
+import { randomBytes } from 'node:crypto';
+import { RestitchError, encodeFlowKey, flowKeyBytes, silentLogger, systemClock } from '@restitch/core';
+import type { Flow } from '@restitch/core';
+import { attachTc, detachTc, interfaceIndex, lookupElement, openTap, updateElement } from '@restitch/sys/internal';
+import type { TcFilter } from '@restitch/sys/internal';
+import type {
+  Dataplane,
+  DataplaneOptions,
+  DataplaneStats,
+  FlowChange,
+  FlowChangeResult,
+  FlowRecord,
+  ForwardTarget,
+  VirtualService,
+} from './contract.js';
+import { createControlProgram } from './control.js';
+import type { Command, ControlProgram } from './control.js';
+import { createHoldQueue } from './hold-queue.js';
+import type { HoldQueue } from './hold-queue.js';
+import { flowStates, flowValue, maxEpoch, settingsLayout } from './layout.js';
+import { loadPinned, removePins } from './pins.js';
+import type { LoadedPrograms } from './pins.js';
+import { decodeRecord, listRecords, readStats } from './records.js';
+import { createServices } from './services.js';
+import type { Services } from './services.js';
+import { assertEndpointId, openTargets } from './targets.js';
+import type { Targets } from './targets.js';
+
+/** Our filter among others at the same hook: "rs". */
+const tcFilter: TcFilter = { handle: 0x7273, priority: 1 };
+/** Frames the hold device queues. BPF holds fewer than that, so it never overflows. */
+const holdQueueFrames = 16384;
+/** Frames that other CPUs may have on the way when the bound is reached. */
+const holdQueueReserve = 256;
+
+/** Opens the data plane on an interface of the current network namespace. See the contract. */
+export function openDataplane(options: DataplaneOptions): Dataplane {
+  return new BpfDataplane(options);
+}
+
+class BpfDataplane implements Dataplane {
+  readonly isAdopted: boolean;
+  readonly #options: DataplaneOptions;
+  readonly #programs: LoadedPrograms;
+  readonly #control: ControlProgram;
+  readonly #queue: HoldQueue;
+  readonly #targets: Targets;
+  readonly #services: Services;
+  readonly #vipInterface: number;
+  readonly #settings = Buffer.alloc(settingsLayout.bytes);
+  #isClosed = false;
+
+  constructor(options: DataplaneOptions) {
+    this.#options = options;
+    const clock = options.clock ?? systemClock;
+    this.#vipInterface = interfaceIndex(options.interfaceName);
+    this.#programs = loadPinned(options.pinDirectory, options);
+    const { maps } = this.#programs;
+    this.isAdopted = this.#programs.isAdopted;
+    this.#control = createControlProgram(this.#programs.control.value, maps.command_map.value);
+    this.#writeFirstSettings();
+    this.#forgetHeld();
+    const tap = openTap(options.holdDevice, holdQueueFrames);
+    this.#queue = createHoldQueue({ tap, control: this.#control, clock });
+    attachTc({ interfaceIndex: tap.interfaceIndex, direction: 'ingress' }, tcFilter, this.#programs.reenter.value);
+    this.#setSetting(settingsLayout.holdIfindex, tap.interfaceIndex);
+    this.#services = createServices(maps);
+    this.#targets = openTargets({
+      endpointMapFd: maps.endpoints.value,
+      interfaceName: options.interfaceName,
+      interfaceIndex: this.#vipInterface,
+      clock,
+      logger: options.logger ?? silentLogger,
+    });
+    attachTc({ interfaceIndex: this.#vipInterface, direction: 'ingress' }, tcFilter, this.#programs.steer.value);
+  }
+
+  setRebuilding(on: boolean): void {
+    this.#setSetting(settingsLayout.rebuilding, on ? 1 : 0);
+  }
+
+  setTarget(target: ForwardTarget): void {
+    this.#assertOpen();
+    this.#targets.set(target);
+  }
+
+  removeTarget(endpointId: number): void {
+    this.#assertOpen();
+    this.#targets.remove(endpointId);
+  }
+
+  setServices(services: readonly VirtualService[]): void {
+    this.#assertOpen();
+    this.#services.set(services);
+  }
+
+  apply(changes: readonly FlowChange[]): FlowChangeResult[] {
+    this.#assertOpen();
+    const keys = changes.map((change) => encodeFlowKey(change.flow));
+    const commands = changes.map((change, i) => this.#toCommand(change, keys[i] as Uint8Array));
+    const outcomes = this.#control.run(commands);
+    this.#queue.settle(commands, outcomes, keys);
+    return outcomes.map((outcome) => outcome.result);
+  }
+
+  lookup(flow: Flow): FlowRecord | undefined {
+    this.#assertOpen();
+    const key = Buffer.alloc(flowKeyBytes);
+    encodeFlowKey(flow, key);
+    const value = Buffer.alloc(flowValue.bytes);
+    return lookupElement(this.#programs.maps.flows.value, key, value)
+      ? decodeRecord(key, value, 0, 0)
+      : undefined;
+  }
+
+  list(): FlowRecord[] {
+    this.#assertOpen();
+    return listRecords(this.#programs.maps.flows.value);
+  }
+
+  stats(): DataplaneStats {
+    this.#assertOpen();
+    return readStats(this.#programs.maps);
+  }
+
+  close(): void {
+    if (this.#isClosed) return;
+    this.#isClosed = true;
+    this.#targets.close();
+    this.#queue.close();
+    this.#control.close();
+    for (const fd of Object.values(this.#programs.maps)) fd.close();
+    for (const fd of [this.#programs.steer, this.#programs.reenter, this.#programs.control]) fd.close();
+  }
+
+  destroy(): void {
+    detachTc({ interfaceIndex: this.#vipInterface, direction: 'ingress' }, tcFilter);
+    this.close();
+    removePins(this.#options.pinDirectory);
+  }
+
+  #assertOpen(): void {
+    if (this.#isClosed) throw new RestitchError('closed', 'data plane used after close');
+  }
+
+  #toCommand(change: FlowChange, key: Uint8Array): Command {
+    const command: Command = { op: change.op, flow: key, epoch: assertEpoch(change.epoch) };
+    switch (change.op) {
+      case 'claim':
+        assertEndpointId(change.endpointId);
+        return { ...command, endpointId: change.endpointId };
+      case 'hold':
+      case 'freeze':
+        return { ...command, deadlineNs: change.deadlineNs, holdTag: this.#queue.nextTag() };
+      case 'switch':
+        assertEndpointId(change.endpointId);
+        return { ...command, endpointId: change.endpointId, newEpoch: assertEpoch(change.newEpoch) };
+      case 'close': {
+        const clock = this.#options.clock ?? systemClock;
+        const lingerNs = BigInt(Math.round(change.lingerMs * 1e6));
+        return { ...command, deadlineNs: clock.monotonicNs() + lingerNs };
+      }
+      case 'release':
+      case 'remove':
+        return command;
+    }
+  }
+
+  /** Bounds are this daemon's; whether ownership is being rebuilt, and the hash, are the maps'. */
+  #writeFirstSettings(): void {
+    const { holdBounds, maxFlows } = this.#options;
+    const fd = this.#programs.maps.settings_map.value;
+    if (this.isAdopted) lookupElement(fd, Buffer.alloc(4), this.#settings);
+    else {
+      this.#settings.writeUInt32LE(1, settingsLayout.rebuilding);
+      randomBytes(4).copy(this.#settings, settingsLayout.hashSeed);
+    }
+    this.#settings.writeUInt32LE(maxFlows, settingsLayout.maxFlows);
+    this.#settings.writeUInt32LE(holdBounds.flowBytes, settingsLayout.holdFlowBytes);
+    this.#settings.writeUInt32LE(holdQueueFrames - holdQueueReserve, settingsLayout.holdFrames);
+    this.#settings.writeBigUInt64LE(BigInt(holdBounds.totalBytes), settingsLayout.holdTotalBytes);
+    this.#setSetting(settingsLayout.holdIfindex, 0);
+  }
+
+  #setSetting(offset: number, value: number): void {
+    this.#assertOpen();
+    this.#settings.writeUInt32LE(value, offset);
+    updateElement(this.#programs.maps.settings_map.value, Buffer.alloc(4), this.#settings);
+  }
+
+  /** Frames in the last daemon's hold device died with it; without this, its flows would wait for them. */
+  #forgetHeld(): void {
+    if (!this.isAdopted) return;
+    const flows = listRecords(this.#programs.maps.flows.value, (word) => {
+      return word.outstanding > 0 || word.state === flowStates.releasing;
+    });
+    this.#control.run(flows.map(({ flow, epoch }) => ({ op: 'forget', flow, epoch })));
+    this.#control.run([{ op: 'reset-held', flow: new Uint8Array(flowKeyBytes), epoch: 0 }]);
+  }
+}
+
+function assertEpoch(epoch: number): number {
+  if (Number.isInteger(epoch) && epoch >= 0 && epoch <= maxEpoch) return epoch;
+  throw new RestitchError('usage', `epoch ${epoch} is not 0 … ${maxEpoch}`);
+}

@@ -1,0 +1,76 @@
+/** Reading records and sums out of the maps, in batches. */
+import { decodeFlowKey, flowKeyBytes } from '@restitch/core';
+import type { Fd } from '@restitch/sys';
+import { lookupElement, possibleCpus, readMap } from '@restitch/sys/internal';
+import type { DataplaneStats, FlowPhase, FlowRecord } from './contract.js';
+import { decodeWord, flagSawReset, flowStates, flowValue, gaugesLayout, verdictNames } from './layout.js';
+import type { MapName, RecordWord } from './layout.js';
+
+const phases = Object.fromEntries(
+  Object.entries(flowStates).map(([phase, number]) => [number, phase as FlowPhase]),
+);
+
+/** One record from its key and value in memory. */
+export function decodeRecord(keys: Buffer, values: Buffer, keyAt: number, at: number): FlowRecord {
+  const word = decodeWord(values, at + flowValue.word);
+  return {
+    flow: decodeFlowKey(keys, keyAt),
+    endpointId: word.owner,
+    epoch: word.epoch,
+    phase: phases[word.state] ?? 'active',
+    holdDeadlineNs: values.readBigUInt64LE(at + flowValue.deadlineNs),
+    lastSeenNs: values.readBigUInt64LE(at + flowValue.lastSeenNs),
+    packets: values.readBigUInt64LE(at + flowValue.packets),
+    bytes: values.readBigUInt64LE(at + flowValue.counted),
+    sawReset: (values.readUInt32LE(at + flowValue.flags) & flagSawReset) !== 0,
+  };
+}
+
+/** All records, or those whose word is wanted. */
+export function listRecords(flowsFd: number, isWanted?: (word: RecordWord) => boolean): FlowRecord[] {
+  const records: FlowRecord[] = [];
+  readMap(flowsFd, { keyBytes: flowKeyBytes, valueBytes: flowValue.bytes }, (keys, values, count) => {
+    for (let i = 0; i < count; i++) {
+      const at = i * flowValue.bytes;
+      if (isWanted === undefined || isWanted(decodeWord(values, at + flowValue.word)))
+        records.push(decodeRecord(keys, values, i * flowKeyBytes, at));
+    }
+  });
+  return records;
+}
+
+/** Sums over all CPUs. */
+export function readStats(maps: Readonly<Record<MapName, Fd>>): DataplaneStats {
+  const cpus = possibleCpus();
+  const verdicts: Record<string, bigint> = {};
+  readMap(maps.verdicts.value, { keyBytes: 4, valueBytes: 8 * cpus }, (keys, values, count) => {
+    for (let i = 0; i < count; i++) {
+      const name = verdictNames[keys.readUInt32LE(i * 4)];
+      if (name !== undefined) verdicts[name] = sum(values, i * 8 * cpus, 8, cpus);
+    }
+  });
+  const endpoints: { endpointId: number; packets: bigint; bytes: bigint }[] = [];
+  readMap(maps.endpoint_stats.value, { keyBytes: 4, valueBytes: 16 * cpus }, (keys, values, count) => {
+    for (let i = 0; i < count; i++) {
+      const at = i * 16 * cpus;
+      const packets = sum(values, at, 16, cpus);
+      if (packets === 0n) continue;
+      endpoints.push({ endpointId: keys.readUInt32LE(i * 4), packets, bytes: sum(values, at + 8, 16, cpus) });
+    }
+  });
+  const gauges = Buffer.alloc(gaugesLayout.bytes);
+  lookupElement(maps.gauges_map.value, Buffer.alloc(4), gauges);
+  return {
+    verdicts,
+    endpoints,
+    flows: Number(gauges.readBigUInt64LE(gaugesLayout.flows)),
+    heldBytes: Number(gauges.readBigInt64LE(gaugesLayout.heldBytes)),
+    heldDropped: Number(verdicts['drop_hold_full'] ?? 0n),
+  };
+}
+
+function sum(values: Buffer, at: number, stride: number, cpus: number): bigint {
+  let total = 0n;
+  for (let i = 0; i < cpus; i++) total += values.readBigUInt64LE(at + i * stride);
+  return total;
+}
