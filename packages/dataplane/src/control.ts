@@ -42,7 +42,10 @@ export function createControlProgram(programFd: number, commandMapFd: number): C
     context.writeUInt32LE(commands.length, 0);
     const { retval } = testRun(programFd, { context });
     if (retval !== 0)
-      throw new RestitchError('internal', `control program answered ${retval} to ${commands.length} commands`);
+      throw new RestitchError(
+        'internal',
+        `control program answered ${retval} to ${commands.length} commands`,
+      );
     return commands.map((_, i) => decodeOutcome(memory, i * commandLayout.bytes));
   };
   return {

@@ -42,7 +42,11 @@ export interface HoldQueue {
   /** A tag that no flow has yet. */
   nextTag(): number;
   /** Follows up commands that were run: what is held, what is to be delivered now. */
-  settle(commands: readonly Command[], outcomes: readonly CommandOutcome[], keys: readonly Uint8Array[]): void;
+  settle(
+    commands: readonly Command[],
+    outcomes: readonly CommandOutcome[],
+    keys: readonly Uint8Array[],
+  ): void;
   /** Flows that are being held or released. */
   readonly size: number;
   close(): void;
@@ -77,12 +81,17 @@ class TapHoldQueue implements HoldQueue {
     return this.#lastTag;
   }
 
-  settle(commands: readonly Command[], outcomes: readonly CommandOutcome[], keys: readonly Uint8Array[]): void {
+  settle(
+    commands: readonly Command[],
+    outcomes: readonly CommandOutcome[],
+    keys: readonly Uint8Array[],
+  ): void {
     let isDue = false;
     outcomes.forEach((outcome, i) => {
       const command = commands[i];
       const key = keys[i];
-      if (command === undefined || key === undefined || outcome.result !== 'ok' || outcome.holdTag === 0) return;
+      if (command === undefined || key === undefined || outcome.result !== 'ok' || outcome.holdTag === 0)
+        return;
       isDue = this.#follow(command, outcome, key) || isDue;
     });
     if (isDue) this.#deliver();
@@ -178,7 +187,8 @@ class TapHoldQueue implements HoldQueue {
       this.#drain();
       this.#expire();
       this.#settleReleasing();
-      if (this.#held.size === 0) this.#control.run([{ op: 'reset-held', flow: new Uint8Array(36), epoch: 0 }]);
+      if (this.#held.size === 0)
+        this.#control.run([{ op: 'reset-held', flow: new Uint8Array(36), epoch: 0 }]);
       this.#schedule();
     });
   }

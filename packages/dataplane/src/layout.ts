@@ -37,10 +37,13 @@ export const maxCommands = 256;
 export const maxEpoch = 0xffffff;
 
 /** enum flow_state */
-export const flowStates = { active: 1, hold: 2, frozen: 3, releasing: 4, closing: 5 } as const satisfies Record<
-  FlowPhase,
-  number
->;
+export const flowStates = {
+  active: 1,
+  hold: 2,
+  frozen: 3,
+  releasing: 4,
+  closing: 5,
+} as const satisfies Record<FlowPhase, number>;
 
 /** enum verdict, in order, as `stats` names them. */
 export const verdictNames = [

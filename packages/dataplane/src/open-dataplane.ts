@@ -2,7 +2,14 @@
 import { randomBytes } from 'node:crypto';
 import { RestitchError, encodeFlowKey, flowKeyBytes, silentLogger, systemClock } from '@restitch/core';
 import type { Flow } from '@restitch/core';
-import { attachTc, detachTc, interfaceIndex, lookupElement, openTap, updateElement } from '@restitch/sys/internal';
+import {
+  attachTc,
+  detachTc,
+  interfaceIndex,
+  lookupElement,
+  openTap,
+  updateElement,
+} from '@restitch/sys/internal';
 import type { TcFilter } from '@restitch/sys/internal';
 import type {
   Dataplane,
@@ -63,7 +70,11 @@ class BpfDataplane implements Dataplane {
     this.#forgetHeld();
     const tap = openTap(options.holdDevice, holdQueueFrames);
     this.#queue = createHoldQueue({ tap, control: this.#control, clock });
-    attachTc({ interfaceIndex: tap.interfaceIndex, direction: 'ingress' }, tcFilter, this.#programs.reenter.value);
+    attachTc(
+      { interfaceIndex: tap.interfaceIndex, direction: 'ingress' },
+      tcFilter,
+      this.#programs.reenter.value,
+    );
     this.#setSetting(settingsLayout.holdIfindex, tap.interfaceIndex);
     this.#services = createServices(maps);
     this.#targets = openTargets({
@@ -73,7 +84,11 @@ class BpfDataplane implements Dataplane {
       clock,
       logger: options.logger ?? silentLogger,
     });
-    attachTc({ interfaceIndex: this.#vipInterface, direction: 'ingress' }, tcFilter, this.#programs.steer.value);
+    attachTc(
+      { interfaceIndex: this.#vipInterface, direction: 'ingress' },
+      tcFilter,
+      this.#programs.steer.value,
+    );
   }
 
   setRebuilding(on: boolean): void {

@@ -85,9 +85,12 @@ function setVips(maps: Readonly<Record<MapName, Fd>>, services: readonly Virtual
   const wanted = new Map(services.map((s) => [normalizeAddress(s.address), s.address]));
   const stale: Buffer[] = [];
   readMap(maps.vips.value, { keyBytes: 16, valueBytes: 4 }, (keys, _, count) => {
-    for (let i = 0; i < count; i++) stale.push(Buffer.from(Uint8Array.from(keys.subarray(i * 16, i * 16 + 16)).buffer));
+    for (let i = 0; i < count; i++)
+      stale.push(Buffer.from(Uint8Array.from(keys.subarray(i * 16, i * 16 + 16)).buffer));
   });
-  const keep = new Set([...wanted.keys()].map((address) => Buffer.from(encodeAddress(address)).toString('hex')));
+  const keep = new Set(
+    [...wanted.keys()].map((address) => Buffer.from(encodeAddress(address)).toString('hex')),
+  );
   for (const key of stale) if (!keep.has(key.toString('hex'))) deleteElement(maps.vips.value, key);
   const one = Buffer.alloc(4, 1);
   for (const address of wanted.keys()) {

@@ -8,8 +8,8 @@ import { SyscallError, check, errno, lastErrno, libc } from './libc.js';
 
 const socketFn = libc.declare('int socket(int family, int type, int protocol)');
 const bindFn = libc.declare('int bind(int fd, void *address, uint32_t bytes)');
-const sendFn = libc.declare('ssize_t send(int fd, void *memory, size_t bytes, int flags)');
-const recvFn = libc.declare('ssize_t recv(int fd, void *memory, size_t bytes, int flags)');
+const sendFn = libc.declare('long send(int fd, void *memory, size_t bytes, int flags)');
+const recvFn = libc.declare('long recv(int fd, void *memory, size_t bytes, int flags)');
 const pollFn = libc.declare('int poll(void *fds, unsigned long count, int timeoutMs)');
 
 const afInet = 2;

@@ -9,8 +9,8 @@ import { interfaceIndex, setQueueLength, setUpSilent } from './network-interface
 
 const ioctlFn = libc.declare('int ioctl(int fd, unsigned long request, void *argument)');
 const ioctlValueFn = libc.declare('int ioctl(int fd, unsigned long request, unsigned long value)');
-const readFn = libc.declare('ssize_t read(int fd, void *memory, size_t bytes)');
-const writeFn = libc.declare('ssize_t write(int fd, void *memory, size_t bytes)');
+const readFn = libc.declare('long read(int fd, void *memory, size_t bytes)');
+const writeFn = libc.declare('long write(int fd, void *memory, size_t bytes)');
 
 /** linux/if_tun.h */
 const tunSetIff = 0x400454ca;
