@@ -12,3 +12,5 @@ export {
 } from './libc.js';
 export type { NativeArgument, NativeFunction, NativeLibrary, NativePointerFunction } from './libc.js';
 export { Fd, closeFd, duplicateFd } from './fd.js';
+export { enterNetNamespace, ifNameToIndex, inNetNamespace } from './net-namespace.js';
+export { threadCpuNs } from './thread-clock.js';

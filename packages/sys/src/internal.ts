@@ -1,4 +1,4 @@
-/** Door for sibling packages of @restitch/sys. */
+/** Door for sibling packages of @restitch/sys: the kernel by the call. */
 export {
   createArrayMap,
   deleteElement,
@@ -23,3 +23,49 @@ export { interfaceIndex, interfaceMac, setQueueLength, setUpSilent } from './net
 export { enterNetworkNamespace } from './network-namespace.js';
 export { maxTapFrameBytes, openTap, vnetHeaderBytes } from './tap.js';
 export type { Tap } from './tap.js';
+export {
+  acceptSocket,
+  bindSocket,
+  connectSocket,
+  getBufferOption,
+  getIntOption,
+  getIntOptionIfKnown,
+  getLocalAddress,
+  getPeerAddress,
+  listenSocket,
+  openSocket,
+  openTcpSocket,
+  peekBytes,
+  receiveBytes,
+  sendBytes,
+  setBufferOption,
+  setIntOption,
+  setUintOption,
+  shutdownSend,
+  unacknowledgedBytes,
+  unreadBytes,
+  unsentBytes,
+} from './socket.js';
+export {
+  afInet,
+  afInet6,
+  decodeSocketAddress,
+  encodeSocketAddress,
+  familyOf,
+  socketAddressBytes,
+} from './socket-address.js';
+export {
+  ip,
+  ipv6,
+  repairMode,
+  repairQueue,
+  so,
+  solIp,
+  solIpv6,
+  solSocket,
+  solTcp,
+  tcp,
+} from './option-names.js';
+export { getTcpInfo, parseTcpInfo, tcpInfoBytes, tcpInfoOffsets, tcpState } from './tcp-info.js';
+export type { TcpInfo } from './tcp-info.js';
+export { attachDropFilter, detachFilter, receiveMemoryBytes } from './socket-filter.js';

@@ -1,0 +1,108 @@
+/** Activation: a pending socket begins to serve, and what tells whether the client followed. */
+import type { TcpImage } from '@restitch/core/internal';
+import {
+  detachFilter,
+  getTcpInfo,
+  setIntOption,
+  shutdownSend,
+  solTcp,
+  tcp,
+  tcpState,
+  unacknowledgedBytes,
+} from '@restitch/sys/internal';
+import { hasPeerFin, sendPeerFin } from './peer-fin.js';
+import { enterRepair, leaveRepair, selectQueue, windowField } from './repair.js';
+import type { PendingTcp } from './thaw-socket.js';
+import { type TimerSettings, continueTimers } from './timers.js';
+
+/** A socket in service. */
+export interface ActiveTcp {
+  readonly fd: number;
+  /** Kernel-unsent bytes of the source: to be written before the application's own unwritten bytes. */
+  readonly unsent: Buffer;
+  /** The source's FIN was queued behind `unsent` and had not left: end the stream after the unsent bytes. */
+  readonly endAfterUnsent: boolean;
+  /** Configured timers, if what is left of them was set instead: give them to `restoreTimers` once the client was heard. */
+  readonly timers: TimerSettings | undefined;
+  /** Segments this host itself has sent to the socket, for `readConfirmation`. */
+  readonly ownSegsIn: number;
+}
+
+/**
+ * Leaves repair. Plain repair-off sends a probe with an old sequence number, which the client answers; with a closed
+ * receive window it would announce a window the client does not take, and both would wait for half a second, so
+ * then nothing is sent (`probeClient` later).
+ */
+export function activateSocket(pending: PendingTcp): ActiveTcp {
+  const { fd, tcp: image, finSenderFd } = pending;
+  // On a local path the answer to the probe arrives within the call that sends it: the filter must be off before.
+  detachFilter(fd);
+  leaveRepair(fd, windowField(image.window, 'rcvWnd') > 0);
+  if (image.options.cork === 1) setIntOption(fd, solTcp, tcp.cork, 1);
+  restoreFins(pending);
+  const timers = continueTimers(fd, image);
+  const unsent = Buffer.from(image.sendQueue.subarray(image.sentBytes));
+  return { fd, unsent, endAfterUnsent: isFinUnsent(image), timers, ownSegsIn: finSenderFd < 0 ? 0 : 1 };
+}
+
+/** True for a FIN that the source's application had asked for and its kernel had not sent. */
+function isFinUnsent(image: TcpImage): boolean {
+  const { state } = image;
+  const isClosing = state === tcpState.finWait1 || state === tcpState.closing || state === tcpState.lastAck;
+  return isClosing && !image.finSent;
+}
+
+/** LAST_ACK is reached when the client's FIN comes first, CLOSING when ours does. */
+function restoreFins({ fd, tcp: image, finSenderFd }: PendingTcp): void {
+  const isOursFirst = image.finSent && image.state !== tcpState.lastAck;
+  if (isOursFirst) sendOwnFinInRepair(fd);
+  if (finSenderFd >= 0) sendPeerFin(finSenderFd);
+  if (image.finSent && !isOursFirst) sendOwnFinInRepair(fd);
+}
+
+/**
+ * Our FIN as already sent: queued in repair, so no packet leaves. Were it sent anew behind more bytes than the
+ * congestion window takes, the client's ACK would lie beyond snd_nxt and be discarded for ever.
+ */
+function sendOwnFinInRepair(fd: number): void {
+  enterRepair(fd);
+  selectQueue(fd, 'send');
+  shutdownSend(fd);
+  leaveRepair(fd, false);
+}
+
+/** What has been heard from the client since activation. */
+export interface Confirmation {
+  /** A segment of the client's own has come in. */
+  readonly isConfirmed: boolean;
+  /** Sent to the client and not acknowledged, our FIN counted. */
+  readonly unacknowledgedBytes: number;
+}
+
+/** Whether the client's own segment has been seen since activation. */
+export function readConfirmation(active: Pick<ActiveTcp, 'fd' | 'ownSegsIn'>): Confirmation {
+  const info = getTcpInfo(active.fd);
+  return {
+    isConfirmed: info.segsIn > active.ownSegsIn,
+    unacknowledgedBytes: unacknowledgedBytes(active.fd),
+  };
+}
+
+/**
+ * Draws an ACK from the client by a window probe with an old sequence number (repair on and plain off). Linux clients answer
+ * at most one such probe in 500 ms (tcp_invalid_ratelimit), so ask again later if there is no answer. Only an
+ * established socket probes; half-closed ones have their FIN's retransmission.
+ */
+export function probeClient(fd: number): void {
+  enterRepair(fd);
+  leaveRepair(fd, true);
+}
+
+/** Retransmission timeouts of this connection so far. */
+export function readTimeouts(fd: number): number {
+  const info = getTcpInfo(fd);
+  // Before 6.7 the kernel keeps no total: what is left is the run under way.
+  return info.totalRtos ?? info.retransmits;
+}
+
+export { hasPeerFin };

@@ -1,0 +1,200 @@
+/**
+ * Freeze: one connected socket becomes an image, and stays behind in repair with a filter that drops every packet.
+ *
+ * The filter comes first, because a socket in repair still receives and still acknowledges: bytes that arrived after
+ * the dump would be acknowledged and lost. All is synchronous, so no other code of the process runs in between.
+ */
+import { RestitchError, addSeq, toRestitchError } from '@restitch/core';
+import type { TcpImage } from '@restitch/core/internal';
+import {
+  attachDropFilter,
+  detachFilter,
+  getIntOption,
+  getTcpInfo,
+  peekBytes,
+  so,
+  solSocket,
+  solTcp,
+  tcp,
+  tcpState,
+  type TcpInfo,
+  unacknowledgedBytes,
+  unreadBytes,
+  unsentBytes,
+} from '@restitch/sys/internal';
+import { closeFd } from '@restitch/sys';
+import {
+  enterRepair,
+  isInRepair,
+  leaveRepair,
+  readQueueSeq,
+  readWindow,
+  selectQueue,
+  windowField,
+} from './repair.js';
+import { readCongestion, readSocketOptions } from './socket-options.js';
+import { type TimerSettings, elapsedOnTimers } from './timers.js';
+
+/** A frozen socket; whoever holds it ends it by `unfreezeSocket` or `discardFrozenSocket`. */
+export interface FrozenTcp {
+  /** Still open, in repair and filtered. */
+  readonly fd: number;
+  readonly tcp: TcpImage;
+}
+
+/** What freeze cannot read from the socket itself. */
+export interface FreezeOptions {
+  /** What `activateSocket` returned as `timers`, if `restoreTimers` was not called since. */
+  readonly timers?: TimerSettings | undefined;
+}
+
+const emptyQueue = Buffer.alloc(0);
+const movableStates: ReadonlySet<number> = new Set([
+  tcpState.established,
+  tcpState.finWait1,
+  tcpState.finWait2,
+  tcpState.closeWait,
+  tcpState.lastAck,
+  tcpState.closing,
+]);
+
+/**
+ * Freezes `fd` (order of kernel-facts §3) and reads everything that travels. The socket must have passed
+ * `inspectSocket`. On failure all is undone, the socket serves on, and `freeze_failed` names the step.
+ */
+export function freezeSocket(fd: number, options: FreezeOptions = {}): FrozenTcp {
+  const at = { step: 'filter' };
+  try {
+    attachDropFilter(fd);
+    at.step = 'repair';
+    enterRepair(fd);
+    return { fd, tcp: dump(fd, options, at) };
+  } catch (cause) {
+    undo(fd);
+    const error = toRestitchError(cause);
+    throw new RestitchError('freeze_failed', `freeze fd ${fd}: ${at.step}: ${error.message}`, {
+      cause,
+      details: { ...error.details, step: at.step },
+    });
+  }
+}
+
+/** Puts a frozen socket back into service where it is. Throws `freeze_failed` if the kernel does not let it. */
+export function unfreezeSocket(fd: number): void {
+  try {
+    const isWindowOpen = windowField(readWindow(fd), 'rcvWnd') > 0;
+    // On a local path the answer to the probe arrives within the call that sends it: the filter must be off before.
+    detachFilter(fd);
+    leaveRepair(fd, isWindowOpen);
+    if (isInRepair(fd)) throw new RestitchError('internal', 'socket is still in repair');
+  } catch (cause) {
+    throw new RestitchError('freeze_failed', `unfreeze fd ${fd}: ${toRestitchError(cause).message}`, {
+      cause,
+      details: { step: 'unfreeze' },
+    });
+  }
+}
+
+/** Closes a frozen socket without a packet. The flow must have a new owner: the next packet to reach this host draws RST. */
+export function discardFrozenSocket(fd: number): void {
+  closeFd(fd);
+}
+
+function undo(fd: number): void {
+  try {
+    if (isInRepair(fd)) leaveRepair(fd, false);
+    detachFilter(fd);
+  } catch {
+    // The error that brought us here says more than this one.
+  }
+}
+
+/** Everything of an image, from a socket in repair. */
+function dump(fd: number, options: FreezeOptions, at: { step: string }): TcpImage {
+  at.step = 'info';
+  const info = getTcpInfo(fd);
+  const state = movableState(info.state);
+  const mssClamp = getIntOption(fd, solTcp, tcp.maxseg);
+  const timestamp = getIntOption(fd, solTcp, tcp.timestamp) >>> 0;
+  const window = readWindow(fd);
+  at.step = 'options';
+  const carried = readSocketOptions(fd, getIntOption(fd, solSocket, so.domain));
+  if (options.timers !== undefined) Object.assign(carried, options.timers);
+  const congestion = readCongestion(fd);
+  at.step = 'receive-queue';
+  const receive = dumpReceiveQueue(fd, state);
+  at.step = 'send-queue';
+  const send = dumpSendQueue(fd, state);
+  selectQueue(fd, 'none');
+  // A segment that had passed the filter before it was attached may be processed late on another processor.
+  if (unreadBytes(fd) !== receive.recvQueue.length) {
+    throw new RestitchError('freeze_failed', 'bytes arrived while the queues were read', { retryable: true });
+  }
+  return {
+    state,
+    ...receive,
+    ...send,
+    mssClamp,
+    sndWscale: info.sndWscale,
+    rcvWscale: info.rcvWscale,
+    hasWscale: info.hasWscale,
+    hasSack: info.hasSack,
+    hasTimestamps: info.hasTimestamps,
+    timestamp,
+    window,
+    options: carried,
+    congestion,
+    ...elapsedOnTimers(info),
+  };
+}
+
+function movableState(state: TcpInfo['state']): TcpImage['state'] {
+  if (movableStates.has(state)) return state as TcpImage['state'];
+  throw new RestitchError('socket_unsupported', `a socket in TCP state ${state} cannot be moved`, {
+    details: { state },
+  });
+}
+
+function dumpReceiveQueue(
+  fd: number,
+  state: number,
+): Pick<TcpImage, 'rcvNxt' | 'recvQueue' | 'finReceived'> {
+  const finReceived =
+    state === tcpState.closeWait || state === tcpState.lastAck || state === tcpState.closing;
+  selectQueue(fd, 'receive');
+  const end = readQueueSeq(fd);
+  const recvQueue = peekExactly(fd, unreadBytes(fd));
+  return { rcvNxt: addSeq(end, finReceived ? -1 : 0), recvQueue, finReceived };
+}
+
+function dumpSendQueue(
+  fd: number,
+  state: number,
+): Pick<TcpImage, 'writeSeq' | 'sendQueue' | 'sentBytes' | 'finSent'> {
+  const isFinQueued = state === tcpState.finWait1 || state === tcpState.closing || state === tcpState.lastAck;
+  const isFinCounted = isFinQueued || state === tcpState.finWait2;
+  selectQueue(fd, 'send');
+  const end = readQueueSeq(fd);
+  // SIOCOUTQ and SIOCOUTQNSD count a queued FIN as a byte.
+  const unacked = unacknowledgedBytes(fd);
+  const unsent = unsentBytes(fd);
+  const isFinUnsent = isFinQueued && unsent > 0;
+  const queuedBytes = unacked - (isFinQueued ? 1 : 0);
+  return {
+    writeSeq: addSeq(end, isFinCounted ? -1 : 0),
+    sendQueue: peekExactly(fd, queuedBytes),
+    sentBytes: queuedBytes - (unsent - (isFinUnsent ? 1 : 0)),
+    finSent: isFinCounted && !isFinUnsent,
+  };
+}
+
+/** The selected queue, which must have exactly `bytes`: one more is asked for, so that a longer queue shows. */
+function peekExactly(fd: number, bytes: number): Buffer {
+  if (bytes === 0) return emptyQueue;
+  const queue = Buffer.allocUnsafeSlow(bytes + 1);
+  const got = peekBytes(fd, queue);
+  if (got !== bytes) {
+    throw new RestitchError('freeze_failed', `queue has ${got} bytes where ${bytes} were announced`);
+  }
+  return queue.subarray(0, bytes);
+}

@@ -1,0 +1,11 @@
+/** The reconstitution engine: a connected socket to an image and back (docs: kernel-facts §3 and §4). */
+export { inspectSocket } from './inspect-socket.js';
+export type { SocketInspection, UnsupportedReason } from './inspect-socket.js';
+export { discardFrozenSocket, freezeSocket, unfreezeSocket } from './freeze-socket.js';
+export type { FreezeOptions, FrozenTcp } from './freeze-socket.js';
+export { discardPendingSocket, thawSocket } from './thaw-socket.js';
+export type { PendingTcp } from './thaw-socket.js';
+export { activateSocket, probeClient, readConfirmation, readTimeouts } from './activate-socket.js';
+export type { ActiveTcp, Confirmation } from './activate-socket.js';
+export { restoreTimers } from './timers.js';
+export type { TimerSettings } from './timers.js';

@@ -1,0 +1,95 @@
+/**
+ * The client's FIN, delivered again. TCP_REPAIR has no way to say "the peer has closed", so a second socket that plays
+ * the client inside this host sends the FIN over loopback. It needs IP_TRANSPARENT (CAP_NET_ADMIN) and no raw socket.
+ *
+ * It is built while the move can still be undone and fired at activation, because receiving a FIN schedules an ACK,
+ * and before activation nothing may leave. It carries no timestamps: one would become the socket's ts_recent, and
+ * PAWS would then drop the client's own segments.
+ */
+import { type Flow, normalizeAddress } from '@restitch/core';
+import type { TcpImage } from '@restitch/core/internal';
+import { closeFd } from '@restitch/sys';
+import {
+  afInet6,
+  attachDropFilter,
+  bindSocket,
+  connectSocket,
+  familyOf,
+  getTcpInfo,
+  ip,
+  ipv6,
+  openTcpSocket,
+  setIntOption,
+  shutdownSend,
+  so,
+  solIp,
+  solIpv6,
+  solSocket,
+  tcpState,
+} from '@restitch/sys/internal';
+import {
+  enterRepair,
+  leaveRepair,
+  queueStart,
+  readWindow,
+  selectQueue,
+  windowField,
+  windowOffsets,
+  writeNegotiatedOptions,
+  writeQueueSeq,
+  writeWindow,
+} from './repair.js';
+
+/** Smallest buffer the kernel gives: what it offers beyond the client's own window is then about a kilobyte. */
+const smallestBufferBytes = 1;
+
+/** Opens the socket that will send the client's FIN; pushes its descriptor to `opened` at once. */
+export function openFinSender(image: TcpImage, flow: Flow, opened: number[]): number {
+  const family = familyOf(normalizeAddress(flow.vip.address));
+  const fd = openTcpSocket(family);
+  opened.push(fd);
+  attachDropFilter(fd);
+  enterRepair(fd);
+  if (family === afInet6) setIntOption(fd, solIpv6, ipv6.transparent, 1);
+  else setIntOption(fd, solIp, ip.transparent, 1);
+  setIntOption(fd, solSocket, so.rcvbuf, smallestBufferBytes);
+  bindSocket(fd, family, flow.client);
+  const firstUnacked = queueStart(image.writeSeq, image.sendQueue.length);
+  selectQueue(fd, 'receive');
+  writeQueueSeq(fd, firstUnacked);
+  selectQueue(fd, 'send');
+  writeQueueSeq(fd, image.rcvNxt);
+  connectSocket(fd, family, flow.vip);
+  writeNegotiatedOptions(fd, {
+    mssClamp: image.mssClamp,
+    sndWscale: image.rcvWscale,
+    rcvWscale: image.sndWscale,
+    hasSack: false,
+    hasTimestamps: false,
+  });
+  // Its FIN must repeat the window the client offered last: the receiver takes it as the client's word.
+  const window = readWindow(fd);
+  window.writeUInt32LE(windowField(image.window, 'sndWnd'), windowOffsets.rcvWnd);
+  window.writeUInt32LE(firstUnacked, windowOffsets.rcvWup);
+  window.writeUInt32LE(0xffff, windowOffsets.sndWnd);
+  window.writeUInt32LE(0xffff, windowOffsets.maxWindow);
+  writeWindow(fd, window);
+  return fd;
+}
+
+/** Sends the FIN to the socket of this host and closes the sender in silence; the sender is gone in any case. */
+export function sendPeerFin(finSenderFd: number): void {
+  try {
+    leaveRepair(finSenderFd, false);
+    shutdownSend(finSenderFd);
+    enterRepair(finSenderFd);
+  } finally {
+    closeFd(finSenderFd);
+  }
+}
+
+/** True once the FIN has arrived; loopback delivers before `sendPeerFin` returns unless the host is overloaded. */
+export function hasPeerFin(fd: number): boolean {
+  const { state } = getTcpInfo(fd);
+  return state === tcpState.closeWait || state === tcpState.lastAck || state === tcpState.closing;
+}

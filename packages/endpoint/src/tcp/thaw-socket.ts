@@ -1,0 +1,219 @@
+/**
+ * Thaw: an image becomes a socket again, beside the listener, in repair and filtered, without a packet on the wire.
+ *
+ * The order of the steps is the kernel's own demand (kernel-facts §4). All bytes that the source had sent are restored
+ * as sent, never as unsent: if the client already has more of them than the initial congestion window, its ACK would
+ * lie beyond snd_nxt, the kernel would discard it, and the connection would hang for good.
+ */
+import {
+  type Flow,
+  RestitchError,
+  addSeq,
+  formatFlow,
+  normalizeAddress,
+  toRestitchError,
+} from '@restitch/core';
+import type { TcpImage } from '@restitch/core/internal';
+import { closeFd } from '@restitch/sys';
+import {
+  afInet6,
+  attachDropFilter,
+  bindSocket,
+  connectSocket,
+  familyOf,
+  getIntOption,
+  getTcpInfo,
+  ipv6,
+  openTcpSocket,
+  sendBytes,
+  setIntOption,
+  setUintOption,
+  so,
+  solIpv6,
+  solSocket,
+  solTcp,
+  tcp,
+} from '@restitch/sys/internal';
+import { openFinSender } from './peer-fin.js';
+import {
+  enterRepair,
+  queueStart,
+  readQueueSeq,
+  readWindow,
+  selectQueue,
+  windowField,
+  writeNegotiatedOptions,
+  writeQueueSeq,
+  writeWindow,
+} from './repair.js';
+import { applyCongestion, applyPlainOptions, freshOptions } from './socket-options.js';
+
+/** A socket that stands but does not serve yet; ended by `activateSocket` or `discardPendingSocket`. */
+export interface PendingTcp {
+  readonly fd: number;
+  readonly flow: Flow;
+  readonly tcp: TcpImage;
+  /** Socket that will deliver the client's FIN again, −1 if it sent none. */
+  readonly finSenderFd: number;
+  /** False if this host lacks the source's congestion control and its own is in use. */
+  readonly isCongestionKept: boolean;
+}
+
+/** Room a send buffer needs beyond its bytes for the kernel's own bookkeeping, as a factor. */
+const sendBufferFactor = 2;
+
+/**
+ * Builds the socket of `image` for `flow`. Throws `thaw_failed` with the step in its message and `details.step`,
+ * after closing what it made in silence.
+ */
+export function thawSocket(image: TcpImage, flow: Flow): PendingTcp {
+  const at = { step: 'socket' };
+  const opened: number[] = [];
+  try {
+    return build(image, flow, at, opened);
+  } catch (cause) {
+    // In repair or not yet connected: closing sends nothing.
+    for (const fd of opened) closeFd(fd);
+    const error = toRestitchError(cause);
+    throw new RestitchError('thaw_failed', `thaw ${formatFlow(flow)}: ${at.step}: ${error.message}`, {
+      cause,
+      details: { ...error.details, step: at.step },
+    });
+  }
+}
+
+/** Closes a pending socket without a packet. */
+export function discardPendingSocket(pending: PendingTcp): void {
+  closeFd(pending.fd);
+  if (pending.finSenderFd >= 0) closeFd(pending.finSenderFd);
+}
+
+function build(image: TcpImage, flow: Flow, at: { step: string }, opened: number[]): PendingTcp {
+  const family = familyOf(normalizeAddress(flow.vip.address));
+  const fd = openTcpSocket(family);
+  opened.push(fd);
+  at.step = 'repair';
+  attachDropFilter(fd);
+  enterRepair(fd);
+  setIntOption(fd, solTcp, tcp.maxseg, image.mssClamp);
+  at.step = 'options';
+  applyPlainOptions(fd, family, image.options);
+  const isCongestionKept = applyCongestion(fd, family, image.congestion);
+  applyBufferSizes(fd, family, image);
+  at.step = 'bind';
+  if (family === afInet6 && image.options.v6only !== undefined) {
+    setIntOption(fd, solIpv6, ipv6.v6only, image.options.v6only);
+  }
+  bindSocket(fd, family, flow.vip);
+  at.step = 'sequence-numbers';
+  setSequenceNumbers(fd, image);
+  at.step = 'connect';
+  connectSocket(fd, family, flow.client);
+  at.step = 'negotiated-options';
+  writeNegotiatedOptions(fd, image);
+  at.step = 'receive-queue';
+  selectQueue(fd, 'receive');
+  fillQueue(fd, image.recvQueue);
+  at.step = 'send-queue';
+  selectQueue(fd, 'send');
+  fillQueue(fd, image.sendQueue.subarray(0, image.sentBytes));
+  at.step = 'window';
+  setWindow(fd, image);
+  at.step = 'verify';
+  verify(fd, image);
+  at.step = 'peer-fin';
+  const finSenderFd = image.finReceived ? openFinSender(image, flow, opened) : -1;
+  return { fd, flow, tcp: image, finSenderFd, isCongestionKept };
+}
+
+/**
+ * Buffers must be large enough before the queues are filled. A size is carried if the application locked it or the
+ * queue needs it, and autotuning is given back afterwards by SO_BUF_LOCK.
+ */
+function applyBufferSizes(fd: number, family: number, image: TcpImage): void {
+  const { rcvbuf = 0, sndbuf = 0, bufLock } = image.options;
+  const fresh = freshOptions(family);
+  const isSndLocked = bufLock !== undefined && (bufLock & 1) !== 0;
+  const isRcvLocked = bufLock !== undefined && (bufLock & 2) !== 0;
+  const sndNeeded = image.sentBytes * sendBufferFactor;
+  let isSet = false;
+  if (isRcvLocked || rcvbuf > (fresh.rcvbuf ?? 0) || image.recvQueue.length > rcvbuf / 2) {
+    const size = Math.max(rcvbuf, image.recvQueue.length + (image.recvQueue.length >> 3));
+    setIntOption(fd, solSocket, so.rcvbufForce, Math.ceil(size / 2));
+    isSet = true;
+  }
+  if (isSndLocked || sndNeeded > (fresh.sndbuf ?? 0)) {
+    setIntOption(fd, solSocket, so.sndbufForce, Math.ceil(Math.max(sndbuf, sndNeeded) / 2));
+    isSet = true;
+  }
+  if (isSet && bufLock !== undefined) setIntOption(fd, solSocket, so.bufLock, bufLock);
+}
+
+/** Both queues begin empty: their numbers are those of the first byte that will be filled in. */
+function setSequenceNumbers(fd: number, image: TcpImage): void {
+  selectQueue(fd, 'receive');
+  writeQueueSeq(fd, queueStart(image.rcvNxt, image.recvQueue.length));
+  selectQueue(fd, 'send');
+  writeQueueSeq(fd, queueStart(image.writeSeq, image.sendQueue.length));
+  setUintOption(fd, solTcp, tcp.timestamp, image.timestamp);
+}
+
+/** One send takes at most 69,632 bytes of the receive queue (17 pages, net/ipv4/tcp_input.c tcp_send_rcvq). */
+function fillQueue(fd: number, queue: Uint8Array): void {
+  for (let done = 0; done < queue.length; ) {
+    const taken = sendBytes(fd, done === 0 ? queue : queue.subarray(done));
+    if (taken === 0) {
+      throw new RestitchError('thaw_failed', `kernel took ${done} of ${queue.length} bytes`);
+    }
+    done += taken;
+  }
+}
+
+/** rcv_wup may not lie behind rcv_nxt, which does not count the client's FIN yet. */
+function setWindow(fd: number, image: TcpImage): void {
+  let { window } = image;
+  if (image.finReceived) {
+    const copy = Buffer.from(window);
+    const rcvWnd = windowField(copy, 'rcvWnd');
+    const rcvWup = windowField(copy, 'rcvWup');
+    if (rcvWup === addSeq(image.rcvNxt, 1)) {
+      copy.writeUInt32LE(image.rcvNxt, 16);
+      copy.writeUInt32LE(rcvWnd + 1, 12);
+    }
+    window = copy;
+  }
+  writeWindow(fd, window);
+  // Lifts rcv_ssthresh to the window, which a fresh socket would have to grow into again.
+  if ((image.options.windowClamp ?? 0) > 0) {
+    setIntOption(fd, solTcp, tcp.windowClamp, image.options.windowClamp ?? 0);
+  }
+}
+
+/** Reads back what the kernel took; its setters round, clamp and ignore without a word. */
+function verify(fd: number, image: TcpImage): void {
+  const expect = (what: string, found: number, wanted: number): void => {
+    if (found !== wanted) {
+      throw new RestitchError('thaw_failed', `${what} is ${found}, the image says ${wanted}`, {
+        details: { what, found, wanted },
+      });
+    }
+  };
+  const unsent = image.sendQueue.length - image.sentBytes;
+  expect('write_seq', readQueueSeq(fd), addSeq(image.writeSeq, -unsent));
+  selectQueue(fd, 'receive');
+  expect('rcv_nxt', readQueueSeq(fd), image.rcvNxt);
+  selectQueue(fd, 'none');
+  expect('mss clamp', getIntOption(fd, solTcp, tcp.maxseg), image.mssClamp);
+  const window = readWindow(fd);
+  expect('snd_wnd', windowField(window, 'sndWnd'), windowField(image.window, 'sndWnd'));
+  expect(
+    'window edge',
+    addSeq(windowField(window, 'rcvWup'), windowField(window, 'rcvWnd')),
+    addSeq(windowField(image.window, 'rcvWup'), windowField(image.window, 'rcvWnd')),
+  );
+  const info = getTcpInfo(fd);
+  expect('send window scale', info.sndWscale, image.sndWscale);
+  expect('receive window scale', info.rcvWscale, image.rcvWscale);
+  expect('selective acknowledgement', Number(info.hasSack), Number(image.hasSack));
+  expect('timestamps', Number(info.hasTimestamps), Number(image.hasTimestamps));
+}

@@ -1,0 +1,184 @@
+/**
+ * Socket calls on bare descriptors. All are non-blocking and take Buffers they do not keep; scratch Buffers are shared,
+ * which is safe because every call is synchronous.
+ */
+import type { SocketAddress } from '@restitch/core';
+import { SyscallError, check, errno, lastErrno, libc } from './libc.js';
+import { decodeSocketAddress, encodeSocketAddress, socketAddressBytes } from './socket-address.js';
+
+const socketFn = libc.declare('int socket(int domain, int type, int protocol)');
+const bindFn = libc.declare('int bind(int fd, void *address, unsigned int length)');
+const connectFn = libc.declare('int connect(int fd, void *address, unsigned int length)');
+const listenFn = libc.declare('int listen(int fd, int backlog)');
+const acceptFn = libc.declare('int accept4(int fd, void *address, void *length, int flags)');
+const shutdownFn = libc.declare('int shutdown(int fd, int how)');
+const sendFn = libc.declare('long send(int fd, void *data, size_t length, int flags)');
+const recvFn = libc.declare('long recv(int fd, void *data, size_t length, int flags)');
+const getpeernameFn = libc.declare('int getpeername(int fd, void *address, void *length)');
+const getsocknameFn = libc.declare('int getsockname(int fd, void *address, void *length)');
+const getsockoptFn = libc.declare('int getsockopt(int fd, int level, int name, void *value, void *length)');
+const setsockoptFn = libc.declare('int setsockopt(int fd, int level, int name, void *value, unsigned int length)');
+const ioctlFn = libc.declare('int ioctl(int fd, unsigned long request, void *argument)');
+
+const sockStream = 1;
+const sockNonblock = 0o4000;
+const sockCloexec = 0o2000000;
+const msgPeek = 0x02;
+const msgDontwait = 0x40;
+const msgNosignal = 0x4000;
+const siocInq = 0x541b;
+const siocOutq = 0x5411;
+const siocOutqNsd = 0x894b;
+
+const addressScratch = Buffer.alloc(socketAddressBytes);
+const intScratch = Buffer.alloc(4);
+const lengthScratch = Buffer.alloc(4);
+
+/** A TCP socket, non-blocking and close-on-exec; the caller owns the number. */
+export function openTcpSocket(family: number): number {
+  return check(socketFn(family, sockStream | sockNonblock | sockCloexec, 0), 'socket');
+}
+
+/** Any socket, close-on-exec; for netlink and tests. */
+export function openSocket(family: number, type: number, protocol: number): number {
+  return check(socketFn(family, type | sockCloexec, protocol), 'socket');
+}
+
+/** bind(2) to an IP address and port. */
+export function bindSocket(fd: number, family: number, address: SocketAddress): void {
+  const bytes = encodeSocketAddress(address, family, addressScratch);
+  check(bindFn(fd, addressScratch, bytes), 'bind', fd, `${address.address} port ${address.port}`);
+}
+
+/** bind(2) with an address already encoded. */
+export function bindSocketRaw(fd: number, sockaddr: Uint8Array, bytes: number): void {
+  check(bindFn(fd, sockaddr, bytes), 'bind', fd);
+}
+
+/** connect(2). Returns false while the handshake is still under way (EINPROGRESS); true in TCP_REPAIR. */
+export function connectSocket(fd: number, family: number, address: SocketAddress): boolean {
+  const bytes = encodeSocketAddress(address, family, addressScratch);
+  if (connectFn(fd, addressScratch, bytes) === 0) return true;
+  const error = lastErrno();
+  if (error === errno.EINPROGRESS) return false;
+  throw new SyscallError('connect', error, fd, `${address.address} port ${address.port}`);
+}
+
+/** listen(2). */
+export function listenSocket(fd: number, backlog: number): void {
+  check(listenFn(fd, backlog), 'listen', fd);
+}
+
+/** accept4(2), non-blocking; undefined if nobody waits. */
+export function acceptSocket(fd: number): number | undefined {
+  const accepted = acceptFn(fd, null, null, sockNonblock | sockCloexec);
+  if (accepted >= 0) return accepted;
+  const error = lastErrno();
+  if (error === errno.EAGAIN) return undefined;
+  throw new SyscallError('accept4', error, fd);
+}
+
+/** shutdown(2) of the sending side: queues a FIN. */
+export function shutdownSend(fd: number): void {
+  check(shutdownFn(fd, 1), 'shutdown', fd);
+}
+
+/** send(2) without waiting; the number of bytes taken, 0 if the queue is full. Throws for any other failure. */
+export function sendBytes(fd: number, data: Uint8Array, length = data.length): number {
+  const sent = sendFn(fd, data, length, msgDontwait | msgNosignal);
+  if (sent >= 0) return sent;
+  const error = lastErrno();
+  if (error === errno.EAGAIN) return 0;
+  throw new SyscallError('send', error, fd, `${length} bytes`);
+}
+
+/** recv(2) without waiting; bytes read, 0 at the end of the stream, −1 if there is nothing now. */
+export function receiveBytes(fd: number, into: Uint8Array): number {
+  return receive(fd, into, msgDontwait);
+}
+
+/** The same, leaving the bytes in the queue. In TCP_REPAIR it reads the selected queue. */
+export function peekBytes(fd: number, into: Uint8Array): number {
+  return receive(fd, into, msgPeek | msgDontwait);
+}
+
+function receive(fd: number, into: Uint8Array, flags: number): number {
+  const got = recvFn(fd, into, into.length, flags);
+  if (got >= 0) return got;
+  const error = lastErrno();
+  if (error === errno.EAGAIN) return -1;
+  throw new SyscallError('recv', error, fd);
+}
+
+/** The peer's address. Throws SyscallError ENOTCONN if there is none. */
+export function getPeerAddress(fd: number): SocketAddress {
+  lengthScratch.writeUInt32LE(socketAddressBytes);
+  check(getpeernameFn(fd, addressScratch, lengthScratch), 'getpeername', fd);
+  return decodeSocketAddress(addressScratch);
+}
+
+/** The socket's own address. */
+export function getLocalAddress(fd: number): SocketAddress {
+  lengthScratch.writeUInt32LE(socketAddressBytes);
+  check(getsocknameFn(fd, addressScratch, lengthScratch), 'getsockname', fd);
+  return decodeSocketAddress(addressScratch);
+}
+
+/** An integer option. */
+export function getIntOption(fd: number, level: number, name: number): number {
+  lengthScratch.writeUInt32LE(4);
+  // Some options answer with one byte (IP_TOS on old kernels): the rest must not be what the last call left.
+  intScratch.writeInt32LE(0);
+  check(getsockoptFn(fd, level, name, intScratch, lengthScratch), 'getsockopt', fd, `${level}/${name}`);
+  return intScratch.readInt32LE();
+}
+
+/** An integer option, or undefined if the kernel does not know it here (ENOPROTOOPT, EOPNOTSUPP, EINVAL). */
+export function getIntOptionIfKnown(fd: number, level: number, name: number): number | undefined {
+  lengthScratch.writeUInt32LE(4);
+  intScratch.writeInt32LE(0);
+  if (getsockoptFn(fd, level, name, intScratch, lengthScratch) === 0) return intScratch.readInt32LE();
+  return undefined;
+}
+
+/** Sets an integer option. */
+export function setIntOption(fd: number, level: number, name: number, value: number): void {
+  intScratch.writeInt32LE(value);
+  check(setsockoptFn(fd, level, name, intScratch, 4), 'setsockopt', fd, `${level}/${name} = ${value}`);
+}
+
+/** Sets an unsigned integer option (sequence numbers, timestamps). */
+export function setUintOption(fd: number, level: number, name: number, value: number): void {
+  intScratch.writeUInt32LE(value);
+  check(setsockoptFn(fd, level, name, intScratch, 4), 'setsockopt', fd, `${level}/${name} = ${value}`);
+}
+
+/** An option of any size into `into`; returns how many bytes the kernel wrote. */
+export function getBufferOption(fd: number, level: number, name: number, into: Uint8Array): number {
+  lengthScratch.writeUInt32LE(into.length);
+  check(getsockoptFn(fd, level, name, into, lengthScratch), 'getsockopt', fd, `${level}/${name}`);
+  return lengthScratch.readUInt32LE();
+}
+
+/** Sets an option from bytes. */
+export function setBufferOption(fd: number, level: number, name: number, value: Uint8Array): void {
+  check(setsockoptFn(fd, level, name, value, value.length), 'setsockopt', fd, `${level}/${name}`);
+}
+
+/** Bytes received in order and not read (SIOCINQ); a FIN of the peer is not counted. */
+export function unreadBytes(fd: number): number {
+  check(ioctlFn(fd, siocInq, intScratch), 'ioctl(SIOCINQ)', fd);
+  return intScratch.readInt32LE();
+}
+
+/** Bytes written and not acknowledged (SIOCOUTQ); counts our own FIN. */
+export function unacknowledgedBytes(fd: number): number {
+  check(ioctlFn(fd, siocOutq, intScratch), 'ioctl(SIOCOUTQ)', fd);
+  return intScratch.readInt32LE();
+}
+
+/** Bytes written and not sent yet (SIOCOUTQNSD); counts our own FIN. */
+export function unsentBytes(fd: number): number {
+  check(ioctlFn(fd, siocOutqNsd, intScratch), 'ioctl(SIOCOUTQNSD)', fd);
+  return intScratch.readInt32LE();
+}
