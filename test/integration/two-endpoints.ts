@@ -4,7 +4,7 @@
  */
 import { execFileSync } from 'node:child_process';
 import type { SocketAddress } from '@restitch/core';
-import { inNetNamespace } from '@restitch/sys';
+import { inNetworkNamespace } from '@restitch/sys';
 
 /** One of the two endpoints. */
 export type EndpointName = 'a' | 'b';
@@ -55,11 +55,13 @@ X`,
   }
   return {
     ...net,
-    inside: (where, fn) => inNetNamespace(`/run/netns/${ns[where]}`, fn),
+    inside: (where, fn) => inNetworkNamespace(`/run/netns/${ns[where]}`, fn),
     steer,
     run: (where, command) => sh(`nsenter --net=/run/netns/${ns[where]} ${command}`),
     sentPackets: (where) =>
-      Number(/packets (\d+)/.exec(sh(`nsenter --net=/run/netns/${ns[where]} nft list table inet count`))?.[1]),
+      Number(
+        /packets (\d+)/.exec(sh(`nsenter --net=/run/netns/${ns[where]} nft list table inet count`))?.[1],
+      ),
     close,
   };
 }
@@ -72,6 +74,7 @@ function buildScript(
   const lines = [
     `ip netns add ${ns.client}`,
     `ip -n ${ns.client} link add br0 type bridge mcast_snooping 0`,
+    `nsenter --net=/run/netns/${ns.client} sysctl -qw net.ipv6.conf.br0.accept_dad=0`,
     `ip -n ${ns.client} link set br0 up`,
     `ip -n ${ns.client} link set lo up`,
     `ip -n ${ns.client} addr add ${net.client4}/24 dev br0`,
@@ -84,7 +87,7 @@ function buildScript(
       `ip -n ${own} link set lo up`,
       `ip -n ${own} link add eth0 address ${mac[name]} type veth peer name p${name} netns ${ns.client}`,
       `ip -n ${ns.client} link set p${name} master br0 up`,
-      `nsenter --net=/run/netns/${own} sysctl -qw net.ipv4.conf.all.arp_ignore=1 net.ipv4.conf.all.arp_announce=2`,
+      `nsenter --net=/run/netns/${own} sysctl -qw net.ipv4.conf.all.arp_ignore=1 net.ipv4.conf.all.arp_announce=2 net.ipv6.conf.eth0.accept_dad=0`,
       `ip -n ${own} link set eth0 up`,
       `ip -n ${own} addr add 10.9.0.${2 + i}/24 dev eth0`,
       `ip -n ${own} addr add fd09::${2 + i}/64 dev eth0 nodad`,

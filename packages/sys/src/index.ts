@@ -12,5 +12,6 @@ export {
 } from './libc.js';
 export type { NativeArgument, NativeFunction, NativeLibrary, NativePointerFunction } from './libc.js';
 export { Fd, closeFd, duplicateFd } from './fd.js';
-export { enterNetNamespace, ifNameToIndex, inNetNamespace } from './net-namespace.js';
+export { enterNetworkNamespace, inNetworkNamespace } from './network-namespace.js';
+export { interfaceIndex } from './network-interface.js';
 export { threadCpuNs } from './thread-clock.js';

@@ -18,3 +18,21 @@ export function enterNetworkNamespace(path: string): void {
     fd.close();
   }
 }
+
+/**
+ * Runs `fn` inside the namespace at `path` and comes back. It must be synchronous: whatever it leaves to a later turn
+ * of the event loop happens at home.
+ */
+export function inNetworkNamespace<T>(path: string, fn: () => T): T {
+  const home = new Fd(openSync('/proc/thread-self/ns/net', constants.O_RDONLY));
+  try {
+    enterNetworkNamespace(path);
+    try {
+      return fn();
+    } finally {
+      check(setnsFn(home.value, cloneNewnet), 'setns', home.value, 'back');
+    }
+  } finally {
+    home.close();
+  }
+}

@@ -17,7 +17,9 @@ const recvFn = libc.declare('long recv(int fd, void *data, size_t length, int fl
 const getpeernameFn = libc.declare('int getpeername(int fd, void *address, void *length)');
 const getsocknameFn = libc.declare('int getsockname(int fd, void *address, void *length)');
 const getsockoptFn = libc.declare('int getsockopt(int fd, int level, int name, void *value, void *length)');
-const setsockoptFn = libc.declare('int setsockopt(int fd, int level, int name, void *value, unsigned int length)');
+const setsockoptFn = libc.declare(
+  'int setsockopt(int fd, int level, int name, void *value, unsigned int length)',
+);
 const ioctlFn = libc.declare('int ioctl(int fd, unsigned long request, void *argument)');
 
 const sockStream = 1;

@@ -155,10 +155,7 @@ function movableState(state: TcpInfo['state']): TcpImage['state'] {
   });
 }
 
-function dumpReceiveQueue(
-  fd: number,
-  state: number,
-): Pick<TcpImage, 'rcvNxt' | 'recvQueue' | 'finReceived'> {
+function dumpReceiveQueue(fd: number, state: number): Pick<TcpImage, 'rcvNxt' | 'recvQueue' | 'finReceived'> {
   const finReceived =
     state === tcpState.closeWait || state === tcpState.lastAck || state === tcpState.closing;
   selectQueue(fd, 'receive');

@@ -73,8 +73,10 @@ function remainingTimers(image: TcpImage, configured: TimerSettings): TimerSetti
   const firstWaitMs = idleLeftMs > 0 ? idleLeftMs : intervalMs - (-idleLeftMs % intervalMs);
   const { userTimeout } = configured;
   return {
-    keepidle: image.options.keepalive === 1 ? Math.max(1, Math.ceil(firstWaitMs / 1000)) : configured.keepidle,
-    keepcnt: image.options.keepalive === 1 ? Math.max(1, configured.keepcnt - probesSent) : configured.keepcnt,
+    keepidle:
+      image.options.keepalive === 1 ? Math.max(1, Math.ceil(firstWaitMs / 1000)) : configured.keepidle,
+    keepcnt:
+      image.options.keepalive === 1 ? Math.max(1, configured.keepcnt - probesSent) : configured.keepcnt,
     userTimeout: userTimeout === 0 ? 0 : Math.max(1, userTimeout - image.unackedElapsedMs),
   };
 }
