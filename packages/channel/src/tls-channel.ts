@@ -59,9 +59,15 @@ export class TlsChannel implements Channel {
 
   send(message: object): void {
     if (this.#state !== 'open') return;
-    const [header, body] = encodeFrame(message);
-    this.#pending.push(header, body);
-    this.#pendingBytes += header.length + body.length;
+    let frame: readonly [Buffer, Buffer];
+    try {
+      frame = encodeFrame(message);
+    } catch (error) {
+      this.#refuse(error);
+      return;
+    }
+    this.#pending.push(...frame);
+    this.#pendingBytes += frame[0].length + frame[1].length;
     if (this.#flushScheduled) return;
     this.#flushScheduled = true;
     setImmediate(() => this.#flush());

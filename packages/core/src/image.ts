@@ -72,7 +72,6 @@ export type PlainData =
   | { readonly [key: string]: PlainData | undefined };
 
 const sessionImageSchema = z.object({
-  version: z.object({ major: z.number().int().min(0), minor: z.number().int().min(0) }),
   sessionId: z.string().min(1).max(64),
   epoch: u32,
   flow: flowSchema,
@@ -94,34 +93,56 @@ const sessionImageSchema = z.object({
   moves: z.number().int().nonnegative(),
   bytesRead: z.number().int().nonnegative(),
   bytesWritten: z.number().int().nonnegative(),
-  /** CRC-32 over recvQueue, unread, sendQueue, unwritten, in this order. */
-  checksum: u32,
 });
 
-/** A whole session at rest. */
-export type SessionImage = Omit<z.infer<typeof sessionImageSchema>, 'state'> & { readonly state: PlainData };
+/** A whole session at rest, before it is sealed. */
+export type SessionImageBody = Omit<z.infer<typeof sessionImageSchema>, 'state'> & {
+  readonly state: PlainData;
+};
 
-/** A session image before version and checksum are put on. */
-export type SessionImageBody = Omit<SessionImage, 'version' | 'checksum'>;
+/** A session image as it was read, with the version it was written in. */
+export type SessionImage = SessionImageBody & {
+  readonly version: { readonly major: number; readonly minor: number };
+};
+
+/**
+ * An encoded image begins with `RSI`, major and minor (a byte each), three zero bytes, and a CRC-32 (big-endian) over these
+ * eight bytes and all that follow: both queues, and the sequence numbers too, which no later step could doubt.
+ * Magic and major stay where they are in every later version.
+ */
+const magic = Buffer.from('RSI');
+const sealBytes = 12;
 
 /** The image as bytes. Throws `image_invalid` if it is larger than `maxBytes` or its state is not plain data. */
 export function encodeImage(body: SessionImageBody, maxBytes = defaultMaxImageBytes): Buffer {
-  const encoded = encodePlain({ ...body, version: imageVersion, checksum: queueChecksum(body) });
-  if (encoded.length > maxBytes) {
+  const plain = encodeBody(body);
+  const imageBytes = sealBytes + plain.length;
+  if (imageBytes > maxBytes) {
     throw new RestitchError(
       'image_invalid',
-      `session ${body.sessionId}: image has ${encoded.length} bytes, the bound is ${maxBytes}`,
-      { details: { imageBytes: encoded.length, maxBytes } },
+      `session ${body.sessionId}: image has ${imageBytes} bytes, the bound is ${maxBytes}`,
+      { details: { imageBytes, maxBytes } },
     );
   }
+  const seal = Buffer.alloc(sealBytes);
+  seal.set(magic);
+  seal[3] = imageVersion.major;
+  seal[4] = imageVersion.minor;
+  seal.writeUInt32BE(sealChecksum(seal, plain), 8);
+  return Buffer.concat([seal, plain], imageBytes);
+}
+
+/** Refused here, at the source, what a target would refuse: dates, maps, cycles, numbers beyond 64 bits. */
+function encodeBody(body: SessionImageBody): Buffer {
   try {
-    assertPlain(encoded);
+    const plain = encodePlain(body);
+    assertPlain(plain);
+    return plain;
   } catch (cause) {
     throw new RestitchError('image_invalid', `session ${body.sessionId}: its state is not plain data`, {
       cause,
     });
   }
-  return encoded;
 }
 
 /** Bytes to an image, everything checked. Throws `image_invalid` or `version_unsupported`; never shows session bytes. */
@@ -129,45 +150,48 @@ export function decodeImage(encoded: Uint8Array, maxBytes = defaultMaxImageBytes
   if (encoded.length > maxBytes) {
     throw new RestitchError('image_invalid', `image has ${encoded.length} bytes, the bound is ${maxBytes}`);
   }
+  const version = openSeal(encoded);
   let plain: unknown;
   try {
-    plain = decodePlain(encoded);
+    plain = decodePlain(encoded.subarray(sealBytes));
   } catch (cause) {
     throw new RestitchError('image_invalid', `image of ${encoded.length} bytes is not plain msgpack`, {
       cause,
     });
   }
-  assertReadableVersion(plain);
   const parsed = sessionImageSchema.safeParse(plain);
   if (!parsed.success) {
     const where = parsed.error.issues.map((i) => `${i.path.join('.')}: ${i.code}`).join(', ');
     throw new RestitchError('image_invalid', `image does not fit its schema: ${where}`);
   }
-  const image = parsed.data as SessionImage;
-  if (image.tcp.sentBytes > image.tcp.sendQueue.length) {
-    throw new RestitchError('image_invalid', `session ${image.sessionId}: more bytes sent than queued`);
+  const body = parsed.data as SessionImageBody;
+  if (body.tcp.sentBytes > body.tcp.sendQueue.length) {
+    throw new RestitchError('image_invalid', `session ${body.sessionId}: more bytes sent than queued`);
   }
-  if (queueChecksum(image) !== image.checksum) {
-    throw new RestitchError('image_invalid', `session ${image.sessionId}: queue checksum differs`);
-  }
-  return image;
+  return { ...body, version };
 }
 
-function assertReadableVersion(plain: unknown): void {
-  const version = (plain as { version?: { major?: unknown; minor?: unknown } } | null)?.version;
-  if (typeof version?.major !== 'number') throw new RestitchError('image_invalid', 'image has no version');
-  if (version.major > imageVersion.major) {
+/** The version on the seal, once magic and checksum fit. */
+function openSeal(encoded: Uint8Array): SessionImage['version'] {
+  const seal = Buffer.from(encoded.buffer, encoded.byteOffset, Math.min(encoded.length, sealBytes));
+  if (seal.length < sealBytes || !seal.subarray(0, magic.length).equals(magic)) {
+    throw new RestitchError('image_invalid', `${encoded.length} bytes are not a session image`);
+  }
+  const major = seal.readUInt8(3);
+  const minor = seal.readUInt8(4);
+  if (major > imageVersion.major) {
     throw new RestitchError(
       'version_unsupported',
-      `image version ${version.major}.${String(version.minor)} is newer than ${imageVersion.major}.x, which this build reads`,
-      { details: { major: version.major, reads: imageVersion.major } },
+      `image version ${major}.${minor} is newer than ${imageVersion.major}.x, which this build reads`,
+      { details: { major, minor, reads: imageVersion.major } },
     );
   }
+  if (sealChecksum(seal, encoded.subarray(sealBytes)) !== seal.readUInt32BE(8)) {
+    throw new RestitchError('image_invalid', `image of ${encoded.length} bytes: its checksum differs`);
+  }
+  return { major, minor };
 }
 
-function queueChecksum(body: Pick<SessionImageBody, 'tcp' | 'unread' | 'unwritten'>): number {
-  let sum = crc32(body.tcp.recvQueue);
-  sum = crc32(body.unread, sum);
-  sum = crc32(body.tcp.sendQueue, sum);
-  return crc32(body.unwritten, sum);
+function sealChecksum(seal: Buffer, plain: Uint8Array): number {
+  return crc32(plain, crc32(seal.subarray(0, 8)));
 }

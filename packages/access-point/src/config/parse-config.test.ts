@@ -71,14 +71,23 @@ flows: {max: 1000, maxHalfOpen: 100, sweepInterval: 1m, idleAfter: 1h, closingLi
 drain: {deadline: 1h, onDeadline: reset}
 log: {level: debug}
 `);
-    expect(config.listeners[1]).toEqual({ name: 'six', vip: { address: '2001:db8::1', port: 443 }, weights: { a: 3 } });
+    expect(config.listeners[1]).toEqual({
+      name: 'six',
+      vip: { address: '2001:db8::1', port: 443 },
+      weights: { a: 3 },
+    });
     expect(config.listeners[2]?.vip).toEqual({ address: '2001:db8::2', port: 443 });
     expect(config.endpoints).toEqual([
       { name: 'a', weight: 50, labels: { zone: 'north' }, capacitySessions: 1000 },
       { name: 'b', weight: 100, labels: {} },
     ]);
     expect(config.hold).toEqual({ flowBytes: 1 << 20, totalBytes: 64 << 20 });
-    expect(config.moves).toMatchObject({ budgetMs: 80, perSecond: 100, minimumResidenceMs: 0, maxTargets: 2 });
+    expect(config.moves).toMatchObject({
+      budgetMs: 80,
+      perSecond: 100,
+      minimumResidenceMs: 0,
+      maxTargets: 2,
+    });
     expect(config.moves.deadlines).toMatchObject({ confirmMs: 3000, releaseMs: 5000 });
     expect(config.health.tcpProbe).toEqual({ intervalMs: 5000, timeoutMs: 500 });
     expect(config.flows.idleAfterMs).toBe(3_600_000);
@@ -93,7 +102,14 @@ describe('what is wrong', () => {
     ['a number without unit', 'moves:\n  budget: 50\n', 11, 11, 'moves.budget', '50ms'],
     ['a unit nobody knows', 'hold: {flowBytes: 5mb}\n', 10, 19, 'hold.flowBytes', 'MiB'],
     ['a zero budget', 'moves: {budget: 0ms}\n', 10, 17, 'moves.budget', 'at least 1ms'],
-    ['a word that is none of the few', 'drain: {onDeadline: hope}\n', 10, 21, 'drain.onDeadline', 'wait, force, reset'],
+    [
+      'a word that is none of the few',
+      'drain: {onDeadline: hope}\n',
+      10,
+      21,
+      'drain.onDeadline',
+      'wait, force, reset',
+    ],
     ['a fraction of a count', 'flows: {max: 1.5}\n', 10, 14, 'flows.max', 'whole number'],
     ['an interface name too long', 'holdDevice: abcdefghijklmnop\n', 10, 13, 'holdDevice', '15 characters'],
     ['a relative path', 'adminSocket: run/x\n', 10, 14, 'adminSocket', 'begins with /'],
@@ -113,7 +129,9 @@ describe('what is wrong', () => {
   });
 
   it('is listed whole, in the order of the file, not one at a time', () => {
-    const issues = issuesOf('name: A\ncluster: dev\ninterface: eth0\ncontrol: {listen: nowhere, tls: {}}\nlisteners: 3\n');
+    const issues = issuesOf(
+      'name: A\ncluster: dev\ninterface: eth0\ncontrol: {listen: nowhere, tls: {}}\nlisteners: 3\n',
+    );
     expect(issues.map((i) => i.path)).toEqual([
       'name',
       'control.listen',
@@ -131,7 +149,9 @@ describe('what is wrong', () => {
   });
 
   it('is a name that two listeners claim', () => {
-    expect(only(`${smallest}  - name: web\n    vip: 10.0.0.101:8080\n`)).toMatchObject({ path: 'listeners[1].name' });
+    expect(only(`${smallest}  - name: web\n    vip: 10.0.0.101:8080\n`)).toMatchObject({
+      path: 'listeners[1].name',
+    });
   });
 
   it('is a weight for an endpoint that may not join', () => {
@@ -143,15 +163,27 @@ describe('what is wrong', () => {
     expect(only(smallest.replace('10.0.0.100:8080', '10.0.0.1:7400')).path).toBe('listeners[0].vip');
   });
 
-  it.each(['10.0.0.1', '10.0.0.256:80', '[::1:80', '::1:80', 'host:80', '10.0.0.1:0', '10.0.0.1:65536', ':80', '7'])(
-    'is the address %s',
-    (vip) => {
-      expect(issuesOf(smallest.replace('10.0.0.100:8080', JSON.stringify(vip)))[0]?.path).toBe('listeners[0].vip');
-    },
-  );
+  it.each([
+    '10.0.0.1',
+    '10.0.0.256:80',
+    '[::1:80',
+    '::1:80',
+    'host:80',
+    '10.0.0.1:0',
+    '10.0.0.1:65536',
+    ':80',
+    '7',
+  ])('is the address %s', (vip) => {
+    expect(issuesOf(smallest.replace('10.0.0.100:8080', JSON.stringify(vip)))[0]?.path).toBe(
+      'listeners[0].vip',
+    );
+  });
 
   it('is what is missing, at the block that lacks it', () => {
-    expect(only(smallest.replace('interface: eth0\n', ''))).toMatchObject({ path: 'interface', problem: 'is missing' });
+    expect(only(smallest.replace('interface: eth0\n', ''))).toMatchObject({
+      path: 'interface',
+      problem: 'is missing',
+    });
     expect(issuesOf('').map((i) => i.problem)).toEqual(['is of the wrong kind']);
   });
 
@@ -174,7 +206,11 @@ describe('what is wrong', () => {
 describe('any text at all', () => {
   it('is accepted or refused with places inside it, never thrown', () => {
     const mutated = fc
-      .tuple(fc.nat(smallest.length), fc.nat(12), fc.oneof(fc.string(), fc.constantFrom(': ', '\n  - ', '{', '[', '&a', '*a', '!!', '"')))
+      .tuple(
+        fc.nat(smallest.length),
+        fc.nat(12),
+        fc.oneof(fc.string(), fc.constantFrom(': ', '\n  - ', '{', '[', '&a', '*a', '!!', '"')),
+      )
       .map(([at, cut, insert]) => smallest.slice(0, at) + insert + smallest.slice(at + cut));
     fc.assert(
       fc.property(fc.oneof(fc.string(), mutated), (text) => {

@@ -25,12 +25,27 @@ describe('quantities', () => {
     expect(parseBytes(text)).toEqual({ value });
   });
 
-  it.each([50, '50', '50 seconds', '-5s', '5S', 's', '', null, true, [], '1e3s', '٥s', 'constructor', '5constructor'])(
-    'a duration is not %j, and it says what would be',
-    (raw) => {
-      expect(parseDuration(raw)).toMatchObject({ problem: expect.any(String), remedy: expect.stringMatching(/ms/) });
-    },
-  );
+  it.each([
+    50,
+    '50',
+    '50 seconds',
+    '-5s',
+    '5S',
+    's',
+    '',
+    null,
+    true,
+    [],
+    '1e3s',
+    '٥s',
+    'constructor',
+    '5constructor',
+  ])('a duration is not %j, and it says what would be', (raw) => {
+    expect(parseDuration(raw)).toMatchObject({
+      problem: expect.any(String),
+      remedy: expect.stringMatching(/ms/),
+    });
+  });
 
   it('names the unit that was probably meant', () => {
     expect(parseDuration(50)).toMatchObject({ remedy: expect.stringContaining('50ms') });
