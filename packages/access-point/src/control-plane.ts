@@ -1,0 +1,217 @@
+/**
+ * What endpoints say, and what follows: who is there, which sessions live where, and after every reconnection one owner
+ * for each session.
+ */
+import { RestitchError, normalizeAddress } from '@restitch/core';
+import type { Clock, Counters, Flow, Logger } from '@restitch/core';
+import { protocolVersion } from '@restitch/core/internal';
+import type { SessionReport } from '@restitch/core/internal';
+import type { Channel } from '@restitch/channel';
+import type { Dataplane } from '@restitch/dataplane';
+import type { Coordinator } from './coordinator.js';
+import { EndpointLink } from './endpoint-link.js';
+import type { EndpointEvent } from './endpoint-link.js';
+import type { Endpoint, EndpointRegistry, Hello, Liveness } from './endpoint-registry.js';
+import type { FlowBatch } from './flow-batch.js';
+import type { Reconciler } from './reconciler.js';
+import { makeSession } from './session-registry.js';
+import type { SessionRegistry } from './session-registry.js';
+
+/** What the control plane works with. */
+export interface ControlPlaneDeps {
+  readonly accessPointName: string;
+  readonly clock: Clock;
+  readonly counters: Counters;
+  readonly logger: Logger;
+  readonly dataplane: Dataplane;
+  readonly batch: FlowBatch;
+  readonly endpoints: EndpointRegistry;
+  readonly sessions: SessionRegistry;
+  readonly coordinator: Coordinator;
+  readonly reconciler: Reconciler;
+  readonly heartbeatMs: () => number;
+  readonly lingerMs: () => number;
+  /** An endpoint's liveness changed: new flows may have to go elsewhere. */
+  readonly onLiveness: (endpoint: Endpoint) => void;
+}
+
+/** Serves the control connections of all endpoints. */
+export class ControlPlane {
+  readonly #deps: ControlPlaneDeps;
+
+  constructor(deps: ControlPlaneDeps) {
+    this.#deps = deps;
+  }
+
+  /** Takes a connection whose peer is an authenticated endpoint. */
+  accept(channel: Channel): void {
+    let endpoint: Endpoint | undefined;
+    const link: EndpointLink = new EndpointLink(channel, this.#deps.clock, {
+      onEvent: (event) => {
+        if (event.t === 'hello') endpoint = this.#greet(link, endpoint, event);
+        else if (endpoint === undefined) {
+          throw new RestitchError('message_invalid', `${channel.peer.name} sent ${event.t} before hello`);
+        } else this.#hear(endpoint, event);
+      },
+      onClose: (reason) => {
+        if (endpoint !== undefined) this.#lose(endpoint, link, reason);
+      },
+    });
+  }
+
+  #greet(link: EndpointLink, known: Endpoint | undefined, hello: Hello): Endpoint {
+    const deps = this.#deps;
+    if (known !== undefined) throw new RestitchError('message_invalid', `${hello.name} said hello twice`);
+    if (hello.name !== link.peerName) {
+      deps.counters.add('control_wrong_name_total');
+      throw new RestitchError('forbidden', `${link.peerName} tried to speak as ${hello.name}`);
+    }
+    if (hello.protocol.major !== protocolVersion.major) {
+      throw new RestitchError(
+        'version_unsupported',
+        `${hello.name} speaks protocol ${hello.protocol.major}, this build ${protocolVersion.major}`,
+      );
+    }
+    const endpoint = deps.endpoints.ensure(hello.name);
+    endpoint.link?.close(new RestitchError('closed', `${hello.name} connected again`));
+    const isOtherProcess = endpoint.hello !== undefined && endpoint.hello.instance !== hello.instance;
+    if (isOtherProcess) deps.reconciler.processGone(endpoint);
+    endpoint.link = link;
+    endpoint.hello = withNormalAddresses(hello);
+    deps.reconciler.beginAnnounce(endpoint);
+    deps.dataplane.setTarget({ endpointId: endpoint.id, dataAddress: hello.dataAddress });
+    this.setLiveness(endpoint, 'joining');
+    link.tell({
+      t: 'welcome',
+      protocol: protocolVersion,
+      heartbeatMs: deps.heartbeatMs(),
+      accessPoint: deps.accessPointName,
+    });
+    if (endpoint.drain !== 'none') link.tell({ t: 'draining', on: true });
+    deps.logger.info({ endpoint: endpoint.name, id: endpoint.id, isOtherProcess }, 'endpoint connected');
+    return endpoint;
+  }
+
+  /** Writes an endpoint's liveness and tells those who must know. */
+  setLiveness(endpoint: Endpoint, liveness: Liveness): void {
+    if (endpoint.liveness === liveness) return;
+    const { clock, logger, onLiveness } = this.#deps;
+    logger.info({ endpoint: endpoint.name, from: endpoint.liveness, to: liveness }, 'endpoint liveness');
+    endpoint.liveness = liveness;
+    endpoint.livenessSinceMs = clock.monotonicMs();
+    onLiveness(endpoint);
+  }
+
+  #hear(endpoint: Endpoint, event: Exclude<EndpointEvent, { t: 'hello' }>): void {
+    switch (event.t) {
+      case 'announce':
+        this.#announce(endpoint, event.sessions, event.last);
+        return;
+      case 'opened':
+        for (const report of event.sessions) this.#open(endpoint, report);
+        return;
+      case 'ended':
+        for (const ended of event.sessions) this.#end(endpoint, ended);
+        return;
+      case 'pinned':
+        this.#pin(endpoint, event.id, event.reason);
+        return;
+      case 'heartbeat':
+        endpoint.eventLoopDelayMs = event.eventLoopDelayMs;
+        if (event.counters !== undefined) endpoint.counters = event.counters;
+        if (endpoint.liveness === 'suspect') this.setLiveness(endpoint, 'healthy');
+        return;
+      default:
+        this.#hearOfMove(endpoint, event);
+    }
+  }
+
+  #hearOfMove(
+    endpoint: Endpoint,
+    event: Extract<EndpointEvent, { t: 'thawed' | 'thaw-failed' | 'confirmed' }>,
+  ): void {
+    const move = this.#deps.coordinator.byId(event.moveId);
+    if (move === undefined || move.target !== endpoint) {
+      this.#deps.counters.add('control_late_move_events_total');
+      return;
+    }
+    if (event.t === 'thawed') {
+      move.figures['thawUs'] = event.thawUs;
+      move.post('thawed');
+    } else if (event.t === 'confirmed') {
+      move.figures['serverRtos'] = event.serverRtos;
+      move.post('confirmed');
+    } else {
+      move.post('thaw-failed', new RestitchError('thaw_failed', `${event.failure.code}: ${event.failure.message}`));
+    }
+  }
+
+  #announce(endpoint: Endpoint, reports: readonly SessionReport[], isLast: boolean): void {
+    for (const report of reports) this.#deps.reconciler.report(endpoint, normalReport(report));
+    if (!isLast) return;
+    this.#deps.reconciler.endAnnounce(endpoint);
+    this.setLiveness(endpoint, 'healthy');
+  }
+
+  /** A new session at its first owner: the record is claimed, so that it says what the endpoint says. */
+  #open(endpoint: Endpoint, raw: SessionReport): void {
+    const report = normalReport(raw);
+    const { sessions, clock, batch, counters } = this.#deps;
+    const before = sessions.add(makeSession(endpoint, report, clock.monotonicMs()));
+    if (before !== undefined) counters.add('sessions_replaced_total');
+    counters.add('sessions_opened_total');
+    batch.push(
+      { op: 'claim', flow: report.flow, endpointId: endpoint.id, epoch: report.epoch },
+      (result) => {
+        if (result !== 'ok') counters.add(`flow_claim_${result}_total`);
+      },
+    );
+  }
+
+  #end(endpoint: Endpoint, ended: { id: string; flow: Flow; epoch: number; reason: string }): void {
+    const { sessions, coordinator, batch, counters } = this.#deps;
+    const session = sessions.byId(ended.id);
+    counters.add('sessions_ended_total');
+    if (session === undefined || session.owner !== endpoint) return;
+    coordinator.sessionEnded(session);
+    sessions.remove(session);
+    const { flow, epoch } = session;
+    batch.push({ op: 'close', flow, epoch, lingerMs: this.#deps.lingerMs() });
+  }
+
+  #pin(endpoint: Endpoint, sessionId: string, reason: string | null): void {
+    const session = this.#deps.sessions.byId(sessionId);
+    if (session?.owner === endpoint) session.pinned = reason ?? undefined;
+  }
+
+  /** The connection is gone; the endpoint may well go on serving. Only new flows and moves are affected. */
+  #lose(endpoint: Endpoint, link: EndpointLink, reason: Error | undefined): void {
+    if (endpoint.link !== link) return;
+    endpoint.link = undefined;
+    const { logger, coordinator } = this.#deps;
+    logger.warn({ endpoint: endpoint.name, reason: reason?.message }, 'control connection lost');
+    this.setLiveness(endpoint, 'suspect');
+    coordinator.endpointLost(endpoint);
+  }
+}
+
+function normalFlow(flow: Flow): Flow {
+  const { client, vip } = flow;
+  const clientAddress = normalizeAddress(client.address);
+  const vipAddress = normalizeAddress(vip.address);
+  if (clientAddress === client.address && vipAddress === vip.address) return flow;
+  return { client: { address: clientAddress, port: client.port }, vip: { address: vipAddress, port: vip.port } };
+}
+
+function normalReport(report: SessionReport): SessionReport {
+  const flow = normalFlow(report.flow);
+  return flow === report.flow ? report : { ...report, flow };
+}
+
+function withNormalAddresses(hello: Hello): Hello {
+  const listeners = hello.listeners.map((l) => ({
+    name: l.name,
+    vip: { address: normalizeAddress(l.vip.address), port: l.vip.port },
+  }));
+  return { ...hello, listeners };
+}

@@ -1,0 +1,129 @@
+/**
+ * One control connection to an endpoint: numbers requests, matches replies, checks every message at the border.
+ *
+ * Replies go to callbacks, not promises: a move makes six requests, and a promise costs a turn of the event loop that
+ * stands between hold and switch.
+ */
+import { RestitchError } from '@restitch/core';
+import type { Clock } from '@restitch/core';
+import { fromEndpointSchema, fromFailure, parseMessage } from '@restitch/core/internal';
+import type { EndpointRequest, FromEndpoint, ToEndpoint } from '@restitch/core/internal';
+import type { Channel } from '@restitch/channel';
+
+type WithoutNumber<T> = T extends { rq: number } ? Omit<T, 'rq'> : never;
+/** A request before it has its number. */
+export type NumberlessRequest = WithoutNumber<EndpointRequest>;
+/** What comes back: the reply's data, the peer's refusal, or `lost` when the connection ended first. */
+export type ReplyListener = (data: Readonly<Record<string, unknown>> | RestitchError | 'lost') => void;
+/** Messages that are not replies. */
+export type EndpointEvent = Exclude<FromEndpoint, { t: 'reply' | 'refusal' }>;
+
+/** What the owner of a link hears. */
+export interface LinkListeners {
+  onEvent(event: EndpointEvent): void;
+  onClose(reason: Error | undefined): void;
+}
+
+/** A control connection. */
+export class EndpointLink {
+  readonly peerName: string;
+  #nextNumber = 1;
+  #isClosed = false;
+  readonly #waiting = new Map<number, ReplyListener>();
+  readonly #channel: Channel;
+  readonly #clock: Clock;
+  readonly #onClose: LinkListeners['onClose'];
+  #lastHeardMs: number;
+
+  constructor(channel: Channel, clock: Clock, listeners: LinkListeners) {
+    this.#channel = channel;
+    this.#clock = clock;
+    this.peerName = channel.peer.name;
+    this.#lastHeardMs = clock.monotonicMs();
+    channel.onMessage((raw) => this.#receive(raw, listeners));
+    channel.onClose((reason) => this.#finish(reason));
+    this.#onClose = listeners.onClose;
+  }
+
+  /** CLOCK_MONOTONIC milliseconds of the last message. */
+  get lastHeardMs(): number {
+    return this.#lastHeardMs;
+  }
+
+  get isClosed(): boolean {
+    return this.#isClosed;
+  }
+
+  /** Sends an event or a request whose answer nobody waits for. */
+  tell(message: Exclude<ToEndpoint, EndpointRequest>): void {
+    this.#channel.send(message);
+  }
+
+  /** Sends a request. On a closed link, or when it closes, `done` gets `lost`. Never calls `done` before it returns. */
+  request(message: NumberlessRequest, done: ReplyListener): void {
+    if (this.#isClosed) {
+      queueMicrotask(() => done('lost'));
+      return;
+    }
+    const rq = this.#nextNumber;
+    this.#nextNumber = rq === 0xffffffff ? 1 : rq + 1;
+    this.#waiting.set(rq, done);
+    this.#channel.send({ ...message, rq });
+  }
+
+  /** Counts as lost at once: a peer that does not answer may not answer the close either. */
+  close(reason?: Error): void {
+    this.#channel.close(reason);
+    this.#finish(reason);
+  }
+
+  #finish(reason: Error | undefined): void {
+    if (this.#isClosed) return;
+    this.#isClosed = true;
+    this.#failWaiting();
+    this.#onClose(reason);
+  }
+
+  #receive(raw: unknown, listeners: LinkListeners): void {
+    if (this.#isClosed) return;
+    const message = parseMessage(fromEndpointSchema, raw, this.peerName);
+    this.#lastHeardMs = this.#clock.monotonicMs();
+    if (message.t !== 'reply' && message.t !== 'refusal') {
+      listeners.onEvent(message);
+      return;
+    }
+    const done = this.#waiting.get(message.re);
+    if (done === undefined) {
+      throw new RestitchError('message_invalid', `${this.peerName} answered request ${message.re}, which was not asked`);
+    }
+    this.#waiting.delete(message.re);
+    done(message.t === 'reply' ? message.data : fromFailure(message.failure));
+  }
+
+  #failWaiting(): void {
+    const waiting = [...this.#waiting.values()];
+    this.#waiting.clear();
+    for (const done of waiting) done('lost');
+  }
+
+}
+
+/** A request as a promise, for what is not in a hurry. Rejects with the refusal or `deadline_exceeded`. */
+export function requestSlowly(
+  link: EndpointLink,
+  message: NumberlessRequest,
+  clock: Clock,
+  deadlineMs: number,
+): Promise<Readonly<Record<string, unknown>>> {
+  return new Promise((resolve, reject) => {
+    const cancel = clock.after(deadlineMs, () =>
+      reject(new RestitchError('deadline_exceeded', `${link.peerName}: no answer to ${message.t} in ${deadlineMs} ms`)),
+    );
+    link.request(message, (data) => {
+      cancel();
+      if (data === 'lost') reject(new RestitchError('peer_lost', `control connection to ${link.peerName} ended`));
+      else if (data instanceof RestitchError) reject(data);
+      else resolve(data);
+    });
+  });
+}

@@ -1,0 +1,127 @@
+/**
+ * Judges endpoints by the silence on their control connections, and tells the data plane who takes new flows.
+ *
+ * One timer looks at all endpoints: a timer for each would be reset by every message.
+ */
+import { connect } from 'node:net';
+import { RestitchError } from '@restitch/core';
+import type { Clock, Counters, SocketAddress } from '@restitch/core';
+import type { Dataplane, VirtualService } from '@restitch/dataplane';
+import type { Endpoint, EndpointRegistry, Liveness } from './endpoint-registry.js';
+import type { HealthPolicy, ServiceOptions } from './options.js';
+
+/** What the monitor works with. */
+export interface HealthMonitorDeps {
+  readonly clock: Clock;
+  readonly counters: Counters;
+  readonly endpoints: EndpointRegistry;
+  readonly dataplane: Dataplane;
+  readonly policy: () => HealthPolicy;
+  readonly services: () => readonly ServiceOptions[];
+  readonly setLiveness: (endpoint: Endpoint, liveness: Liveness) => void;
+  /** The endpoint is down: whoever waits for its word waits in vain. */
+  readonly onDown: (endpoint: Endpoint) => void;
+  /** Tries a TCP connect; resolves to whether it was accepted in time. */
+  readonly probe?: (address: SocketAddress, timeoutMs: number) => Promise<boolean>;
+}
+
+/** Watches the endpoints until closed. */
+export class HealthMonitor {
+  readonly #deps: HealthMonitorDeps;
+  #cancel: (() => void) | undefined;
+  #lastProbeMs = 0;
+  #services = '';
+
+  constructor(deps: HealthMonitorDeps) {
+    this.#deps = deps;
+  }
+
+  start(): void {
+    this.#tick();
+  }
+
+  close(): void {
+    this.#cancel?.();
+  }
+
+  /** Gives the data plane the endpoints that take new flows; does nothing if they are as before. */
+  publishServices(): void {
+    const services = this.#deps.services().map((service) => this.#backendsOf(service));
+    const text = JSON.stringify(services);
+    if (text === this.#services) return;
+    this.#services = text;
+    this.#deps.dataplane.setServices(services);
+  }
+
+  #backendsOf(service: ServiceOptions): VirtualService {
+    const offering = this.#deps.endpoints
+      .all()
+      .filter((e) => e.drain === 'none' && e.listenerFor(service.vip) !== undefined)
+      .map((e) => ({ endpoint: e, weight: service.weights[e.name] ?? e.weight }))
+      .filter((b) => b.weight > 0);
+    const healthy = offering.filter((b) => b.endpoint.liveness === 'healthy');
+    // An access point that has lost all control connections is likelier cut off than alone: it goes on as before.
+    const chosen = healthy.length > 0 ? healthy : offering.filter((b) => b.endpoint.liveness === 'suspect');
+    const backends = chosen
+      .map((b) => ({ endpointId: b.endpoint.id, weight: b.weight }))
+      .sort((a, b) => a.endpointId - b.endpointId);
+    return { address: service.vip.address, port: service.vip.port, backends };
+  }
+
+  #tick(): void {
+    const { clock, endpoints, policy } = this.#deps;
+    const { heartbeatMs } = policy();
+    const nowMs = clock.monotonicMs();
+    for (const endpoint of endpoints.all()) this.#judge(endpoint, nowMs);
+    this.#probeAll(nowMs);
+    this.#cancel = clock.after(heartbeatMs, () => this.#tick());
+  }
+
+  #judge(endpoint: Endpoint, nowMs: number): void {
+    const { suspectAfterMs, downAfterMs } = this.#deps.policy();
+    if (endpoint.liveness === 'down') return;
+    const silentMs = nowMs - (endpoint.link?.lastHeardMs ?? endpoint.livenessSinceMs);
+    if (silentMs >= downAfterMs) this.#declareDown(endpoint);
+    else if (silentMs >= suspectAfterMs && endpoint.liveness === 'healthy') {
+      this.#deps.setLiveness(endpoint, 'suspect');
+    }
+  }
+
+  #declareDown(endpoint: Endpoint): void {
+    const link = endpoint.link;
+    link?.close(new RestitchError('deadline_exceeded', `${endpoint.name} has been silent for too long`));
+    this.#deps.setLiveness(endpoint, 'down');
+    this.#deps.counters.add('endpoints_down_total');
+    this.#deps.onDown(endpoint);
+  }
+
+  #probeAll(nowMs: number): void {
+    const { probe = probeTcp, policy, endpoints } = this.#deps;
+    const { probeEveryMs, suspectAfterMs } = policy();
+    if (probeEveryMs === 0 || nowMs - this.#lastProbeMs < probeEveryMs) return;
+    this.#lastProbeMs = nowMs;
+    for (const endpoint of endpoints.all()) {
+      const address = endpoint.hello?.stateAddress;
+      if (address === undefined || endpoint.liveness !== 'healthy') continue;
+      void probe(address, suspectAfterMs).then((isAccepted) => {
+        if (isAccepted || endpoint.liveness !== 'healthy') return;
+        this.#deps.counters.add('endpoint_probes_failed_total');
+        this.#deps.setLiveness(endpoint, 'suspect');
+      });
+    }
+  }
+}
+
+/** True if the address accepts a TCP connection within `timeoutMs`. */
+function probeTcp(address: SocketAddress, timeoutMs: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = connect({ host: address.address, port: address.port, timeout: timeoutMs });
+    const end = (isAccepted: boolean): void => {
+      socket.destroy();
+      resolve(isAccepted);
+    };
+    socket.once('connect', () => end(true));
+    socket.once('timeout', () => end(false));
+    socket.once('error', () => end(false));
+  });
+}

@@ -1,0 +1,78 @@
+/**
+ * What is to be done with a session an endpoint reports, given what the flow's record says: the rules of
+ * docs/architecture.md ("Who dies, and what then") as one pure function.
+ *
+ * The record decides; an endpoint that was away, or a daemon that died, changes nothing about who owns a flow.
+ */
+
+/** What the report says, as far as it matters here. */
+export interface ReportedCopy {
+  readonly endpointId: number;
+  readonly epoch: number;
+  readonly phase: 'live' | 'frozen' | 'pending';
+}
+
+/** What the record says, as far as it matters here; undefined if there is none. */
+export interface RecordedOwner {
+  readonly endpointId: number;
+  readonly epoch: number;
+  /** True if packets are kept (hold or frozen): somebody must let them go. */
+  readonly isKept: boolean;
+}
+
+/** Whether the recorded owner can still speak for itself. */
+export type OwnerFate = 'here' | 'may-return' | 'gone';
+
+/**
+ * keep: the record is right. claim: write this endpoint into the record. revert / activate: tell it to serve, then
+ * release the record. abort / release: tell it to drop its copy in silence. take-over: it has the only copy left:
+ * claim, then activate. wait: cannot be said before the recorded owner speaks. stale: a live copy that the record
+ * contradicts; it cannot be, and is counted.
+ */
+export type Verdict =
+  | 'keep'
+  | 'keep-and-release'
+  | 'claim'
+  | 'revert'
+  | 'activate'
+  | 'abort'
+  | 'release'
+  | 'take-over'
+  | 'wait'
+  | 'stale';
+
+/** The verdict on one reported copy. */
+export function judgeCopy(
+  copy: ReportedCopy,
+  record: RecordedOwner | undefined,
+  ownerFate: OwnerFate,
+): Verdict {
+  if (record === undefined) return judgeUnrecorded(copy, ownerFate);
+  if (record.endpointId === copy.endpointId) return judgeOwner(copy, record);
+  if (copy.phase === 'frozen') return copy.epoch > record.epoch ? 'wait' : 'release';
+  if (copy.epoch <= record.epoch) return copy.phase === 'pending' ? 'abort' : 'stale';
+  if (copy.phase === 'live') return 'claim';
+  if (ownerFate === 'here') return 'abort';
+  return ownerFate === 'gone' ? 'take-over' : 'wait';
+}
+
+function judgeOwner(copy: ReportedCopy, record: RecordedOwner): Verdict {
+  switch (copy.phase) {
+    case 'live':
+      if (copy.epoch > record.epoch) return 'claim';
+      if (copy.epoch < record.epoch) return 'stale';
+      return record.isKept ? 'keep-and-release' : 'keep';
+    case 'frozen':
+      return copy.epoch >= record.epoch ? 'revert' : 'release';
+    case 'pending':
+      return copy.epoch === record.epoch ? 'activate' : 'abort';
+  }
+}
+
+/** New maps: `ownerFate` speaks of whoever reported the session before, or of nobody. */
+function judgeUnrecorded(copy: ReportedCopy, ownerFate: OwnerFate): Verdict {
+  if (copy.phase === 'live') return 'claim';
+  if (ownerFate === 'may-return') return 'wait';
+  if (copy.phase === 'frozen') return ownerFate === 'here' ? 'release' : 'revert';
+  return ownerFate === 'here' ? 'abort' : 'take-over';
+}

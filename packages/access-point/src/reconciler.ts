@@ -1,0 +1,241 @@
+/**
+ * After a connection or a daemon was lost: compares what endpoints announce with the flow records, until each session
+ * has one owner again. The rules are in `reconcile.ts`; here they are carried out.
+ */
+import { RestitchError } from '@restitch/core';
+import type { Clock, Counters, Logger } from '@restitch/core';
+import type { SessionReport } from '@restitch/core/internal';
+import type { Dataplane, FlowRecord } from '@restitch/dataplane';
+import type { Endpoint, EndpointRegistry } from './endpoint-registry.js';
+import type { FlowBatch } from './flow-batch.js';
+import { judgeCopy } from './reconcile.js';
+import type { OwnerFate, Verdict } from './reconcile.js';
+import { makeSession } from './session-registry.js';
+import type { Session, SessionRegistry } from './session-registry.js';
+
+/** What the reconciler works with. */
+export interface ReconcilerDeps {
+  readonly clock: Clock;
+  readonly counters: Counters;
+  readonly logger: Logger;
+  readonly dataplane: Dataplane;
+  readonly batch: FlowBatch;
+  readonly endpoints: EndpointRegistry;
+  readonly sessions: SessionRegistry;
+  readonly lingerMs: () => number;
+}
+
+/** A copy whose fate cannot be said before another endpoint speaks. */
+interface WaitingCopy {
+  readonly endpoint: Endpoint;
+  readonly report: SessionReport;
+}
+
+/** Brings announcements and records together. */
+export class Reconciler {
+  readonly #deps: ReconcilerDeps;
+  /** By endpoint, while its list comes in: the ids it has named so far. */
+  readonly #announced = new Map<Endpoint, Set<string>>();
+  readonly #waiting = new Map<string, WaitingCopy[]>();
+  /** Owners whose process is known to be gone, or who did not come back in time. */
+  readonly #gone = new Set<number>();
+  /** After a start: endpoints of the past may still come. Later the ones that are away count as gone when down. */
+  #isStarting = true;
+
+  constructor(deps: ReconcilerDeps) {
+    this.#deps = deps;
+  }
+
+  /** Copies that wait for another endpoint to speak. */
+  get waiting(): number {
+    return this.#waiting.size;
+  }
+
+  /** An endpoint begins its list. */
+  beginAnnounce(endpoint: Endpoint): void {
+    this.#announced.set(endpoint, new Set());
+    this.#gone.delete(endpoint.id);
+  }
+
+  /** One session of the list. */
+  report(endpoint: Endpoint, report: SessionReport): void {
+    this.#announced.get(endpoint)?.add(report.id);
+    this.#settle({ endpoint, report });
+  }
+
+  /** The list is complete: sessions it does not name have ended meanwhile, and those who waited for it can be judged. */
+  endAnnounce(endpoint: Endpoint): void {
+    const named = this.#announced.get(endpoint) ?? new Set();
+    this.#announced.delete(endpoint);
+    for (const session of [...endpoint.sessions]) {
+      if (!named.has(session.id)) this.#forget(session, 'ended while its endpoint was away');
+    }
+    this.#judgeWaiting();
+  }
+
+  /** The endpoint's process has been replaced by another: what it had and nobody else has is gone. */
+  processGone(endpoint: Endpoint): void {
+    this.ownerGone(endpoint);
+    for (const session of [...endpoint.sessions]) this.#forget(session, 'its process is gone');
+  }
+
+  /** The endpoint does not come back: copies that wait for its word are judged without it. */
+  ownerGone(endpoint: Endpoint): void {
+    this.#gone.add(endpoint.id);
+    this.#judgeWaiting();
+  }
+
+  /** The grace of the start is over: who has not come is gone. */
+  endOfStart(): void {
+    this.#isStarting = false;
+    this.#judgeWaiting();
+  }
+
+  #judgeWaiting(): void {
+    const copies = [...this.#waiting.values()].flat();
+    this.#waiting.clear();
+    for (const copy of copies) this.#settle(copy);
+  }
+
+  #settle(copy: WaitingCopy): void {
+    const { endpoint, report } = copy;
+    this.#deps.batch.flush();
+    this.#giveUpMoveWithout(endpoint, report);
+    const record = this.#deps.dataplane.lookup(report.flow);
+    const usable = record?.phase === 'closing' ? undefined : record;
+    const owner =
+      usable === undefined
+        ? undefined
+        : {
+            endpointId: usable.endpointId,
+            epoch: usable.epoch,
+            isKept: usable.phase === 'hold' || usable.phase === 'frozen',
+          };
+    const verdict = judgeCopy(
+      { endpointId: endpoint.id, epoch: report.epoch, phase: report.phase },
+      owner,
+      this.#fateOfOwner(usable, report),
+    );
+    this.#deps.counters.add(`reconcile_${verdict.replaceAll('-', '_')}_total`);
+    if (verdict !== 'keep' && verdict !== 'claim') {
+      const { id, epoch, phase } = report;
+      this.#deps.logger.info({ endpoint: endpoint.name, session: id, epoch, phase, verdict }, 'reconcile');
+    }
+    this.#carryOut(verdict, copy);
+  }
+
+  /**
+   * A source that came back is about to be told what the record says. A move that still waits for the image it may have
+   * sent must not switch after that.
+   */
+  #giveUpMoveWithout(endpoint: Endpoint, report: SessionReport): void {
+    const move = this.#deps.sessions.byId(report.id)?.move;
+    if (move !== undefined && move.source === endpoint && move.switchNs === 0n) move.post('cancel');
+  }
+
+  /** Whether the recorded owner has spoken; without a record, whether anybody else has a copy of the session. */
+  #fateOfOwner(record: FlowRecord | undefined, report: SessionReport): OwnerFate {
+    if (record === undefined) {
+      const other = this.#deps.sessions.byId(report.id);
+      if (other !== undefined) return 'here';
+      return this.#isStarting ? 'may-return' : 'gone';
+    }
+    if (this.#gone.has(record.endpointId)) return 'gone';
+    const owner = this.#deps.endpoints.byId(record.endpointId);
+    if (owner?.link === undefined) {
+      return this.#isStarting || (owner !== undefined && owner.liveness !== 'down') ? 'may-return' : 'gone';
+    }
+    if (this.#announced.has(owner)) return 'may-return';
+    // Its list is complete: it either named this session or does not have it any more.
+    const session = this.#deps.sessions.byId(report.id);
+    return session?.owner === owner ? 'here' : 'gone';
+  }
+
+  #carryOut(verdict: Verdict, copy: WaitingCopy): void {
+    const { endpoint, report } = copy;
+    const { id: sessionId, moveId, flow, epoch } = report;
+    switch (verdict) {
+      case 'keep':
+        this.#own(endpoint, report, epoch);
+        return;
+      case 'keep-and-release':
+        this.#own(endpoint, report, epoch);
+        this.#deps.batch.push({ op: 'release', flow, epoch });
+        return;
+      case 'claim':
+        this.#own(endpoint, report, epoch);
+        this.#deps.batch.push({ op: 'claim', flow, endpointId: endpoint.id, epoch });
+        return;
+      case 'revert':
+        this.#serveAgain(endpoint, report, 'revert');
+        return;
+      case 'activate':
+        this.#serveAgain(endpoint, report, 'activate');
+        return;
+      case 'take-over':
+        this.#deps.batch.push({ op: 'claim', flow, endpointId: endpoint.id, epoch });
+        this.#serveAgain(endpoint, report, 'activate');
+        return;
+      case 'abort':
+      case 'release':
+        if (moveId !== undefined) endpoint.link?.request({ t: verdict, moveId }, () => undefined);
+        return;
+      case 'wait': {
+        const others = (this.#waiting.get(sessionId) ?? []).filter((other) => other.endpoint !== endpoint);
+        this.#waiting.set(sessionId, [...others, copy]);
+        return;
+      }
+      case 'stale':
+        this.#deps.logger.error({ endpoint: endpoint.name, session: sessionId, epoch }, 'a live copy the record contradicts');
+    }
+  }
+
+  /** The registry says from now on what the record says. */
+  #own(endpoint: Endpoint, report: SessionReport, epoch: number): Session {
+    const { sessions, clock } = this.#deps;
+    const known = sessions.byId(report.id);
+    if (known === undefined) {
+      const session = makeSession(endpoint, { ...report, epoch }, clock.monotonicMs());
+      sessions.add(session);
+      return session;
+    }
+    if (known.owner !== endpoint || known.epoch !== epoch) sessions.setOwner(known, endpoint, epoch);
+    known.pinned = report.pinned;
+    known.doubt = undefined;
+    return known;
+  }
+
+  #serveAgain(endpoint: Endpoint, report: SessionReport, how: 'revert' | 'activate'): void {
+    const { flow, epoch, moveId } = report;
+    const session = this.#own(endpoint, report, epoch);
+    if (moveId === undefined) {
+      this.#deps.counters.add('reconcile_no_move_id_total');
+      return;
+    }
+    session.doubt = `waits for ${endpoint.name} to answer ${how}`;
+    const message = how === 'revert' ? { t: how, moveId } : { t: how, moveId, epoch };
+    endpoint.link?.request(message, (data) => {
+      if (data === 'lost') return;
+      session.doubt = undefined;
+      if (data instanceof RestitchError) {
+        this.#deps.logger.error({ session: report.id, code: data.code, reason: data.message }, `${how} refused`);
+        this.#forget(session, `${how} refused`);
+        return;
+      }
+      this.#deps.batch.push({ op: 'release', flow, epoch });
+      const move = session.move;
+      if (how === 'activate' && move?.id === moveId) move.post('activated');
+    });
+  }
+
+  #forget(session: Session, reason: string): void {
+    const { sessions, batch, counters, logger } = this.#deps;
+    if (session.move !== undefined && session.move.source !== session.owner) {
+      session.move.post('session-ended', new RestitchError('unknown_session', reason));
+    }
+    sessions.remove(session);
+    counters.add('sessions_forgotten_total');
+    logger.debug({ session: session.id, reason }, 'session forgotten');
+    batch.push({ op: 'close', flow: session.flow, epoch: session.epoch, lingerMs: this.#deps.lingerMs() });
+  }
+}

@@ -1,0 +1,90 @@
+/** All sessions the endpoints have told of, found by id and by flow in one step. */
+import { formatFlow } from '@restitch/core';
+import type { Flow } from '@restitch/core';
+import type { SessionReport } from '@restitch/core/internal';
+import type { Endpoint } from './endpoint-registry.js';
+import type { Move } from './move.js';
+
+/** One session as the access point knows it. Everything that changes is written by the registry's owner only. */
+export interface Session {
+  readonly id: string;
+  readonly flow: Flow;
+  readonly openedAtMs: number;
+  owner: Endpoint;
+  epoch: number;
+  /** Highest epoch ever offered for it; a failed attempt uses its epoch up. */
+  lastEpoch: number;
+  /** CLOCK_MONOTONIC milliseconds since when it is where it is. */
+  residesSinceMs: number;
+  moves: number;
+  pinned: string | undefined;
+  move: Move | undefined;
+  /** Set while nobody can say who serves it (a party of its move is lost): no new move begins. */
+  doubt: string | undefined;
+}
+
+/** The index of sessions. */
+export class SessionRegistry {
+  readonly #byId = new Map<string, Session>();
+  readonly #byFlow = new Map<string, Session>();
+
+  get size(): number {
+    return this.#byId.size;
+  }
+
+  byId(id: string): Session | undefined {
+    return this.#byId.get(id);
+  }
+
+  byFlow(flow: Flow): Session | undefined {
+    return this.#byFlow.get(formatFlow(flow));
+  }
+
+  all(): IterableIterator<Session> {
+    return this.#byId.values();
+  }
+
+  /** Adds a session; one that had its id or its flow before is removed and returned. */
+  add(session: Session): Session | undefined {
+    const key = formatFlow(session.flow);
+    const before = this.#byId.get(session.id) ?? this.#byFlow.get(key);
+    if (before !== undefined) this.remove(before);
+    this.#byId.set(session.id, session);
+    this.#byFlow.set(key, session);
+    session.owner.sessions.add(session);
+    return before;
+  }
+
+  remove(session: Session): void {
+    session.owner.sessions.delete(session);
+    if (this.#byId.get(session.id) === session) this.#byId.delete(session.id);
+    const key = formatFlow(session.flow);
+    if (this.#byFlow.get(key) === session) this.#byFlow.delete(key);
+  }
+
+  /** The record was switched: `session` is `owner`'s from now on, under `epoch`. */
+  setOwner(session: Session, owner: Endpoint, epoch: number): void {
+    session.owner.sessions.delete(session);
+    session.owner = owner;
+    session.epoch = epoch;
+    session.lastEpoch = Math.max(session.lastEpoch, epoch);
+    if (this.#byId.get(session.id) === session) owner.sessions.add(session);
+  }
+}
+
+/** A session as its owner reports it. */
+export function makeSession(owner: Endpoint, report: SessionReport, nowMs: number): Session {
+  return {
+    id: report.id,
+    flow: report.flow,
+    openedAtMs: report.openedAtMs,
+    owner,
+    epoch: report.epoch,
+    lastEpoch: report.epoch,
+    residesSinceMs: nowMs,
+    moves: 0,
+    pinned: report.pinned,
+    move: undefined,
+    doubt: undefined,
+  };
+}
