@@ -36,7 +36,8 @@ export async function openAdminClient(path: string): Promise<AdminClient> {
   const closed = new Promise<void>((resolve) => socket.once('close', () => resolve()));
   socket.on('error', () => socket.destroy());
   void closed.then(() => {
-    for (const w of waiting.values()) w.reject(new RestitchError('peer_lost', `${path}: the daemon closed the connection`));
+    for (const w of waiting.values())
+      w.reject(new RestitchError('peer_lost', `${path}: the daemon closed the connection`));
     waiting.clear();
   });
   createInterface({ input: socket }).on('line', (line) => take(line, waiting));

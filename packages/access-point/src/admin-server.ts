@@ -23,7 +23,11 @@ export interface AdminServer {
 }
 
 /** Listens at `path`, mode 0600. Throws `syscall_failed` if another daemon answers there. */
-export async function openAdminServer(path: string, handle: AdminHandler, logger: Logger): Promise<AdminServer> {
+export async function openAdminServer(
+  path: string,
+  handle: AdminHandler,
+  logger: Logger,
+): Promise<AdminServer> {
   mkdirSync(dirname(path), { recursive: true, mode: 0o755 });
   if (await isAnswering(path)) {
     throw new RestitchError('syscall_failed', `${path}: another access point is running there`);

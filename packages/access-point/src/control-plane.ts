@@ -9,9 +9,11 @@ import type { SessionReport } from '@restitch/core/internal';
 import type { Channel } from '@restitch/channel';
 import type { Dataplane } from '@restitch/dataplane';
 import type { Coordinator } from './coordinator.js';
+import type { Drains } from './drains.js';
 import { EndpointLink } from './endpoint-link.js';
 import type { EndpointEvent } from './endpoint-link.js';
 import type { Endpoint, EndpointRegistry, Hello, Liveness } from './endpoint-registry.js';
+import type { EventFeed } from './event-feed.js';
 import type { FlowBatch } from './flow-batch.js';
 import type { Reconciler } from './reconciler.js';
 import { makeSession } from './session-registry.js';
@@ -29,8 +31,12 @@ export interface ControlPlaneDeps {
   readonly sessions: SessionRegistry;
   readonly coordinator: Coordinator;
   readonly reconciler: Reconciler;
+  readonly drains: Drains;
+  readonly feed: EventFeed;
   readonly heartbeatMs: () => number;
   readonly lingerMs: () => number;
+  /** False where only listed endpoints may join and this is none. */
+  readonly mayJoin: (name: string) => boolean;
   /** An endpoint's liveness changed: new flows may have to go elsewhere. */
   readonly onLiveness: (endpoint: Endpoint) => void;
 }
@@ -66,6 +72,10 @@ export class ControlPlane {
       deps.counters.add('control_wrong_name_total');
       throw new RestitchError('forbidden', `${link.peerName} tried to speak as ${hello.name}`);
     }
+    if (!deps.mayJoin(hello.name)) {
+      deps.counters.add('control_not_listed_total');
+      throw new RestitchError('forbidden', `${hello.name} is not among the listed endpoints`);
+    }
     if (hello.protocol.major !== protocolVersion.major) {
       throw new RestitchError(
         'version_unsupported',
@@ -95,10 +105,20 @@ export class ControlPlane {
   /** Writes an endpoint's liveness and tells those who must know. */
   setLiveness(endpoint: Endpoint, liveness: Liveness): void {
     if (endpoint.liveness === liveness) return;
-    const { clock, logger, onLiveness } = this.#deps;
+    const { clock, logger, onLiveness, feed } = this.#deps;
+    const before = endpoint.state;
     logger.info({ endpoint: endpoint.name, from: endpoint.liveness, to: liveness }, 'endpoint liveness');
     endpoint.liveness = liveness;
     endpoint.livenessSinceMs = clock.monotonicMs();
+    if (feed.isWatched) {
+      feed.emit({
+        t: 'endpoint',
+        atMs: clock.wallMs(),
+        endpoint: endpoint.name,
+        state: endpoint.state,
+        before,
+      });
+    }
     onLiveness(endpoint);
   }
 
@@ -142,7 +162,10 @@ export class ControlPlane {
       move.figures['serverRtos'] = event.serverRtos;
       move.post('confirmed');
     } else {
-      move.post('thaw-failed', new RestitchError('thaw_failed', `${event.failure.code}: ${event.failure.message}`));
+      move.post(
+        'thaw-failed',
+        new RestitchError('thaw_failed', `${event.failure.code}: ${event.failure.message}`),
+      );
     }
   }
 
@@ -156,25 +179,36 @@ export class ControlPlane {
   /** A new session at its first owner: the record is claimed, so that it says what the endpoint says. */
   #open(endpoint: Endpoint, raw: SessionReport): void {
     const report = normalReport(raw);
-    const { sessions, clock, batch, counters } = this.#deps;
+    const { sessions, clock, batch, counters, feed, coordinator } = this.#deps;
+    const known = sessions.byId(report.id);
+    if (known !== undefined && known.epoch >= report.epoch) return;
+    if (feed.isWatched) {
+      const { id: sessionId, flow } = report;
+      feed.emit({ t: 'opened', atMs: clock.wallMs(), sessionId, endpoint: endpoint.name, flow });
+    }
     const before = sessions.add(makeSession(endpoint, report, clock.monotonicMs()));
-    if (before !== undefined) counters.add('sessions_replaced_total');
+    if (before !== undefined) {
+      counters.add('sessions_replaced_total');
+      coordinator.sessionEnded(before);
+    }
     counters.add('sessions_opened_total');
-    batch.push(
-      { op: 'claim', flow: report.flow, endpointId: endpoint.id, epoch: report.epoch },
-      (result) => {
-        if (result !== 'ok') counters.add(`flow_claim_${result}_total`);
-      },
-    );
+    batch.push({ op: 'claim', flow: report.flow, endpointId: endpoint.id, epoch: report.epoch }, (result) => {
+      if (result !== 'ok') counters.add(`flow_claim_${result}_total`);
+    });
   }
 
   #end(endpoint: Endpoint, ended: { id: string; flow: Flow; epoch: number; reason: string }): void {
-    const { sessions, coordinator, batch, counters } = this.#deps;
+    const { sessions, coordinator, batch, counters, feed, clock, drains } = this.#deps;
     const session = sessions.byId(ended.id);
     counters.add('sessions_ended_total');
     if (session === undefined || session.owner !== endpoint) return;
     coordinator.sessionEnded(session);
     sessions.remove(session);
+    drains.sessionEnded(endpoint);
+    if (feed.isWatched) {
+      const { id: sessionId, reason } = ended;
+      feed.emit({ t: 'ended', atMs: clock.wallMs(), sessionId, endpoint: endpoint.name, reason });
+    }
     const { flow, epoch } = session;
     batch.push({ op: 'close', flow, epoch, lingerMs: this.#deps.lingerMs() });
   }
@@ -200,7 +234,10 @@ function normalFlow(flow: Flow): Flow {
   const clientAddress = normalizeAddress(client.address);
   const vipAddress = normalizeAddress(vip.address);
   if (clientAddress === client.address && vipAddress === vip.address) return flow;
-  return { client: { address: clientAddress, port: client.port }, vip: { address: vipAddress, port: vip.port } };
+  return {
+    client: { address: clientAddress, port: client.port },
+    vip: { address: vipAddress, port: vip.port },
+  };
 }
 
 function normalReport(report: SessionReport): SessionReport {

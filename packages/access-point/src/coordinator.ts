@@ -6,13 +6,13 @@
 import { RestitchError } from '@restitch/core';
 import type { Clock, Counters, Logger } from '@restitch/core';
 import { chooseTarget } from './choose-target.js';
+import type { MovesConfig } from './config/index.js';
 import type { Endpoint, EndpointRegistry } from './endpoint-registry.js';
 import type { FlowBatch } from './flow-batch.js';
 import type { MoveHistory, MoveRecord } from './history.js';
 import type { MoveState } from './life-cycle.js';
 import { Move } from './move.js';
 import type { MoveContext } from './move.js';
-import type { MoveDeadlines, MovePolicy } from './options.js';
 import type { Session, SessionRegistry } from './session-registry.js';
 import { WishList } from './wish-list.js';
 import type { MoveOrigin, Wish } from './wish-list.js';
@@ -27,8 +27,7 @@ export interface CoordinatorDeps {
   readonly endpoints: EndpointRegistry;
   readonly history: MoveHistory;
   /** Read at each use, so that a reload counts from the next move on. */
-  readonly deadlines: () => MoveDeadlines;
-  readonly policy: () => MovePolicy;
+  readonly policy: () => MovesConfig;
   /** Ids of moves; unique over restarts, because endpoints may still speak of old ones. */
   readonly newId: () => string;
 }
@@ -39,6 +38,8 @@ export interface MoveRequest {
   /** Name of the target; chosen when left out. */
   readonly target?: string;
   readonly origin: MoveOrigin;
+  /** Moves a pinned session too. */
+  readonly isForced?: boolean;
   /** Among recommendations: higher goes first. */
   readonly priority?: number;
 }
@@ -68,8 +69,7 @@ export class Coordinator {
       clock: deps.clock,
       counters: deps.counters,
       batch: deps.batch,
-      deadlines: deps.deadlines,
-      busyRetries: () => deps.policy().busyRetries,
+      policy: deps.policy,
       onSwitched: (move) => this.#onSwitched(move),
       onEnd: (move) => this.#onEnd(move),
       isPausedAt: (_move, state) => this.#pausedStates.has(state),
@@ -113,7 +113,7 @@ export class Coordinator {
 
   /** Begins what there is room for. */
   pump(): void {
-    while (this.#running.size < this.#deps.policy().maxConcurrent) {
+    while (this.#running.size < this.#deps.policy().concurrency) {
       const wish = this.#wishes.take((w) => this.#hasRoom(w));
       if (wish === undefined) return;
       this.#begin(wish, new Set());
@@ -149,7 +149,7 @@ export class Coordinator {
   #assertMovable(request: MoveRequest): Session {
     const session = this.#deps.sessions.byId(request.sessionId);
     if (session === undefined) throw new RestitchError('unknown_session', `no session ${request.sessionId}`);
-    if (session.pinned !== undefined) {
+    if (session.pinned !== undefined && request.isForced !== true) {
       throw new RestitchError('session_pinned', `session ${session.id} is pinned: ${session.pinned}`);
     }
     if (request.target !== undefined) {
@@ -158,7 +158,8 @@ export class Coordinator {
         throw new RestitchError('no_target', `session ${session.id} is on ${target.name} already`);
       }
     }
-    if (session.doubt !== undefined) throw new RestitchError('session_moving', `session ${session.id}: ${session.doubt}`);
+    if (session.doubt !== undefined)
+      throw new RestitchError('session_moving', `session ${session.id}: ${session.doubt}`);
     if (session.move !== undefined && request.origin !== 'manual') {
       throw new RestitchError('session_moving', `session ${session.id} is in move ${session.move.id}`);
     }
@@ -169,7 +170,7 @@ export class Coordinator {
     const session = this.#deps.sessions.byId(wish.sessionId);
     if (session === undefined) return true;
     if (session.move !== undefined) return false;
-    const most = this.#deps.policy().maxPerEndpoint;
+    const most = this.#deps.policy().endpointConcurrency;
     if (session.owner.moves.size >= most) return false;
     const target = wish.target === undefined ? undefined : this.#deps.endpoints.byName(wish.target);
     return target === undefined || target.moves.size < most;
@@ -200,7 +201,10 @@ export class Coordinator {
     if (wish.target !== undefined && tried.size === 0) return this.#deps.endpoints.require(wish.target);
     const target = chooseTarget(session, this.#deps.endpoints.all(), tried);
     if (target !== undefined) return target;
-    throw new RestitchError('no_target', `no healthy endpoint may take session ${session.id} of ${session.owner.name}`);
+    throw new RestitchError(
+      'no_target',
+      `no healthy endpoint may take session ${session.id} of ${session.owner.name}`,
+    );
   }
 
   #onSwitched(move: Move): void {
@@ -217,13 +221,17 @@ export class Coordinator {
     move.target.moves.delete(move);
     move.target.reserved--;
     if (move.session.move === move) move.session.move = undefined;
-    if (move.outcome === 'failed') move.session.doubt = 'its last move ended without an answer from its owner';
+    if (move.outcome === 'failed')
+      move.session.doubt = 'its last move ended without an answer from its owner';
     const record = this.#deps.history.add(move);
     this.#deps.counters.add(`moves_${record.outcome}_total`);
     if (record.unconfirmed) this.#deps.counters.add('moves_unconfirmed_total');
     if (record.outcome !== 'committed') {
       const { failure, moveId, sessionId, source, target, outcome } = record;
-      this.#deps.logger.warn({ moveId, sessionId, source, target, outcome, ...failure }, 'move did not commit');
+      this.#deps.logger.warn(
+        { moveId, sessionId, source, target, outcome, ...failure },
+        'move did not commit',
+      );
     }
     if (this.#triesNext(record, entry)) {
       this.#begin(entry.wish, entry.tried, record);
@@ -234,10 +242,10 @@ export class Coordinator {
   }
 
   #triesNext(record: MoveRecord, entry: { move: Move; wish: Wish; tried: Set<Endpoint> }): boolean {
-    const { onFailure, maxTargets } = this.#deps.policy();
-    if (onFailure !== 'next-target' || entry.tried.size >= maxTargets) return false;
+    const { onTargetFailure, maxTargets } = this.#deps.policy();
+    if (onTargetFailure !== 'next-target' || entry.tried.size >= maxTargets) return false;
     if (record.outcome !== 'refused' && record.outcome !== 'reverted') return false;
-    if (entry.move.session.pinned !== undefined || !isTargetsFault(record)) return false;
+    if (!isTargetsFault(record)) return false;
     return this.#deps.sessions.byId(record.sessionId) === entry.move.session;
   }
 }

@@ -7,14 +7,14 @@ import { join } from 'node:path';
 import { RestitchError } from '@restitch/core';
 import type { Clock, Counters, Logger } from '@restitch/core';
 import { z } from 'zod';
+import type { DrainConfig, MovesConfig } from './config/index.js';
 import type { Coordinator, MoveResult } from './coordinator.js';
 import { readFileIfThere, writeFileAtomically } from './endpoint-ids.js';
 import type { Endpoint, EndpointRegistry } from './endpoint-registry.js';
-import type { DrainPolicy, MovePolicy } from './options.js';
 import type { Session } from './session-registry.js';
 
 /** What happens to sessions that are left when the deadline has passed. */
-export type OnDrainDeadline = DrainPolicy['onDeadline'];
+export type OnDrainDeadline = DrainConfig['onDeadline'];
 
 /** Sessions that do not move, by reason code. */
 export interface Stuck {
@@ -51,7 +51,7 @@ export interface DrainsDeps {
   readonly logger: Logger;
   readonly endpoints: EndpointRegistry;
   readonly coordinator: Coordinator;
-  readonly policy: () => MovePolicy;
+  readonly policy: () => MovesConfig;
   readonly stateDirectory: string;
   /** New flows must go elsewhere from now on, or may come again. */
   readonly onChange: (endpoint: Endpoint) => void;
@@ -154,28 +154,15 @@ export class Drains {
 
   #run(saved: Saved): Running {
     const target = this.#deps.endpoints.ensure(saved.endpoint);
-    const before = this.#running.get(saved.endpoint);
-    const running: Running = {
-      ...(before ?? {
-        target,
-        atStart: target.sessions.size,
-        moved: 0,
-        ended: 0,
-        inMove: 0,
-        retryAt: new Map(),
-        recent: [],
-      }),
-      ...saved,
-      hasReset: false,
-    };
-    if (before === undefined) this.#running.set(saved.endpoint, running);
-    else Object.assign(before, saved, { hasReset: false });
+    const running = this.#running.get(saved.endpoint) ?? newRun(saved, target);
+    Object.assign(running, saved, { hasReset: false });
+    this.#running.set(saved.endpoint, running);
     target.drain = 'draining';
     target.link?.tell({ t: 'draining', on: true });
     this.#deps.logger.info({ ...saved, sessions: target.sessions.size }, 'draining');
     this.#deps.onChange(target);
     this.#tick();
-    return this.#running.get(saved.endpoint) ?? running;
+    return running;
   }
 
   #tick(): void {
@@ -207,7 +194,7 @@ export class Drains {
 
   /** Keeps as many of the endpoint's sessions in moves as the policy lets run. */
   #feed(running: Running): void {
-    const most = this.#deps.policy().maxPerEndpoint;
+    const most = this.#deps.policy().endpointConcurrency;
     if (running.inMove >= most || running.target.link === undefined) return;
     const nowMs = this.#deps.clock.monotonicMs();
     for (const session of running.target.sessions) {
@@ -224,7 +211,10 @@ export class Drains {
     this.#deps.coordinator.request({ sessionId: session.id, origin: 'drain', isForced }, (result) => {
       running.inMove--;
       this.#note(running, session, result);
-      if (this.#running.get(running.endpoint) === running && running.inMove < this.#deps.policy().maxPerEndpoint / 2) {
+      if (
+        this.#running.get(running.endpoint) === running &&
+        running.inMove < this.#deps.policy().endpointConcurrency / 2
+      ) {
         this.#feed(running);
       }
     });
@@ -257,7 +247,10 @@ export class Drains {
     if (running.hasReset || running.target.link === undefined) return;
     running.hasReset = true;
     const ids = [...running.target.sessions].filter((s) => s.move === undefined).map((s) => s.id);
-    this.#deps.logger.warn({ endpoint: running.endpoint, sessions: ids.length }, 'drain deadline passed: reset the rest');
+    this.#deps.logger.warn(
+      { endpoint: running.endpoint, sessions: ids.length },
+      'drain deadline passed: reset the rest',
+    );
     this.#deps.counters.add('drain_resets_total', ids.length);
     for (let i = 0; i < ids.length; i += 4096) {
       running.target.link.request({ t: 'reset', sessionIds: ids.slice(i, i + 4096) }, () => {
@@ -303,6 +296,21 @@ export class Drains {
     }));
     writeFileAtomically(this.#path, JSON.stringify(saved));
   }
+}
+
+function newRun(saved: Saved, target: Endpoint): Running {
+  const atStart = target.sessions.size;
+  return {
+    ...saved,
+    target,
+    atStart,
+    moved: 0,
+    ended: 0,
+    inMove: 0,
+    retryAt: new Map(),
+    recent: [],
+    hasReset: false,
+  };
 }
 
 function stuckByReason(running: Running): Stuck[] {

@@ -9,12 +9,19 @@ import { RestitchError } from '@restitch/core';
 import { endpointNameSchema } from '@restitch/core/internal';
 import { z } from 'zod';
 
+/** The maps keep ids in 12 bits (dataplane/bpf/consts.h MAX_ENDPOINTS). */
+const maxEndpointId = 4095;
+
 const fileSchema = z.strictObject({
-  nextId: z.number().int().min(1).max(0xffffffff),
-  ids: z.record(endpointNameSchema, z.number().int().min(1).max(0xffffffff)),
+  nextId: z
+    .number()
+    .int()
+    .min(1)
+    .max(maxEndpointId + 1),
+  ids: z.record(endpointNameSchema, z.number().int().min(1).max(maxEndpointId)),
 });
 
-/** Names to numbers 1..2^32−1; 0 means "none" in the maps. */
+/** Names to numbers 1..4095; 0 means "none" in the maps. */
 export interface EndpointIds {
   /** The name's number; a new one is allotted and on disk before it is returned. */
   idOf(name: string): number;
@@ -32,6 +39,11 @@ export function openEndpointIds(directory: string): EndpointIds {
       const known = state.ids[name];
       if (known !== undefined) return known;
       const id = state.nextId;
+      if (id > maxEndpointId) {
+        throw new RestitchError('no_capacity', `${path}: all ${maxEndpointId} endpoint ids are taken`, {
+          retryable: false,
+        });
+      }
       state.ids[name] = id;
       state.nextId = id + 1;
       writeFileAtomically(path, JSON.stringify(state));

@@ -94,7 +94,10 @@ export class EndpointLink {
     }
     const done = this.#waiting.get(message.re);
     if (done === undefined) {
-      throw new RestitchError('message_invalid', `${this.peerName} answered request ${message.re}, which was not asked`);
+      throw new RestitchError(
+        'message_invalid',
+        `${this.peerName} answered request ${message.re}, which was not asked`,
+      );
     }
     this.#waiting.delete(message.re);
     done(message.t === 'reply' ? message.data : fromFailure(message.failure));
@@ -105,7 +108,6 @@ export class EndpointLink {
     this.#waiting.clear();
     for (const done of waiting) done('lost');
   }
-
 }
 
 /** A request as a promise, for what is not in a hurry. Rejects with the refusal or `deadline_exceeded`. */
@@ -117,11 +119,17 @@ export function requestSlowly(
 ): Promise<Readonly<Record<string, unknown>>> {
   return new Promise((resolve, reject) => {
     const cancel = clock.after(deadlineMs, () =>
-      reject(new RestitchError('deadline_exceeded', `${link.peerName}: no answer to ${message.t} in ${deadlineMs} ms`)),
+      reject(
+        new RestitchError(
+          'deadline_exceeded',
+          `${link.peerName}: no answer to ${message.t} in ${deadlineMs} ms`,
+        ),
+      ),
     );
     link.request(message, (data) => {
       cancel();
-      if (data === 'lost') reject(new RestitchError('peer_lost', `control connection to ${link.peerName} ended`));
+      if (data === 'lost')
+        reject(new RestitchError('peer_lost', `control connection to ${link.peerName} ended`));
       else if (data instanceof RestitchError) reject(data);
       else resolve(data);
     });

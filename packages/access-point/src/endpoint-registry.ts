@@ -67,9 +67,21 @@ export class EndpointRegistry {
   readonly #byName = new Map<string, Endpoint>();
   readonly #byId = new Map<number, Endpoint>();
   readonly #ids: EndpointIds;
+  readonly #weightOf: (name: string) => number;
 
-  constructor(ids: EndpointIds) {
+  constructor(ids: EndpointIds, weightOf: (name: string) => number) {
     this.#ids = ids;
+    this.#weightOf = weightOf;
+  }
+
+  /** Names that a daemon of the past gave a number. */
+  namesOfThePast(): string[] {
+    return this.#ids.names();
+  }
+
+  /** Takes all weights from the configuration again. */
+  refreshWeights(): void {
+    for (const endpoint of this.#byName.values()) endpoint.weight = this.#weightOf(endpoint.name);
   }
 
   byName(name: string): Endpoint | undefined {
@@ -85,10 +97,10 @@ export class EndpointRegistry {
   }
 
   /** The endpoint of that name; made if there is none. */
-  ensure(name: string, weight = 1): Endpoint {
+  ensure(name: string): Endpoint {
     const known = this.#byName.get(name);
     if (known !== undefined) return known;
-    const endpoint = new Endpoint(name, this.#ids.idOf(name), weight);
+    const endpoint = new Endpoint(name, this.#ids.idOf(name), this.#weightOf(name));
     this.#byName.set(name, endpoint);
     this.#byId.set(endpoint.id, endpoint);
     return endpoint;
@@ -99,6 +111,9 @@ export class EndpointRegistry {
     const endpoint = this.#byName.get(name);
     if (endpoint !== undefined) return endpoint;
     const known = [...this.#byName.keys()].join(', ');
-    throw new RestitchError('unknown_endpoint', `no endpoint is called ${name}; there are: ${known || 'none'}`);
+    throw new RestitchError(
+      'unknown_endpoint',
+      `no endpoint is called ${name}; there are: ${known || 'none'}`,
+    );
   }
 }

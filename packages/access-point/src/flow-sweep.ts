@@ -5,10 +5,10 @@
 import { formatFlow } from '@restitch/core';
 import type { Clock, Counters, Logger } from '@restitch/core';
 import type { Dataplane, FlowRecord } from '@restitch/dataplane';
+import type { FlowsConfig } from './config/index.js';
 import { requestSlowly } from './endpoint-link.js';
 import type { Endpoint, EndpointRegistry } from './endpoint-registry.js';
 import type { FlowBatch } from './flow-batch.js';
-import type { FlowPolicy } from './options.js';
 import type { SessionRegistry } from './session-registry.js';
 
 /** What the sweep works with. */
@@ -20,7 +20,7 @@ export interface FlowSweepDeps {
   readonly batch: FlowBatch;
   readonly endpoints: EndpointRegistry;
   readonly sessions: SessionRegistry;
-  readonly policy: () => FlowPolicy;
+  readonly policy: () => FlowsConfig;
 }
 
 const queryDeadlineMs = 5000;
@@ -38,7 +38,7 @@ export class FlowSweep {
 
   start(): void {
     const { clock, policy, logger } = this.#deps;
-    this.#cancel = clock.after(policy().sweepEveryMs, () => {
+    this.#cancel = clock.after(policy().sweepIntervalMs, () => {
       void this.sweep()
         .catch((error: Error) => logger.warn({ reason: error.message }, 'idle sweep failed'))
         .finally(() => {
@@ -55,7 +55,7 @@ export class FlowSweep {
   /** One sweep; resolves when all owners have answered or not. */
   async sweep(): Promise<void> {
     const { clock, dataplane, endpoints, policy } = this.#deps;
-    const idleNs = BigInt(policy().idleMs) * 1_000_000n;
+    const idleNs = BigInt(policy().idleAfterMs) * 1_000_000n;
     const nowNs = clock.monotonicNs();
     const byOwner = new Map<Endpoint, FlowRecord[]>();
     for (const record of dataplane.list()) {
@@ -83,7 +83,7 @@ export class FlowSweep {
   #dropIfOrphan(record: FlowRecord, owner: Endpoint | undefined, nowNs: bigint): void {
     const { policy } = this.#deps;
     if (owner !== undefined && owner.liveness !== 'down') return;
-    if (nowNs - record.lastSeenNs >= BigInt(policy().idleMs) * 1_000_000n) this.#close(record);
+    if (nowNs - record.lastSeenNs >= BigInt(policy().idleAfterMs) * 1_000_000n) this.#close(record);
   }
 
   #close(record: FlowRecord): void {
@@ -93,6 +93,6 @@ export class FlowSweep {
     if (session !== undefined) sessions.remove(session);
     counters.add('flows_swept_total');
     logger.debug({ flow: formatFlow(record.flow) }, 'flow swept');
-    batch.push({ op: 'close', flow: record.flow, epoch: record.epoch, lingerMs: policy().lingerMs });
+    batch.push({ op: 'close', flow: record.flow, epoch: record.epoch, lingerMs: policy().closingLingerMs });
   }
 }

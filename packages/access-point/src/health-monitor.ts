@@ -7,8 +7,8 @@ import { connect } from 'node:net';
 import { RestitchError } from '@restitch/core';
 import type { Clock, Counters, SocketAddress } from '@restitch/core';
 import type { Dataplane, VirtualService } from '@restitch/dataplane';
+import type { HealthConfig, ListenerConfig } from './config/index.js';
 import type { Endpoint, EndpointRegistry, Liveness } from './endpoint-registry.js';
-import type { HealthPolicy, ServiceOptions } from './options.js';
 
 /** What the monitor works with. */
 export interface HealthMonitorDeps {
@@ -16,8 +16,8 @@ export interface HealthMonitorDeps {
   readonly counters: Counters;
   readonly endpoints: EndpointRegistry;
   readonly dataplane: Dataplane;
-  readonly policy: () => HealthPolicy;
-  readonly services: () => readonly ServiceOptions[];
+  readonly policy: () => HealthConfig;
+  readonly services: () => readonly ListenerConfig[];
   readonly setLiveness: (endpoint: Endpoint, liveness: Liveness) => void;
   /** The endpoint is down: whoever waits for its word waits in vain. */
   readonly onDown: (endpoint: Endpoint) => void;
@@ -53,7 +53,7 @@ export class HealthMonitor {
     this.#deps.dataplane.setServices(services);
   }
 
-  #backendsOf(service: ServiceOptions): VirtualService {
+  #backendsOf(service: ListenerConfig): VirtualService {
     const offering = this.#deps.endpoints
       .all()
       .filter((e) => e.drain === 'none' && e.listenerFor(service.vip) !== undefined)
@@ -78,10 +78,10 @@ export class HealthMonitor {
   }
 
   #judge(endpoint: Endpoint, nowMs: number): void {
-    const { suspectAfterMs, downAfterMs } = this.#deps.policy();
+    const { suspectAfterMs, deadAfterMs } = this.#deps.policy();
     if (endpoint.liveness === 'down') return;
     const silentMs = nowMs - (endpoint.link?.lastHeardMs ?? endpoint.livenessSinceMs);
-    if (silentMs >= downAfterMs) this.#declareDown(endpoint);
+    if (silentMs >= deadAfterMs) this.#declareDown(endpoint);
     else if (silentMs >= suspectAfterMs && endpoint.liveness === 'healthy') {
       this.#deps.setLiveness(endpoint, 'suspect');
     }
@@ -97,13 +97,13 @@ export class HealthMonitor {
 
   #probeAll(nowMs: number): void {
     const { probe = probeTcp, policy, endpoints } = this.#deps;
-    const { probeEveryMs, suspectAfterMs } = policy();
-    if (probeEveryMs === 0 || nowMs - this.#lastProbeMs < probeEveryMs) return;
+    const { tcpProbe } = policy();
+    if (tcpProbe === undefined || nowMs - this.#lastProbeMs < tcpProbe.intervalMs) return;
     this.#lastProbeMs = nowMs;
     for (const endpoint of endpoints.all()) {
       const address = endpoint.hello?.stateAddress;
       if (address === undefined || endpoint.liveness !== 'healthy') continue;
-      void probe(address, suspectAfterMs).then((isAccepted) => {
+      void probe(address, tcpProbe.timeoutMs).then((isAccepted) => {
         if (isAccepted || endpoint.liveness !== 'healthy') return;
         this.#deps.counters.add('endpoint_probes_failed_total');
         this.#deps.setLiveness(endpoint, 'suspect');

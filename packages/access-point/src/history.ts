@@ -84,7 +84,8 @@ export function createMoveHistory(capacity: number): MoveHistory {
 
 function toMoveRecord(move: Move, seq: number): MoveRecord {
   const { holdNs, switchNs, endedNs, startedNs } = move;
-  const between = (from: bigint, to: bigint): number => (from > 0n && to > from ? Number(to - from) / 1e6 : 0);
+  const between = (from: bigint, to: bigint): number =>
+    from > 0n && to > from ? Number(to - from) / 1e6 : 0;
   return {
     seq,
     moveId: move.id,

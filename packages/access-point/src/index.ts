@@ -1,2 +1,12 @@
 /** Public door of @restitch/access-point. */
-export {};
+export { openAccessPoint } from './access-point.js';
+export type { AccessPoint, AccessPointOptions } from './access-point.js';
+export { openAdminClient } from './admin-client.js';
+export type { AdminClient } from './admin-client.js';
+export type { AdminCall } from './admin-protocol.js';
+export type { DrainProgress, OnDrainDeadline, Stuck } from './drains.js';
+export type { DaemonEvent } from './event-feed.js';
+export type { MoveRecord } from './history.js';
+export type { MoveOutcome, MoveStep } from './life-cycle.js';
+export { runDaemon } from './run-daemon.js';
+export type { RunDaemonOptions } from './run-daemon.js';

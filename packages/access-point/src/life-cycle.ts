@@ -234,7 +234,15 @@ export const lifeCycle: Readonly<Record<Exclude<MoveState, MoveOutcome>, StateRo
       'switch-refused': undo,
     },
     // The record decides within this turn; who is lost meanwhile is found out by the next request to it.
-    ignores: ['source-lost', 'target-lost', 'session-ended', 'thaw-failed', 'source-refused', 'deadline', 'cancel'],
+    ignores: [
+      'source-lost',
+      'target-lost',
+      'session-ended',
+      'thaw-failed',
+      'source-refused',
+      'deadline',
+      'cancel',
+    ],
   },
   activating: {
     deadline: 'activate',
@@ -276,7 +284,15 @@ export const lifeCycle: Readonly<Record<Exclude<MoveState, MoveOutcome>, StateRo
       'source-lost': go('committed'),
       deadline: go('committed', 'drop-source'),
     },
-    ignores: ['confirmed', 'activated', 'target-lost', 'target-refused', 'session-ended', 'thaw-failed', 'cancel'],
+    ignores: [
+      'confirmed',
+      'activated',
+      'target-lost',
+      'target-refused',
+      'session-ended',
+      'thaw-failed',
+      'cancel',
+    ],
   },
   reverting: {
     deadline: 'revert',
@@ -287,7 +303,16 @@ export const lifeCycle: Readonly<Record<Exclude<MoveState, MoveOutcome>, StateRo
       'source-lost': go('failed'),
       deadline: go('failed', 'drop-source'),
     },
-    ignores: ['frozen', 'busy', 'thawed', 'thaw-failed', 'target-lost', 'target-refused', 'session-ended', 'cancel'],
+    ignores: [
+      'frozen',
+      'busy',
+      'thawed',
+      'thaw-failed',
+      'target-lost',
+      'target-refused',
+      'session-ended',
+      'cancel',
+    ],
   },
 };
 

@@ -6,12 +6,12 @@
 import { RestitchError } from '@restitch/core';
 import type { Clock, Counters, Flow } from '@restitch/core';
 import type { FlowChange, FlowChangeResult } from '@restitch/dataplane';
+import type { MovesConfig } from './config/index.js';
 import type { Endpoint } from './endpoint-registry.js';
 import type { NumberlessRequest, ReplyListener } from './endpoint-link.js';
 import type { FlowBatch } from './flow-batch.js';
 import { isMoveOutcome, lifeCycle, nextMoveState, stepOfState } from './life-cycle.js';
 import type { MoveAction, MoveDeadline, MoveEvent, MoveOutcome, MoveState, MoveStep } from './life-cycle.js';
-import type { MoveDeadlines } from './options.js';
 import type { Session } from './session-registry.js';
 
 /** What a move works with. */
@@ -19,8 +19,8 @@ export interface MoveContext {
   readonly clock: Clock;
   readonly counters: Counters;
   readonly batch: FlowBatch;
-  readonly deadlines: () => MoveDeadlines;
-  readonly busyRetries: () => number;
+  /** Read at each use, so that a reload counts at once. */
+  readonly policy: () => MovesConfig;
   /** The record names the target from now on. */
   readonly onSwitched: (move: Move) => void;
   readonly onEnd: (move: Move) => void;
@@ -60,7 +60,6 @@ export class Move {
   readonly steps: Array<{ readonly state: MoveState; readonly atMs: number }> = [];
 
   #state: MoveState = 'reserving';
-  #budgetEndsMs = 0;
   #cancelTimer: (() => void) | undefined;
   /** Counts requests to a party, so that the answer to a request given up is not taken for that to the next. */
   #sourceTurn = 0;
@@ -126,7 +125,8 @@ export class Move {
       this.#parked.push(() => this.post(event, error));
       return;
     }
-    if (event === 'confirmed' && this.confirmedNs === 0n) this.confirmedNs = this.#context.clock.monotonicNs();
+    if (event === 'confirmed' && this.confirmedNs === 0n)
+      this.confirmedNs = this.#context.clock.monotonicNs();
     const next = nextMoveState(this.#state, event);
     if (next === 'ignored') return;
     if (next === 'impossible') {
@@ -184,12 +184,12 @@ export class Move {
   }
 
   #deadlineMs(kind: MoveDeadline): number {
-    const d = this.#context.deadlines();
+    const { budgetMs, busyPauseMs, deadlines: d } = this.#context.policy();
     const byKind: Record<MoveDeadline, number> = {
       reserve: d.reserveMs,
       prepare: d.prepareMs,
-      budget: d.budgetMs,
-      backOff: d.backOffMs,
+      budget: budgetMs,
+      backOff: busyPauseMs,
       activate: d.activateMs,
       confirm: d.confirmMs,
       release: d.releaseMs,
@@ -199,9 +199,9 @@ export class Move {
   }
 
   #lifetimeMs(): number {
-    const d = this.#context.deadlines();
-    const tries = this.#context.busyRetries() + 1;
-    return d.reserveMs + d.prepareMs + tries * (d.budgetMs + d.backOffMs) + d.activateMs + d.confirmMs;
+    const { budgetMs, busyPauseMs, busyRetries, deadlines: d } = this.#context.policy();
+    const tries = busyRetries + 1;
+    return d.reserveMs + d.prepareMs + tries * (budgetMs + busyPauseMs) + d.activateMs + d.confirmMs;
   }
 
   #noteFailure(event: MoveEvent, error: RestitchError | undefined): void {
@@ -226,12 +226,17 @@ export class Move {
         return;
       case 'send-freeze':
         this.#askSource(
-          { t: 'freeze', moveId, epoch: this.epoch, budgetMs: this.#context.deadlines().budgetMs },
+          { t: 'freeze', moveId, epoch: this.epoch, budgetMs: this.#context.policy().budgetMs },
           'frozen',
         );
         return;
       case 'mark-frozen':
-        this.#change({ op: 'freeze', flow: this.flow, epoch: this.fromEpoch, deadlineNs: this.#frozenUntilNs() });
+        this.#change({
+          op: 'freeze',
+          flow: this.flow,
+          epoch: this.fromEpoch,
+          deadlineNs: this.#frozenUntilNs(),
+        });
         return;
       case 'switch':
         this.#switch();
@@ -240,7 +245,11 @@ export class Move {
         this.#askTarget({ t: 'activate', moveId, epoch: this.epoch }, 'activated');
         return;
       case 'release-hold':
-        this.#change({ op: 'release', flow: this.flow, epoch: this.switchNs > 0n ? this.epoch : this.fromEpoch });
+        this.#change({
+          op: 'release',
+          flow: this.flow,
+          epoch: this.switchNs > 0n ? this.epoch : this.fromEpoch,
+        });
         return;
       case 'send-release':
         this.#askSource({ t: 'release', moveId }, 'released');
@@ -264,7 +273,10 @@ export class Move {
   }
 
   #tooSlow(endpoint: Endpoint, what: string): RestitchError {
-    return new RestitchError('deadline_exceeded', `${endpoint.name} does not answer ${what} of move ${this.id}`);
+    return new RestitchError(
+      'deadline_exceeded',
+      `${endpoint.name} does not answer ${what} of move ${this.id}`,
+    );
   }
 
   #sendPrepare(): void {
@@ -273,7 +285,7 @@ export class Move {
       this.post('target-lost', peerLost(this.target));
       return;
     }
-    const budgetMs = this.#context.deadlines().prepareMs;
+    const budgetMs = this.#context.policy().deadlines.prepareMs;
     this.#askSource(
       {
         t: 'prepare',
@@ -288,7 +300,7 @@ export class Move {
 
   #hold(): void {
     const { clock } = this.#context;
-    const budgetMs = this.#context.deadlines().budgetMs;
+    const budgetMs = this.#context.policy().budgetMs;
     const deadlineNs = clock.monotonicNs() + BigInt(Math.round(budgetMs * 1e6));
     this.#change({ op: 'hold', flow: this.flow, epoch: this.fromEpoch, deadlineNs }, (result, beganNs) => {
       this.holdNs = beganNs;
@@ -313,14 +325,17 @@ export class Move {
     );
   }
 
-  #change(change: FlowChange, done?: (result: FlowChangeResult, beganNs: bigint, endedNs: bigint) => void): void {
+  #change(
+    change: FlowChange,
+    done?: (result: FlowChangeResult, beganNs: bigint, endedNs: bigint) => void,
+  ): void {
     this.#context.batch.push(change, done);
   }
 
   /** Long enough for the switch and for a slow activation; past it BPF drops, and the client resends. */
   #frozenUntilNs(): bigint {
-    const d = this.#context.deadlines();
-    return this.#context.clock.monotonicNs() + BigInt(Math.round((d.budgetMs + d.activateMs) * 1e6));
+    const { budgetMs, deadlines } = this.#context.policy();
+    return this.#context.clock.monotonicNs() + BigInt(Math.round((budgetMs + deadlines.activateMs) * 1e6));
   }
 
   #askSource(message: NumberlessRequest, ok: MoveEvent): void {
@@ -329,7 +344,11 @@ export class Move {
       if (turn !== this.#sourceTurn) return;
       if (data === 'lost') this.post('source-lost', peerLost(this.source));
       else if (!(data instanceof RestitchError)) this.#take(data, ok);
-      else if (ok === 'frozen' && data.code === 'session_busy' && this.busyTries < this.#context.busyRetries()) {
+      else if (
+        ok === 'frozen' &&
+        data.code === 'session_busy' &&
+        this.busyTries < this.#context.policy().busyRetries
+      ) {
         this.busyTries++;
         this.post('busy');
       } else this.post('source-refused', data);
@@ -366,6 +385,7 @@ export function peerLost(endpoint: Endpoint): RestitchError {
 
 function recordRefused(op: string, flow: Flow, result: FlowChangeResult): RestitchError {
   const where = `${flow.client.address}:${flow.client.port}`;
-  const code = result === 'stale' ? 'stale_epoch' : result === 'absent' ? 'unknown_session' : 'session_moving';
+  const code =
+    result === 'stale' ? 'stale_epoch' : result === 'absent' ? 'unknown_session' : 'session_moving';
   return new RestitchError(code, `${op} of the record of ${where}: ${result}`);
 }

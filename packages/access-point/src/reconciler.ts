@@ -159,8 +159,8 @@ export class Reconciler {
         this.#own(endpoint, report, epoch);
         return;
       case 'keep-and-release':
-        this.#own(endpoint, report, epoch);
         this.#deps.batch.push({ op: 'release', flow, epoch });
+        this.#tellMove(this.#own(endpoint, report, epoch), moveId);
         return;
       case 'claim':
         this.#own(endpoint, report, epoch);
@@ -186,7 +186,10 @@ export class Reconciler {
         return;
       }
       case 'stale':
-        this.#deps.logger.error({ endpoint: endpoint.name, session: sessionId, epoch }, 'a live copy the record contradicts');
+        this.#deps.logger.error(
+          { endpoint: endpoint.name, session: sessionId, epoch },
+          'a live copy the record contradicts',
+        );
     }
   }
 
@@ -218,14 +221,23 @@ export class Reconciler {
       if (data === 'lost') return;
       session.doubt = undefined;
       if (data instanceof RestitchError) {
-        this.#deps.logger.error({ session: report.id, code: data.code, reason: data.message }, `${how} refused`);
+        this.#deps.logger.error(
+          { session: report.id, code: data.code, reason: data.message },
+          `${how} refused`,
+        );
         this.#forget(session, `${how} refused`);
         return;
       }
       this.#deps.batch.push({ op: 'release', flow, epoch });
-      const move = session.move;
-      if (how === 'activate' && move?.id === moveId) move.post('activated');
+      if (how === 'activate') this.#tellMove(session, moveId);
     });
+  }
+
+  /** A committed move whose target was away may go on. */
+  #tellMove(session: Session, moveId: string | undefined): void {
+    const move = session.move;
+    const isItsTarget = move !== undefined && move.switchNs > 0n && move.target === session.owner;
+    if (isItsTarget && (moveId === undefined || moveId === move.id)) move.post('activated');
   }
 
   #forget(session: Session, reason: string): void {

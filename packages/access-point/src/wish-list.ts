@@ -1,7 +1,7 @@
 /** Moves that were asked for and have not begun, in the order in which they may begin. */
 import type { Clock } from '@restitch/core';
 import type { MoveDone, MoveRequest } from './coordinator.js';
-import type { MovePolicy } from './options.js';
+import type { MovesConfig } from './config/index.js';
 import type { SessionRegistry } from './session-registry.js';
 
 /** Who wants a move: an operator, a drain, or the part that decides by itself. */
@@ -20,13 +20,13 @@ const maxLookahead = 64;
 export class WishList {
   readonly #clock: Clock;
   readonly #sessions: SessionRegistry;
-  readonly #policy: () => MovePolicy;
+  readonly #policy: () => MovesConfig;
   readonly #wake: () => void;
   readonly #lists: Record<MoveOrigin, Wish[]> = { manual: [], drain: [], recommended: [] };
   #nextRecommendedMs = 0;
   #cancelWake: (() => void) | undefined;
 
-  constructor(clock: Clock, sessions: SessionRegistry, policy: () => MovePolicy, wake: () => void) {
+  constructor(clock: Clock, sessions: SessionRegistry, policy: () => MovesConfig, wake: () => void) {
     this.#clock = clock;
     this.#sessions = sessions;
     this.#policy = policy;
@@ -70,17 +70,18 @@ export class WishList {
     const list = this.#lists.recommended;
     if (list.length === 0) return undefined;
     const nowMs = this.#clock.monotonicMs();
-    const { minResidenceMs, recommendedPerSec } = this.#policy();
+    const { minimumResidenceMs, perSecond } = this.#policy();
     if (nowMs < this.#nextRecommendedMs) {
       this.#wakeIn(this.#nextRecommendedMs - nowMs);
       return undefined;
     }
     const wish = this.#takeFrom(list, (candidate) => {
       const session = this.#sessions.byId(candidate.sessionId);
-      const hasSettled = session === undefined || nowMs - session.residesSinceMs >= minResidenceMs;
+      const hasSettled = session === undefined || nowMs - session.residesSinceMs >= minimumResidenceMs;
       return hasSettled && hasRoom(candidate);
     });
-    if (wish !== undefined) this.#nextRecommendedMs = nowMs + 1000 / recommendedPerSec;
+    if (wish !== undefined)
+      this.#nextRecommendedMs = nowMs + (perSecond === undefined ? 0 : 1000 / perSecond);
     else this.#wakeIn(100);
     return wish;
   }

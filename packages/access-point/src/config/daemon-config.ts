@@ -24,13 +24,12 @@ export interface EndpointConfig {
 export interface MoveDeadlines {
   readonly reserveMs: number;
   readonly prepareMs: number;
-  readonly freezeMs: number;
-  readonly transferMs: number;
-  readonly thawMs: number;
   readonly activateMs: number;
   /** Without the client's own acknowledgement in this time a move ends as committed, unconfirmed. */
   readonly confirmMs: number;
   readonly releaseMs: number;
+  /** A source that does not answer a revert in this time is disconnected; it reconnects and is reconciled. */
+  readonly revertMs: number;
 }
 
 /** How moves are run. */
@@ -46,6 +45,9 @@ export interface MovesConfig {
   readonly perSecond?: number;
   /** A session moved by recommendation stays at least so long before the next; a manual move overrides. */
   readonly minimumResidenceMs: number;
+  /** Further freezes of a session that was busy at the first, and the pause before each. */
+  readonly busyRetries: number;
+  readonly busyPauseMs: number;
   /** Recommendations that wait; more are refused. */
   readonly maxQueued: number;
   /** After a failure before the switch: back to the source, or the next target first. */
@@ -110,5 +112,11 @@ export interface DaemonConfig {
   readonly health: HealthConfig;
   readonly flows: FlowsConfig;
   readonly drain: DrainConfig;
+  /** After a restart of the host: how long unknown flows wait for expected endpoints to announce theirs. */
+  readonly rebuildGraceMs: number;
+  /** Ended moves that are kept for `session show`. */
+  readonly historyMoves: number;
+  /** Allows commands that only a laboratory needs (pausing moves at a step). */
+  readonly isLab: boolean;
   readonly log: { readonly level: 'debug' | 'info' | 'warn' | 'error' };
 }

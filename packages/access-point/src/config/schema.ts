@@ -52,12 +52,10 @@ const hold = z.strictObject({
 const deadlines = z.strictObject({
   reserve: duration.default(1000),
   prepare: duration.default(5000),
-  freeze: duration.default(50),
-  transfer: duration.default(50),
-  thaw: duration.default(50),
   activate: duration.default(1000),
   confirm: duration.default(10_000),
   release: duration.default(5000),
+  revert: duration.default(5000),
 });
 
 const moves = z.strictObject({
@@ -67,6 +65,9 @@ const moves = z.strictObject({
   endpointConcurrency: count(1, 10_000).default(128),
   perSecond: count(1, 1_000_000).optional(),
   minimumResidence: durationOrZero.default(10_000),
+  /** Further freezes of a session that was busy at the first, and the pause before each. */
+  busyRetries: count(0, 100).default(5),
+  busyPause: duration.default(20),
   maxQueued: count(1, 1_000_000).default(100_000),
   onTargetFailure: oneOf('revert', 'next-target').default('revert'),
   maxTargets: count(1, 16).default(3),
@@ -112,6 +113,9 @@ export const daemonFileSchema = z
     health: health.prefault({}),
     flows: flows.prefault({}),
     drain: drain.prefault({}),
+    rebuildGrace: duration.default(10_000),
+    historyMoves: count(1, 1_000_000).default(10_000),
+    lab: z.boolean().default(false),
     log: z.strictObject({ level: oneOf('debug', 'info', 'warn', 'error').default('info') }).prefault({}),
   })
   .superRefine((file, ctx) => checkWhole(file, ctx as never));
@@ -225,6 +229,9 @@ export function toDaemonConfig(file: DaemonFile): DaemonConfig {
       closingLingerMs: f.closingLinger,
     },
     drain: { deadlineMs: file.drain.deadline, onDeadline: file.drain.onDeadline },
+    rebuildGraceMs: file.rebuildGrace,
+    historyMoves: file.historyMoves,
+    isLab: file.lab,
     log: file.log,
   };
 }
@@ -235,17 +242,17 @@ function toMoves(m: DaemonFile['moves']): DaemonConfig['moves'] {
     deadlines: {
       reserveMs: m.deadlines.reserve,
       prepareMs: m.deadlines.prepare,
-      freezeMs: m.deadlines.freeze,
-      transferMs: m.deadlines.transfer,
-      thawMs: m.deadlines.thaw,
       activateMs: m.deadlines.activate,
       confirmMs: m.deadlines.confirm,
       releaseMs: m.deadlines.release,
+      revertMs: m.deadlines.revert,
     },
     concurrency: m.concurrency,
     endpointConcurrency: m.endpointConcurrency,
     ...(m.perSecond === undefined ? {} : { perSecond: m.perSecond }),
     minimumResidenceMs: m.minimumResidence,
+    busyRetries: m.busyRetries,
+    busyPauseMs: m.busyPause,
     maxQueued: m.maxQueued,
     onTargetFailure: m.onTargetFailure,
     maxTargets: m.maxTargets,

@@ -1,0 +1,31 @@
+/** The parts of a running daemon, for those of its modules that look at all of them. */
+import type { Clock, Counters, Logger } from '@restitch/core';
+import type { Dataplane } from '@restitch/dataplane';
+import type { DaemonConfig } from './config/index.js';
+import type { Coordinator } from './coordinator.js';
+import type { Drains } from './drains.js';
+import type { EndpointRegistry } from './endpoint-registry.js';
+import type { EventFeed } from './event-feed.js';
+import type { MoveHistory } from './history.js';
+import type { Reconciler } from './reconciler.js';
+import type { SessionRegistry } from './session-registry.js';
+
+/** Everything the admin commands may look at. */
+export interface DaemonState {
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly counters: Counters;
+  readonly dataplane: Dataplane;
+  readonly endpoints: EndpointRegistry;
+  readonly sessions: SessionRegistry;
+  readonly coordinator: Coordinator;
+  readonly drains: Drains;
+  readonly history: MoveHistory;
+  readonly feed: EventFeed;
+  readonly reconciler: Reconciler;
+  readonly config: () => DaemonConfig;
+  readonly isRebuilding: () => boolean;
+  readonly startedAtMs: number;
+  /** Reads the configuration again; throws `config_invalid` and keeps the old one if it is bad. */
+  readonly reload: () => Promise<void>;
+}

@@ -1,0 +1,53 @@
+/** What happens, for those who watch it: one stream of a tagged union. */
+import type { Flow } from '@restitch/core';
+import type { MoveRecord } from './history.js';
+
+/** One thing that happened. `atMs` is wall time. */
+export type DaemonEvent =
+  | { readonly t: 'move'; readonly atMs: number; readonly move: MoveRecord }
+  | {
+      readonly t: 'opened';
+      readonly atMs: number;
+      readonly sessionId: string;
+      readonly endpoint: string;
+      readonly flow: Flow;
+    }
+  | {
+      readonly t: 'ended';
+      readonly atMs: number;
+      readonly sessionId: string;
+      readonly endpoint: string;
+      readonly reason: string;
+    }
+  | {
+      readonly t: 'endpoint';
+      readonly atMs: number;
+      readonly endpoint: string;
+      readonly state: string;
+      readonly before: string;
+    };
+
+/** Events for watchers; costs nothing while nobody watches. */
+export interface EventFeed {
+  readonly isWatched: boolean;
+  emit(event: DaemonEvent): void;
+  /** The returned function ends it. */
+  watch(listener: (event: DaemonEvent) => void): () => void;
+}
+
+/** A feed without watchers. */
+export function createEventFeed(): EventFeed {
+  const watchers = new Set<(event: DaemonEvent) => void>();
+  return {
+    get isWatched() {
+      return watchers.size > 0;
+    },
+    emit(event) {
+      for (const watcher of watchers) watcher(event);
+    },
+    watch(listener) {
+      watchers.add(listener);
+      return () => void watchers.delete(listener);
+    },
+  };
+}

@@ -1,0 +1,66 @@
+/** How operate commands reach the daemon: which socket, and one call with its answer checked. */
+import { openAdminClient } from '@restitch/access-point';
+import type { AdminCall } from '@restitch/access-point';
+import type { AdminClient } from '@restitch/access-point';
+import { RestitchError } from '@restitch/core';
+import type { Command } from 'commander';
+import { Option } from 'commander';
+import type { z } from 'zod';
+import type { CliEnv } from '../cli-env.js';
+
+/** Options all operate commands share. */
+export interface AdminFlags {
+  readonly socket: string;
+  readonly json: boolean;
+}
+
+/** Where a daemon called `main` listens; RESTITCH_SOCKET names another. */
+const defaultSocket = '/run/restitch/main.sock';
+
+/** Adds `--socket` and `--json`. */
+export function withAdminOptions(command: Command): Command {
+  return command
+    .addOption(
+      new Option('--socket <path>', 'admin socket of the access point')
+        .env('RESTITCH_SOCKET')
+        .default(defaultSocket),
+    )
+    .option('--json', 'JSON on standard output', false);
+}
+
+/** Runs `use` with a connection that is closed afterwards, and at once when the command is interrupted. */
+export async function withAdmin<T>(
+  flags: AdminFlags,
+  env: Pick<CliEnv, 'signal'>,
+  use: (client: AdminClient) => Promise<T>,
+): Promise<T> {
+  const client = await openAdminClient(flags.socket);
+  const stop = (): void => client.close();
+  env.signal.addEventListener('abort', stop, { once: true });
+  try {
+    return await use(client);
+  } finally {
+    env.signal.removeEventListener('abort', stop);
+    client.close();
+  }
+}
+
+/** One call; the answer is checked. */
+export async function callAdmin<T>(
+  client: AdminClient,
+  request: AdminCall,
+  schema: z.ZodType<T>,
+): Promise<T> {
+  return readAnswer(schema, await client.call(request));
+}
+
+/** A plain answer as a typed one. Throws `version_unsupported` if it is of another shape. */
+export function readAnswer<T>(schema: z.ZodType<T>, value: unknown): T {
+  const parsed = schema.safeParse(value);
+  if (parsed.success) return parsed.data;
+  const where = parsed.error.issues.map((issue) => issue.path.join('.')).join(', ');
+  throw new RestitchError(
+    'version_unsupported',
+    `the daemon's answer is of another version; not as expected: ${where}`,
+  );
+}

@@ -1,0 +1,124 @@
+/** What the daemon answers, checked once here: the commands behind it read typed values. */
+import { socketAddressSchema } from '@restitch/core/internal';
+import { z } from 'zod';
+
+const flow = z.object({ client: socketAddressSchema, vip: socketAddressSchema });
+
+/** Progress of a drain. */
+export const drainSchema = z.object({
+  endpoint: z.string(),
+  state: z.enum(['draining', 'drained']),
+  startedAtMs: z.number(),
+  atStart: z.number(),
+  moved: z.number(),
+  ended: z.number(),
+  left: z.number(),
+  inMove: z.number(),
+  movedPerSec: z.number(),
+  etaMs: z.number().nullable(),
+  stuck: z.array(
+    z.object({
+      code: z.string(),
+      sessions: z.number(),
+      example: z.object({ sessionId: z.string(), reason: z.string() }),
+    }),
+  ),
+  deadlineAtMs: z.number(),
+  onDeadline: z.string(),
+  isDeadlinePassed: z.boolean(),
+});
+/** Progress of a drain. */
+export type DrainAnswer = z.infer<typeof drainSchema>;
+
+/** One endpoint as `endpoint list` shows it. */
+export const endpointSchema = z.looseObject({
+  name: z.string(),
+  id: z.number(),
+  state: z.string(),
+  weight: z.number(),
+  sessions: z.number(),
+  movesRunning: z.number(),
+  app: z.object({ name: z.string(), version: z.string() }).nullable(),
+  dataAddress: z.string().nullable(),
+  eventLoopDelayMs: z.number(),
+  lastHeardAgoMs: z.number().nullable(),
+});
+/** One endpoint as `endpoint list` shows it. */
+export type EndpointAnswer = z.infer<typeof endpointSchema>;
+
+/** One session as `session list` shows it. */
+export const sessionSchema = z.looseObject({
+  id: z.string(),
+  flow,
+  endpoint: z.string(),
+  epoch: z.number(),
+  openedAtMs: z.number(),
+  moves: z.number(),
+  pinned: z.string().nullable(),
+  move: z.object({ id: z.string(), state: z.string(), target: z.string() }).nullable(),
+  doubt: z.string().nullable(),
+});
+/** One session as `session list` shows it. */
+export type SessionAnswer = z.infer<typeof sessionSchema>;
+
+/** One ended move. */
+export const moveSchema = z.looseObject({
+  seq: z.number(),
+  moveId: z.string(),
+  sessionId: z.string(),
+  flow,
+  source: z.string(),
+  target: z.string(),
+  epoch: z.number(),
+  outcome: z.enum(['committed', 'refused', 'reverted', 'failed']),
+  failure: z.object({ step: z.string(), code: z.string(), message: z.string() }).optional(),
+  unconfirmed: z.boolean(),
+  startedAtMs: z.number(),
+  prepareMs: z.number(),
+  moveMs: z.number(),
+  confirmMs: z.number(),
+  figures: z.record(z.string(), z.number()),
+  steps: z.array(z.object({ state: z.string(), atMs: z.number() })),
+});
+/** One ended move. */
+export type MoveAnswer = z.infer<typeof moveSchema>;
+
+/** A session with its record and its moves. */
+export const storySchema = z.object({
+  session: sessionSchema.nullable(),
+  record: z
+    .looseObject({
+      endpoint: z.string(),
+      epoch: z.number(),
+      phase: z.string(),
+      packets: z.number(),
+      bytes: z.number(),
+      idleMs: z.number(),
+    })
+    .nullable(),
+  moves: z.array(moveSchema),
+});
+/** A session with its record and its moves. */
+export type StoryAnswer = z.infer<typeof storySchema>;
+
+/** What `session watch` receives. */
+export const eventSchema = z.discriminatedUnion('t', [
+  z.object({ t: z.literal('move'), atMs: z.number(), move: moveSchema }),
+  z.object({ t: z.literal('opened'), atMs: z.number(), sessionId: z.string(), endpoint: z.string(), flow }),
+  z.object({
+    t: z.literal('ended'),
+    atMs: z.number(),
+    sessionId: z.string(),
+    endpoint: z.string(),
+    reason: z.string(),
+  }),
+  z.object({
+    t: z.literal('endpoint'),
+    atMs: z.number(),
+    endpoint: z.string(),
+    state: z.string(),
+    before: z.string(),
+  }),
+]);
+/** What `session watch` receives. */
+export type EventAnswer = z.infer<typeof eventSchema>;

@@ -1,0 +1,118 @@
+/** `restitch endpoint list|drain|undrain`. */
+import type { Command } from 'commander';
+import { Option } from 'commander';
+import { z } from 'zod';
+import { exitCodes } from '../cli-env.js';
+import type { CliEnv } from '../cli-env.js';
+import { callAdmin, readAnswer, withAdmin, withAdminOptions } from './admin-call.js';
+import type { AdminFlags } from './admin-call.js';
+import { drainSchema, endpointSchema } from './answers.js';
+import type { DrainAnswer, EndpointAnswer } from './answers.js';
+import { formatDurationMs, formatTable } from './format-table.js';
+import { parseDurationMs } from './parse-duration.js';
+
+interface DrainFlags extends AdminFlags {
+  readonly deadline?: number;
+  readonly onDeadline?: 'wait' | 'force' | 'reset';
+  readonly detach: boolean;
+}
+
+/** Mounts `endpoint` with its subcommands. */
+export function registerEndpointCommands(program: Command, env: () => CliEnv): void {
+  const endpoint = program.command('endpoint').description('the servers sessions live on');
+  withAdminOptions(endpoint.command('list').description('all endpoints, their state and sessions')).action(
+    (flags: AdminFlags) => listEndpoints(env(), flags),
+  );
+  withAdminOptions(endpoint.command('drain').description('moves all sessions away; new flows go elsewhere'))
+    .argument('<name>')
+    .addOption(new Option('--deadline <duration>', 'such as 90s or 10min').argParser(parseDurationMs))
+    .addOption(
+      new Option('--on-deadline <what>', 'what happens to sessions that are left then').choices([
+        'wait',
+        'force',
+        'reset',
+      ]),
+    )
+    .option('--detach', 'do not wait for the end', false)
+    .action((name: string, flags: DrainFlags) => drainEndpoint(env(), name, flags));
+  withAdminOptions(endpoint.command('undrain').description('ends a drain; new flows come again'))
+    .argument('<name>')
+    .action((name: string, flags: AdminFlags) => undrainEndpoint(env(), name, flags));
+}
+
+/** Prints all endpoints; exit code 3 if one is not well. */
+export async function listEndpoints(env: CliEnv, flags: AdminFlags): Promise<void> {
+  const endpoints = await withAdmin(flags, env, (client) =>
+    callAdmin(client, { cmd: 'endpoints' }, z.array(endpointSchema)),
+  );
+  if (flags.json) for (const e of endpoints) env.out(`${JSON.stringify(e)}\n`);
+  else env.out(formatTable(endpointColumns, endpoints));
+  if (endpoints.some((e) => e.state === 'suspect' || e.state === 'down'))
+    process.exitCode = exitCodes.degraded;
+}
+
+/** Drains, with progress on standard error; exit code 3 if sessions are left behind their deadline. */
+export async function drainEndpoint(env: CliEnv, name: string, flags: DrainFlags): Promise<void> {
+  const { deadline, onDeadline, detach } = flags;
+  let last: DrainAnswer | undefined;
+  const answer = await withAdmin(flags, env, async (client) => {
+    const request = {
+      cmd: 'drain' as const,
+      endpoint: name,
+      watch: !detach,
+      ...(deadline === undefined ? {} : { deadlineMs: deadline }),
+      ...(onDeadline === undefined ? {} : { onDeadline }),
+    };
+    const showEvent = (event: unknown): void => {
+      const progress = readAnswer(drainSchema, event);
+      if (env.isTerminal || isNews(last, progress)) env.err(progressLine(progress, env.isTerminal));
+      last = progress;
+    };
+    return readAnswer(drainSchema, await client.call(request, showEvent));
+  });
+  if (env.isTerminal && last !== undefined) env.err('\n');
+  env.out(flags.json ? `${JSON.stringify(answer)}\n` : `${summaryOf(answer)}\n`);
+  if (answer.isDeadlinePassed && answer.left > 0) process.exitCode = exitCodes.degraded;
+}
+
+/** Ends a drain. */
+export async function undrainEndpoint(env: CliEnv, name: string, flags: AdminFlags): Promise<void> {
+  const endpoint = await withAdmin(flags, env, (client) =>
+    callAdmin(client, { cmd: 'undrain', endpoint: name }, endpointSchema),
+  );
+  env.out(
+    flags.json ? `${JSON.stringify(endpoint)}\n` : `${name} is ${endpoint.state} and takes new flows\n`,
+  );
+}
+
+const endpointColumns = [
+  { title: 'NAME', text: (e: EndpointAnswer) => e.name },
+  { title: 'STATE', text: (e: EndpointAnswer) => e.state },
+  { title: 'SESSIONS', text: (e: EndpointAnswer) => String(e.sessions), isNumber: true },
+  { title: 'MOVING', text: (e: EndpointAnswer) => String(e.movesRunning), isNumber: true },
+  { title: 'WEIGHT', text: (e: EndpointAnswer) => String(e.weight), isNumber: true },
+  { title: 'LOOP DELAY', text: (e: EndpointAnswer) => formatDurationMs(e.eventLoopDelayMs), isNumber: true },
+  {
+    title: 'HEARD',
+    text: (e: EndpointAnswer) =>
+      e.lastHeardAgoMs === null ? 'never' : `${formatDurationMs(e.lastHeardAgoMs)} ago`,
+  },
+  { title: 'APP', text: (e: EndpointAnswer) => (e.app === null ? '-' : `${e.app.name} ${e.app.version}`) },
+  { title: 'ADDRESS', text: (e: EndpointAnswer) => e.dataAddress ?? '-' },
+];
+
+function progressLine(p: DrainAnswer, isTerminal: boolean): string {
+  const eta = p.etaMs === null ? 'no end in sight' : `${formatDurationMs(p.etaMs)} to go`;
+  const stuck = p.stuck.map((s) => `${s.sessions} ${s.code} (${s.example.reason})`).join('; ');
+  const text = `${p.endpoint}: ${p.left} left, ${p.moved} moved, ${p.ended} ended, ${Math.round(p.movedPerSec)}/s, ${eta}${stuck === '' ? '' : `, stuck: ${stuck}`}`;
+  return isTerminal ? `\r\x1b[2K${text.slice(0, 200)}` : `${text}\n`;
+}
+
+function isNews(last: DrainAnswer | undefined, p: DrainAnswer): boolean {
+  return last === undefined || last.left !== p.left || last.stuck.length !== p.stuck.length;
+}
+
+function summaryOf(p: DrainAnswer): string {
+  const what = p.state === 'drained' ? 'is drained' : `has ${p.left} sessions left`;
+  return `${p.endpoint} ${what}: ${p.moved} moved, ${p.ended} ended by themselves`;
+}

@@ -1,0 +1,50 @@
+/** A session's story in words: where it is, and each move with its steps, timings and reasons. */
+import { formatSocketAddress } from '@restitch/core';
+import type { MoveAnswer, StoryAnswer } from './answers.js';
+import { formatDurationMs } from './format-table.js';
+
+/** One move in one line. */
+export function moveLine(m: MoveAnswer): string {
+  const unconfirmed = m.unconfirmed ? ', unconfirmed' : '';
+  const what = `${m.sessionId} ${m.source} → ${m.target}: ${m.outcome}${unconfirmed}`;
+  const why =
+    m.failure === undefined ? '' : ` at ${m.failure.step}: ${m.failure.message} (${m.failure.code})`;
+  const times = m.moveMs > 0 ? `, ${formatDurationMs(m.moveMs)} from hold to switch` : '';
+  return `${what}${times}${why}`;
+}
+
+/** The whole story; ends with a line break. */
+export function storyLines(story: StoryAnswer): string {
+  const lines: string[] = [];
+  const { session, record, moves } = story;
+  if (session === null) lines.push('This session has ended; these are its moves that are remembered.');
+  else {
+    const { flow } = session;
+    lines.push(
+      `session ${session.id}: ${formatSocketAddress(flow.client)} to ${formatSocketAddress(flow.vip)}`,
+    );
+    lines.push(`  on ${session.endpoint}, epoch ${session.epoch}, ${session.moves} moves`);
+    if (session.pinned !== null) lines.push(`  pinned: ${session.pinned}`);
+    if (session.doubt !== null) lines.push(`  in doubt: ${session.doubt}`);
+    if (session.move !== null)
+      lines.push(`  in move ${session.move.id} to ${session.move.target}: ${session.move.state}`);
+    lines.push(
+      record === null
+        ? '  the data plane has no record of it'
+        : `  record: ${record.endpoint}, epoch ${record.epoch}, ${record.phase}; ${record.packets} packets, ${record.bytes} bytes, idle ${formatDurationMs(Math.max(0, record.idleMs))}`,
+    );
+  }
+  for (const move of moves) lines.push(...moveLines(move));
+  return `${lines.join('\n')}\n`;
+}
+
+function moveLines(m: MoveAnswer): string[] {
+  const start = m.steps[0]?.atMs ?? 0;
+  const figures = Object.entries(m.figures).map(([key, value]) => `${key} ${value}`);
+  return [
+    `${new Date(m.startedAtMs).toISOString()} move ${m.moveId}`,
+    `  ${moveLine(m)}`,
+    `  prepare ${formatDurationMs(m.prepareMs)}, confirm ${formatDurationMs(m.confirmMs)}${figures.length > 0 ? `, ${figures.join(', ')}` : ''}`,
+    ...m.steps.map((s) => `    +${(s.atMs - start).toFixed(3).padStart(9)} ms  ${s.state}`),
+  ];
+}
