@@ -22,13 +22,14 @@ export async function runDaemon(options: RunDaemonOptions): Promise<void> {
   const config = await readConfigFile(configFile);
   const logger = pino({ level: config.log.level, base: { accessPoint: config.name } }, pino.destination(2));
   const counters = createCounters();
-  const dataplane = await openDataplane({
+  const dataplane = openDataplane({
     interfaceName: config.interfaceName,
     pinDirectory: config.pinDirectory,
     holdDevice: config.holdDevice,
     maxFlows: config.flows.maxFlows,
     maxHalfOpen: config.flows.maxHalfOpen,
     holdBounds: config.hold,
+    logger,
   });
   const readConfig = (): Promise<DaemonConfig> => readConfigFile(configFile);
   const accessPoint = await openAccessPoint({

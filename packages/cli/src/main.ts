@@ -21,6 +21,10 @@ const rooms: readonly CommandRoom[] = [
     names: ['pki'],
     mount: async (program) => (await import('./pki/pki-commands.js')).registerPkiCommands(program),
   },
+  {
+    names: ['access-point', 'status', 'reload', 'endpoint', 'session'],
+    mount: async (program) => (await import('./operate/commands.js')).registerOperateCommands(program),
+  },
 ];
 
 /** Runs one command line (without node and script) and returns the exit code: 0 ok, 1 failed, 2 usage, 3 degraded. */
