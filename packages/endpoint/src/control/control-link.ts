@@ -1,0 +1,218 @@
+/**
+ * The control connection: dialled by the endpoint, kept for ever, and never needed for serving.
+ *
+ * Sessions opened and ended in one turn of the event loop travel in one message: at thousands of connections a second
+ * a message each would cost more than the sessions.
+ */
+import { randomUUID } from 'node:crypto';
+import { type Channel, type TlsFiles, openChannel } from '@restitch/channel';
+import { type Clock, type Counters, type Logger, RestitchError } from '@restitch/core';
+import {
+  type FromEndpoint,
+  type SessionReport,
+  type ToEndpoint,
+  parseMessage,
+  protocolVersion,
+  toEndpointSchema,
+} from '@restitch/core/internal';
+
+type Hello = Extract<FromEndpoint, { t: 'hello' }>;
+type Ended = Extract<FromEndpoint, { t: 'ended' }>['sessions'][number];
+
+/** Sessions in one announce, opened or ended message; the schema allows 4096. */
+const chunkSessions = 2048;
+
+/** First and longest pause before dialling again; the pause doubles and is spread by half, so that a restarted access point is not stormed. */
+const firstRetryMs = 50;
+const longestRetryMs = 2000;
+
+/** Control messages are small; the largest is a query of 4096 flows. */
+const maxControlMessageBytes = 4 * 1024 * 1024;
+
+/** What the link is told to do and tells. */
+export interface ControlLinkOptions {
+  readonly accessPoint: { readonly host: string; readonly port: number };
+  readonly tls: TlsFiles;
+  readonly hello: () => Omit<Hello, 't' | 'protocol' | 'instance'>;
+  /** All sessions, for announcing. */
+  readonly reports: () => SessionReport[];
+  readonly onRequest: (message: Exclude<ToEndpoint, { t: 'welcome' }>) => void;
+  readonly onUp: (accessPoint: string) => void;
+  readonly onDown: (reason: Error | undefined) => void;
+  readonly vitals: () => { sessions: number; eventLoopDelayMs: number };
+  readonly clock: Clock;
+  readonly counters: Counters;
+  readonly logger: Logger;
+  readonly random?: () => number;
+}
+
+/** One endpoint process's connection to its access point. */
+export class ControlLink {
+  readonly #options: ControlLinkOptions;
+  readonly #instance = randomUUID();
+  #channel: Channel | undefined;
+  #isClosed = false;
+  #isWelcome = false;
+  #retryMs = firstRetryMs;
+  #cancelTimer: () => void = () => undefined;
+  readonly #dialling = new AbortController();
+  #opened: SessionReport[] = [];
+  #ended: Ended[] = [];
+  #isFlushing = false;
+  #beats = 0;
+
+  constructor(options: ControlLinkOptions) {
+    this.#options = options;
+  }
+
+  /** True while the access point has welcomed this endpoint. */
+  get isUp(): boolean {
+    return this.#isWelcome;
+  }
+
+  /** Starts dialling; failures are retried until `close`. */
+  start(): void {
+    if (this.#isClosed || this.#channel !== undefined) return;
+    this.#dial().catch((error: unknown) => {
+      this.#options.logger.error({ err: error }, 'control link');
+    });
+  }
+
+  /** Says hello anew, after the listeners have changed. */
+  restart(): void {
+    this.#channel?.close(new RestitchError('closed', 'listeners changed'));
+  }
+
+  /** Sends a message if the link is up; what happens while it is down is told by the next announce. */
+  tell(message: FromEndpoint): void {
+    this.#flush();
+    if (this.#isWelcome) this.#channel?.send(message);
+  }
+
+  opened(report: SessionReport): void {
+    if (!this.#isWelcome) return;
+    this.#opened.push(report);
+    this.#flushSoon();
+  }
+
+  ended(ended: Ended): void {
+    if (!this.#isWelcome) return;
+    this.#ended.push(ended);
+    this.#flushSoon();
+  }
+
+  /** Sends what is queued, closes, and stops dialling. */
+  close(): void {
+    this.#flush();
+    this.#isClosed = true;
+    this.#cancelTimer();
+    this.#dialling.abort(new RestitchError('closed', 'the endpoint is closing'));
+    this.#channel?.close();
+  }
+
+  async #dial(): Promise<void> {
+    const { accessPoint, tls, counters, logger } = this.#options;
+    try {
+      const channel = await openChannel({
+        host: accessPoint.host,
+        port: accessPoint.port,
+        tls,
+        expect: { role: 'access-point' },
+        maxMessageBytes: maxControlMessageBytes,
+        signal: this.#dialling.signal,
+        counters,
+        logger,
+      });
+      if (this.#isClosed) return channel.close();
+      this.#serve(channel);
+    } catch (error) {
+      if (this.#isClosed) return;
+      counters.add('endpoint_control_dials_failed_total');
+      logger.warn({ code: (error as RestitchError).code }, `control connection: ${(error as Error).message}`);
+      this.#retry();
+    }
+  }
+
+  #serve(channel: Channel): void {
+    const { hello, onDown } = this.#options;
+    this.#channel = channel;
+    channel.onClose((reason) => {
+      const wasWelcome = this.#isWelcome;
+      this.#channel = undefined;
+      this.#isWelcome = false;
+      this.#opened = [];
+      this.#ended = [];
+      this.#cancelTimer();
+      if (wasWelcome) onDown(reason);
+      if (!this.#isClosed) this.#retry();
+    });
+    channel.onMessage((raw) => this.#onMessage(channel, raw));
+    channel.send({ t: 'hello', protocol: protocolVersion, instance: this.#instance, ...hello() });
+  }
+
+  #onMessage(channel: Channel, raw: unknown): void {
+    const message = parseMessage(toEndpointSchema, raw, channel.peer.name);
+    if (message.t !== 'welcome') {
+      if (!this.#isWelcome) {
+        throw new RestitchError('message_invalid', `${channel.peer.name} sent ${message.t} before its welcome`);
+      }
+      this.#options.onRequest(message);
+      return;
+    }
+    if (this.#isWelcome) throw new RestitchError('message_invalid', `second welcome from ${channel.peer.name}`);
+    if (message.protocol.major !== protocolVersion.major) {
+      throw new RestitchError('version_unsupported', `${channel.peer.name} speaks protocol ${message.protocol.major}`);
+    }
+    this.#isWelcome = true;
+    this.#retryMs = firstRetryMs;
+    this.#announce(channel);
+    this.#beat(channel, message.heartbeatMs);
+    this.#options.counters.add('endpoint_control_connections_total');
+    this.#options.onUp(message.accessPoint);
+  }
+
+  #announce(channel: Channel): void {
+    const reports = this.#options.reports();
+    let from = 0;
+    do {
+      const sessions = reports.slice(from, from + chunkSessions);
+      from += chunkSessions;
+      channel.send({ t: 'announce', sessions, last: from >= reports.length });
+    } while (from < reports.length);
+  }
+
+  #beat(channel: Channel, everyMs: number): void {
+    const { vitals, counters, clock } = this.#options;
+    if (this.#channel !== channel) return;
+    this.#beats = (this.#beats + 1) >>> 0;
+    channel.send({ t: 'heartbeat', n: this.#beats, ...vitals(), counters: Object.fromEntries(counters.entries()) });
+    this.#cancelTimer = clock.after(Math.max(10, everyMs), () => this.#beat(channel, everyMs));
+  }
+
+  #retry(): void {
+    const { clock, random = Math.random } = this.#options;
+    const waitMs = this.#retryMs * (0.5 + random() / 2);
+    this.#retryMs = Math.min(longestRetryMs, this.#retryMs * 2);
+    this.#cancelTimer = clock.after(waitMs, () => this.start());
+  }
+
+  #flushSoon(): void {
+    if (this.#isFlushing) return;
+    this.#isFlushing = true;
+    setImmediate(() => this.#flush());
+  }
+
+  #flush(): void {
+    this.#isFlushing = false;
+    const opened = this.#opened;
+    const ended = this.#ended;
+    if (opened.length > 0) this.#opened = [];
+    if (ended.length > 0) this.#ended = [];
+    for (let i = 0; i < opened.length; i += chunkSessions) {
+      this.#channel?.send({ t: 'opened', sessions: opened.slice(i, i + chunkSessions) });
+    }
+    for (let i = 0; i < ended.length; i += chunkSessions) {
+      this.#channel?.send({ t: 'ended', sessions: ended.slice(i, i + chunkSessions) });
+    }
+  }
+}

@@ -1,0 +1,77 @@
+/** The access point's requests and who answers them here. */
+import { type Flow, RestitchError, formatFlow } from '@restitch/core';
+import type { EndpointRequest } from '@restitch/core/internal';
+import type { SourceMoves } from '../move/source-moves.js';
+import type { TargetMoves } from '../move/target-moves.js';
+import type { SessionTable } from '../session-table.js';
+import { type SessionStats, readSessionStats } from '../session-stats.js';
+
+type Answer = Record<string, unknown>;
+
+/** Who answers. */
+export interface RequestContext {
+  readonly table: SessionTable;
+  readonly source: SourceMoves;
+  readonly target: TargetMoves;
+}
+
+/** Requests to answers; a refusal is thrown or rejected. What can be answered in the same turn is. */
+export class RequestHandler {
+  readonly #ctx: RequestContext;
+
+  constructor(context: RequestContext) {
+    this.#ctx = context;
+  }
+
+  handle(request: EndpointRequest): Answer | Promise<Answer> {
+    const { source, target } = this.#ctx;
+    switch (request.t) {
+      case 'reserve':
+        return target.reserve(request);
+      case 'prepare':
+        return source.prepare(request);
+      case 'freeze':
+        return source.freeze(request);
+      case 'activate':
+        return target.activate(request);
+      case 'abort':
+        return target.abort(request);
+      case 'revert':
+        return source.revert(request);
+      case 'release':
+        return source.release(request);
+      case 'query':
+        return { owned: this.#owned(request.flows) };
+      case 'reset':
+        return { reset: this.#reset(request.sessionIds) };
+      case 'stats':
+        return { sessions: this.#stats(request.sessionIds) };
+      default:
+        throw new RestitchError('message_invalid', 'a request of an unknown kind');
+    }
+  }
+
+  #owned(flows: readonly Flow[]): boolean[] {
+    const pending = new Set(this.#ctx.target.reports().map((report) => formatFlow(report.flow)));
+    return flows.map((flow) => this.#ctx.table.ownsFlow(flow) || pending.has(formatFlow(flow)));
+  }
+
+  /** Frozen sessions are not reset: the connection may be another endpoint's by now. */
+  #reset(ids: readonly string[]): number {
+    let count = 0;
+    for (const id of ids) {
+      const session = this.#ctx.table.get(id);
+      if (session?.phase !== 'live') continue;
+      session.resetAndDestroy();
+      count++;
+    }
+    return count;
+  }
+
+  #stats(ids: readonly string[]): SessionStats[] {
+    return ids.flatMap((id) => {
+      const session = this.#ctx.table.get(id);
+      return session?.phase === 'live' && session.fd >= 0 ? [readSessionStats(session)] : [];
+    });
+  }
+}

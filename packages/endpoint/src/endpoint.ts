@@ -1,0 +1,273 @@
+/**
+ * One endpoint process: its sessions, its listeners, its connection to the access point and to other endpoints.
+ *
+ * Several listeners share one control connection, because the access point knows processes, not ports.
+ */
+import { EventEmitter } from 'node:events';
+import { type IntervalHistogram, monitorEventLoopDelay } from 'node:perf_hooks';
+import type { ChannelListener } from '@restitch/channel';
+import { type SocketAddress, toRestitchError } from '@restitch/core';
+import type { SessionReport, ToEndpoint } from '@restitch/core/internal';
+import { toFailure } from '@restitch/core/internal';
+import { ControlLink } from './control/control-link.js';
+import { RequestHandler } from './control/request-handler.js';
+import { SourceMoves } from './move/source-moves.js';
+import { type StateListenerOptions, listenState } from './move/state-listener.js';
+import { StatePool } from './move/state-pool.js';
+import { TargetMoves } from './move/target-moves.js';
+import {
+  type EndpointOptions,
+  type ResolvedEndpointOptions,
+  type ServerOptions,
+  resolveEndpointOptions,
+} from './options.js';
+import { type ConnectionListener, Server } from './server.js';
+import { SessionTable, toReport } from './session-table.js';
+import type { Session, SessionWatcher } from './session/session.js';
+
+/** An image is at most `maxImageBytes`; its message is a little larger. */
+const messageOverheadBytes = 4096;
+
+const loopDelayResolutionMs = 20;
+
+/** What an application can hear of the endpoint itself. */
+export type EndpointStatus =
+  | { readonly t: 'connected'; readonly accessPoint: string }
+  | { readonly t: 'disconnected'; readonly reason: string }
+  /** The operator drains this endpoint: its sessions are being moved away. */
+  | { readonly t: 'draining'; readonly on: boolean };
+
+/** One endpoint process. Emits 'status' with an EndpointStatus, and 'close'. */
+export class Endpoint extends EventEmitter<{ status: [EndpointStatus]; close: [] }> implements SessionWatcher {
+  /** @internal */
+  readonly options: ResolvedEndpointOptions;
+  /** @internal */
+  readonly table = new SessionTable();
+  readonly #servers = new Map<string, Server>();
+  readonly #link: ControlLink;
+  readonly #source: SourceMoves;
+  readonly #target: TargetMoves;
+  readonly #pool: StatePool;
+  readonly #requests: RequestHandler;
+  readonly #loopDelay: IntervalHistogram = monitorEventLoopDelay({ resolution: loopDelayResolutionMs });
+  #stateListener: ChannelListener | undefined;
+  #starting: Promise<void> | undefined;
+  #isClosing = false;
+
+  constructor(options: EndpointOptions) {
+    super();
+    this.options = resolveEndpointOptions(options);
+    const { app, name, tls, clock, counters, logger, maxImageBytes, capacitySessions } = this.options;
+    const maxMessageBytes = maxImageBytes + messageOverheadBytes;
+    this.#pool = new StatePool({ name, tls, maxMessageBytes, clock, counters, logger });
+    this.#source = new SourceMoves({
+      table: this.table,
+      app: { name: app.name, version: app.version },
+      openState: (target) => this.#pool.open(target),
+      maxImageBytes,
+      clock,
+      counters,
+      logger,
+    });
+    this.#target = new TargetMoves({
+      table: this.table,
+      findListener: (listener) => this.#servers.get(listener),
+      tell: (message) => this.#link.tell(message),
+      capacitySessions,
+      maxImageBytes,
+      features: endpointFeatures,
+      isClosing: () => this.#isClosing,
+      clock,
+      counters,
+    });
+    this.#requests = new RequestHandler({ table: this.table, source: this.#source, target: this.#target });
+    this.#link = this.#createLink();
+  }
+
+  /** True while the access point has welcomed this endpoint. */
+  get isConnected(): boolean {
+    return this.#link.isUp;
+  }
+
+  /** The sessions served here. */
+  get sessions(): Iterable<Session> {
+    return this.table;
+  }
+
+  /** Where images are taken; undefined before the first server listens. */
+  get stateAddress(): SocketAddress | undefined {
+    const listener = this.#stateListener;
+    return listener === undefined ? undefined : { address: listener.host, port: listener.port };
+  }
+
+  /** Another server of this endpoint, as net.createServer. */
+  createServer(options: ServerOptions, onSession?: ConnectionListener): Server;
+  createServer(onSession: ConnectionListener): Server;
+  createServer(options: ServerOptions | ConnectionListener, onSession?: ConnectionListener): Server {
+    if (typeof options === 'function') return new Server(this, {}, options);
+    return new Server(this, options, onSession);
+  }
+
+  /** Stops listening; the endpoint closes when its last session has ended or moved away. */
+  close(): void {
+    this.#isClosing = true;
+    for (const server of [...this.#servers.values()]) server.close();
+    this.#closeIfDone();
+  }
+
+  /** @internal A server listens: from the first one on, this endpoint is there for others. */
+  async register(server: Server): Promise<void> {
+    this.#servers.set(server.listenerName, server);
+    this.#isClosing = false;
+    this.#starting ??= this.#start();
+    await this.#starting;
+    if (this.#link.isUp) this.#link.restart();
+    else this.#link.start();
+  }
+
+  /** @internal */
+  unregister(server: Server): void {
+    if (this.#servers.get(server.listenerName) !== server) return;
+    this.#servers.delete(server.listenerName);
+    if (this.#servers.size === 0) this.#isClosing = true;
+    else if (this.#link.isUp) this.#link.restart();
+    this.#closeIfDone();
+  }
+
+  /** @internal A session is served here from now on. */
+  sessionOpened(session: Session): void {
+    session.watcher = this;
+    this.table.add(session);
+    if (!session.resumed) this.#link.opened(toReport(session));
+  }
+
+  /** @internal */
+  confirmed(moveId: string, serverRtos: number): void {
+    this.#link.tell({ t: 'confirmed', moveId, serverRtos });
+  }
+
+  /** @internal */
+  onClosed(session: Session, reason: string): void {
+    this.#source.onSessionClosed(session);
+    this.table.remove(session, session.epoch);
+    if (session.movedTo === undefined) {
+      const { id, flow, epoch } = session;
+      this.#link.ended({ id, flow, epoch, reason: reason.slice(0, 64) });
+    }
+    this.#closeIfDone();
+  }
+
+  /** @internal */
+  onPinned(session: Session, reason: string | null): void {
+    this.#link.tell({ t: 'pinned', id: session.id, reason });
+  }
+
+  #createLink(): ControlLink {
+    const { name, accessPoint, tls, clock, counters, logger } = this.options;
+    return new ControlLink({
+      accessPoint,
+      tls,
+      clock,
+      counters,
+      logger,
+      hello: () => this.#hello(),
+      reports: () => this.#reports(),
+      onRequest: (message) => this.#onRequest(message),
+      onUp: (by) => this.emit('status', { t: 'connected', accessPoint: by }),
+      onDown: (reason) => {
+        logger.warn({ endpoint: name }, `access point lost: ${reason?.message ?? 'closed'}`);
+        this.#source.dropUnfrozen();
+        this.emit('status', { t: 'disconnected', reason: reason?.message ?? 'closed' });
+      },
+      vitals: () => this.#vitals(),
+    });
+  }
+
+  async #start(): Promise<void> {
+    const { name, tls, stateAddress, maxImageBytes, counters, logger } = this.options;
+    const options: StateListenerOptions = {
+      name,
+      tls,
+      ...stateAddress,
+      maxMessageBytes: maxImageBytes + messageOverheadBytes,
+      takeImage: (source, incoming) => this.#target.takeImage(source, incoming),
+      counters,
+      logger,
+    };
+    this.#stateListener = await listenState(options);
+    this.#loopDelay.enable();
+  }
+
+  #hello(): ReturnType<ConstructorParameters<typeof ControlLink>[0]['hello']> {
+    const { name, app, dataAddress, capacitySessions } = this.options;
+    return {
+      name,
+      app: { name: app.name, version: app.version },
+      stateAddress: this.stateAddress ?? { address: dataAddress, port: 1 },
+      dataAddress,
+      listeners: [...this.#servers.values()].map((server) => ({ name: server.listenerName, vip: server.vip })),
+      features: [...endpointFeatures],
+      capacitySessions,
+    };
+  }
+
+  #reports(): SessionReport[] {
+    const own = [...this.table].map((session) => this.#source.report(session));
+    return [...own, ...this.#target.reports()];
+  }
+
+  #vitals(): { sessions: number; eventLoopDelayMs: number } {
+    const delayMs = this.#loopDelay.percentile(99) / 1e6 - loopDelayResolutionMs;
+    this.#loopDelay.reset();
+    return { sessions: this.table.size, eventLoopDelayMs: Number.isFinite(delayMs) ? Math.max(0, delayMs) : 0 };
+  }
+
+  #onRequest(message: Exclude<ToEndpoint, { t: 'welcome' }>): void {
+    if (message.t === 'draining') {
+      this.emit('status', { t: 'draining', on: message.on });
+      return;
+    }
+    const re = message.rq;
+    const refuse = (error: unknown): void => {
+      const refusal = toRestitchError(error);
+      this.options.counters.add(`endpoint_${message.t}_refused_${refusal.code}_total`);
+      this.options.logger.info({ request: message.t, code: refusal.code }, refusal.message);
+      this.#link.tell({ t: 'refusal', re, failure: toFailure(refusal) });
+    };
+    const reply = (data: Record<string, unknown>): void => {
+      this.#link.tell({ t: 'reply', re, ok: true, data });
+      this.#closeIfDone();
+    };
+    try {
+      const answer = this.#requests.handle(message);
+      if (answer instanceof Promise) answer.then(reply, refuse);
+      else reply(answer);
+    } catch (error) {
+      refuse(error);
+    }
+  }
+
+  #closeIfDone(): void {
+    if (!this.#isClosing || this.table.size > 0 || this.#servers.size > 0) return;
+    this.#target.close();
+    this.#link.close();
+    this.#pool.close();
+    this.#loopDelay.disable();
+    const listener = this.#stateListener;
+    this.#stateListener = undefined;
+    this.#starting = undefined;
+    if (listener === undefined) return;
+    listener.close().then(
+      () => this.emit('close'),
+      () => this.emit('close'),
+    );
+  }
+}
+
+/** What this build can do with an image; compared before a move. */
+const endpointFeatures: readonly string[] = ['image-1', 'tcp-repair'];
+
+/** An endpoint for several servers in one process; a single one is made by `createServer`. Throws `usage`. */
+export function createEndpoint(options: EndpointOptions): Endpoint {
+  return new Endpoint(options);
+}

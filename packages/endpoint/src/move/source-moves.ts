@@ -1,0 +1,331 @@
+/**
+ * The source's half of moves: a safe point, the freeze, the image, and then either serving on or letting go.
+ *
+ * Only the step from the last look at the session to the sent image is critical, and that is one synchronous call:
+ * no packet, timer or application code can come between.
+ */
+import { type Clock, type Counters, type Logger, RestitchError, toRestitchError } from '@restitch/core';
+import { type SessionReport, type ToEndpoint, encodeImage } from '@restitch/core/internal';
+import type { Channel } from '@restitch/channel';
+import { closeFd } from '@restitch/sys';
+import { type SessionTable, toReport } from '../session-table.js';
+import { Carrier, adoptSocket } from '../session/carrier.js';
+import { assertPlainData } from '../session/plain-data.js';
+import type { FreezeHook, Session } from '../session/session.js';
+import { discardFrozenSocket, freezeSocket, inspectSocket, unfreezeSocket } from '../tcp/index.js';
+import { FinishedMoves } from './finished-moves.js';
+import { withDeadline } from './with-deadline.js';
+
+type Request<T extends ToEndpoint['t']> = Extract<ToEndpoint, { t: T }>;
+
+interface SourceMove {
+  readonly moveId: string;
+  readonly session: Session;
+  readonly target: string;
+  phase: 'preparing' | 'prepared' | 'freezing' | 'frozen';
+  channel: Channel | undefined;
+  /** Epoch the target will have; 0 before the freeze. */
+  epoch: number;
+  fd: number;
+  /** onFreeze hooks have run, onThaw hooks have not. */
+  areHooksOpen: boolean;
+  /** Forgets a move that was prepared and then never asked for. */
+  cancelExpiry: () => void;
+}
+
+/** What the source's half needs. */
+export interface SourceContext {
+  readonly table: SessionTable;
+  readonly app: { readonly name: string; readonly version: string };
+  readonly openState: (target: { name: string; address: { address: string; port: number } }) => Promise<Channel>;
+  readonly maxImageBytes: number;
+  readonly clock: Clock;
+  readonly counters: Counters;
+  readonly logger: Logger;
+}
+
+/** A prepared move whose freeze does not come is forgotten after this long: the daemon has died or given it up. */
+const preparedExpiryMs = 30_000;
+
+/** Waiting for busy tokens with packets held costs the client time: a short wait, then the access point backs off. */
+const maxBusyWaitMs = 5;
+
+/** Moves away from here. */
+export class SourceMoves {
+  readonly #ctx: SourceContext;
+  readonly #moves = new Map<string, SourceMove>();
+  readonly #bySession = new Map<string, SourceMove>();
+  readonly #finished = new FinishedMoves<'reverted' | 'released'>();
+
+  constructor(context: SourceContext) {
+    this.#ctx = context;
+  }
+
+  /** Checks, waits for a safe point, opens the state connection. Rejects with the reason of the refusal. */
+  async prepare(request: Request<'prepare'>): Promise<Record<string, unknown>> {
+    const session = this.#ctx.table.need(request.sessionId);
+    const known = this.#bySession.get(session.id);
+    if (known !== undefined && known.moveId !== request.moveId) {
+      throw new RestitchError('session_moving', `session ${session.id} is in move ${known.moveId}`);
+    }
+    if (known !== undefined) {
+      if (known.phase === 'prepared') return {};
+      throw new RestitchError('message_invalid', `move ${request.moveId} is ${known.phase}, not to be prepared`);
+    }
+    assertMovable(session);
+    const move = this.#begin(request, session);
+    const deadlineMs = this.#ctx.clock.monotonicMs() + request.budgetMs;
+    try {
+      inspectSocket(session.fd);
+      move.channel = await this.#ctx.openState(request.target);
+      await this.#waitSafe(session, deadlineMs);
+      if (this.#moves.get(move.moveId) !== move) throw givenUp(move);
+      assertMovable(session);
+      move.phase = 'prepared';
+      return {};
+    } catch (error) {
+      this.#forget(move);
+      throw error;
+    }
+  }
+
+  /** Freezes and sends the image. Rejects with the session served on in place. */
+  async freeze(request: Request<'freeze'>): Promise<Record<string, unknown>> {
+    const move = this.#need(request.moveId);
+    const { session } = move;
+    if (move.phase !== 'prepared') {
+      throw new RestitchError('message_invalid', `move ${move.moveId} is ${move.phase}, not prepared`);
+    }
+    assertHigherEpoch(session, request.epoch);
+    move.phase = 'freezing';
+    try {
+      await this.#reachSafePoint(move, request.budgetMs);
+      if (this.#moves.get(move.moveId) !== move) throw givenUp(move);
+      return this.#freezeNow(move, request.epoch);
+    } catch (error) {
+      if (move.phase === 'freezing') move.phase = 'prepared';
+      this.#runThawHooks(move);
+      throw error;
+    }
+  }
+
+  /** Serves again in place; a move not yet frozen is called off. */
+  revert(request: Request<'revert'>): Record<string, unknown> {
+    const move = this.#moves.get(request.moveId);
+    if (move === undefined) {
+      if (this.#finished.get(request.moveId) === 'released') {
+        throw new RestitchError('stale_epoch', `move ${request.moveId}: the session was released already`);
+      }
+      return { wasFrozen: false };
+    }
+    const wasFrozen = move.phase === 'frozen';
+    this.#forget(move);
+    this.#finished.set(move.moveId, 'reverted');
+    if (wasFrozen) {
+      unfreezeSocket(move.fd);
+      this.#serveAgain(move);
+      this.#runThawHooks(move);
+      this.#ctx.counters.add('endpoint_moves_reverted_total');
+    }
+    return { wasFrozen };
+  }
+
+  /** Drops the frozen socket in silence: the target serves. */
+  release(request: Request<'release'>): Record<string, unknown> {
+    if (this.#finished.get(request.moveId) === 'released') return {};
+    const move = this.#need(request.moveId);
+    if (move.phase !== 'frozen') {
+      throw new RestitchError('message_invalid', `move ${move.moveId} is ${move.phase}, not frozen: not released`);
+    }
+    this.#forget(move);
+    this.#finished.set(move.moveId, 'released');
+    discardFrozenSocket(move.fd);
+    this.#ctx.table.remove(move.session, move.epoch);
+    move.session.leave(move.target);
+    this.#ctx.counters.add('endpoint_moves_released_total');
+    return {};
+  }
+
+  /** Calls off what is not frozen yet, after the access point was lost. Frozen sessions wait. */
+  dropUnfrozen(): void {
+    for (const move of [...this.#moves.values()]) if (move.phase !== 'frozen') this.#forget(move);
+  }
+
+  /** The session's end ends its move, unless it is frozen. */
+  onSessionClosed(session: Session): void {
+    const move = this.#bySession.get(session.id);
+    if (move !== undefined && move.phase !== 'frozen') this.#forget(move);
+  }
+
+  /** How a session stands, for announcing. */
+  report(session: Session): SessionReport {
+    const move = this.#bySession.get(session.id);
+    if (move?.phase !== 'frozen') return toReport(session);
+    return { ...toReport(session), phase: 'frozen', moveId: move.moveId };
+  }
+
+  get frozenCount(): number {
+    let count = 0;
+    for (const move of this.#moves.values()) if (move.phase === 'frozen') count++;
+    return count;
+  }
+
+  #begin(request: Request<'prepare'>, session: Session): SourceMove {
+    const move: SourceMove = {
+      moveId: request.moveId,
+      session,
+      target: request.target.name,
+      phase: 'preparing',
+      channel: undefined,
+      epoch: 0,
+      fd: -1,
+      areHooksOpen: false,
+      cancelExpiry: this.#ctx.clock.after(preparedExpiryMs + request.budgetMs, () => {
+        if (move.phase !== 'frozen') this.#forget(move);
+      }),
+    };
+    this.#moves.set(move.moveId, move);
+    this.#bySession.set(session.id, move);
+    return move;
+  }
+
+  #forget(move: SourceMove): void {
+    move.cancelExpiry();
+    if (this.#moves.get(move.moveId) === move) this.#moves.delete(move.moveId);
+    if (this.#bySession.get(move.session.id) === move) this.#bySession.delete(move.session.id);
+  }
+
+  #need(moveId: string): SourceMove {
+    const move = this.#moves.get(moveId);
+    if (move !== undefined) return move;
+    throw new RestitchError('message_invalid', `no move ${moveId} was prepared here`, { details: { moveId } });
+  }
+
+  /** Busy tokens given back, and nothing received out of order (which no image can carry) for up to two round trips. */
+  async #waitSafe(session: Session, deadlineMs: number): Promise<void> {
+    const { clock } = this.#ctx;
+    await waitIdle(session, deadlineMs - clock.monotonicMs(), clock);
+    const inspection = inspectSocket(session.fd);
+    const untilMs = Math.min(deadlineMs, clock.monotonicMs() + (2 * inspection.rttUs) / 1000);
+    while (session.phase === 'live' && inspectSocket(session.fd).outOfOrderSegments > 0) {
+      if (clock.monotonicMs() >= untilMs) return;
+      await new Promise<void>((resolve) => clock.after(1, resolve));
+    }
+  }
+
+  async #reachSafePoint(move: SourceMove, budgetMs: number): Promise<void> {
+    const { session } = move;
+    await waitIdle(session, Math.min(maxBusyWaitMs, budgetMs / 4), this.#ctx.clock);
+    if (session.freezeHooks.length > 0) {
+      move.areHooksOpen = true;
+      await withDeadline(runHooks(session.freezeHooks), budgetMs / 2, this.#ctx.clock, 'onFreeze hooks');
+      if (session.busyReason !== undefined) throw busy(session);
+    }
+    assertMovable(session);
+  }
+
+  #freezeNow(move: SourceMove, epoch: number): Record<string, unknown> {
+    const { session, channel } = move;
+    const { clock, counters } = this.#ctx;
+    if (channel === undefined) throw new RestitchError('transfer_failed', `move ${move.moveId}: no state connection`);
+    const startMs = clock.monotonicMs();
+    const half = session.freeze();
+    move.fd = half.fd;
+    let isFrozen = false;
+    try {
+      const tcp = freezeSocket(half.fd);
+      isFrozen = true;
+      const image = encodeImage(
+        {
+          sessionId: session.id,
+          epoch,
+          flow: session.flow,
+          listener: session.listener,
+          app: this.#ctx.app,
+          state: session.state,
+          tcp,
+          unread: half.unread,
+          unwritten: half.unwritten,
+          endPending: half.outputEnded && !tcp.finSent,
+          outputEnded: half.outputEnded,
+          inputEnded: half.inputEnded,
+          openedAtMs: session.openedAtMs,
+          moves: session.moves + 1,
+          bytesRead: session.bytesRead,
+          bytesWritten: session.bytesWritten,
+        },
+        this.#ctx.maxImageBytes,
+      );
+      channel.send({ t: 'image', moveId: move.moveId, epoch, image });
+      move.phase = 'frozen';
+      move.epoch = epoch;
+      counters.add('endpoint_freezes_total');
+      return { imageBytes: image.length, freezeUs: Math.round((clock.monotonicMs() - startMs) * 1000) };
+    } catch (error) {
+      counters.add('endpoint_freezes_failed_total');
+      if (isFrozen) unfreezeSocket(half.fd);
+      this.#serveAgain(move);
+      throw toRestitchError(error, 'freeze_failed');
+    }
+  }
+
+  #serveAgain(move: SourceMove): void {
+    const { session, fd } = move;
+    move.fd = -1;
+    if (session.destroyed) {
+      closeFd(fd);
+      session.watcher?.onClosed(session, 'closed');
+      return;
+    }
+    session.attach(new Carrier(adoptSocket(fd), session.carrierEvents));
+  }
+
+  #runThawHooks(move: SourceMove): void {
+    const { session, areHooksOpen } = move;
+    move.areHooksOpen = false;
+    if (!areHooksOpen || session.phase !== 'live' || session.thawHooks.length === 0) return;
+    runHooks(session.thawHooks).catch((error: unknown) => session.destroy(toRestitchError(error)));
+  }
+}
+
+/** Runs hooks in order. */
+export async function runHooks(hooks: readonly FreezeHook[]): Promise<void> {
+  for (const hook of hooks) await hook();
+}
+
+async function waitIdle(session: Session, waitMs: number, clock: Clock): Promise<void> {
+  if (session.busyReason === undefined) return;
+  await withDeadline(session.whenIdle(), Math.max(0, waitMs), clock, 'busy tokens').catch(() => undefined);
+  if (session.busyReason !== undefined) throw busy(session);
+}
+
+function busy(session: Session): RestitchError {
+  return new RestitchError('session_busy', `session ${session.id}: ${session.busyReason ?? 'busy'}`);
+}
+
+function givenUp(move: SourceMove): RestitchError {
+  return new RestitchError('freeze_failed', `move ${move.moveId} was called off, or its session ended`);
+}
+
+function assertMovable(session: Session): void {
+  if (session.phase !== 'live') {
+    throw new RestitchError('unknown_session', `session ${session.id} has ended`);
+  }
+  if (session.pinned !== undefined) {
+    throw new RestitchError('session_pinned', `session ${session.id} is pinned: ${session.pinned}`, {
+      details: { reason: session.pinned },
+    });
+  }
+  try {
+    assertPlainData(session.state, 'session.state');
+  } catch (cause) {
+    throw new RestitchError('freeze_failed', `session ${session.id}: ${(cause as Error).message}`, { cause });
+  }
+}
+
+function assertHigherEpoch(session: Session, epoch: number): void {
+  if (epoch > session.epoch) return;
+  throw new RestitchError('stale_epoch', `session ${session.id}: epoch ${epoch} is not above ${session.epoch}`, {
+    details: { epoch, known: session.epoch },
+  });
+}

@@ -1,0 +1,77 @@
+/** Where images come in: only from endpoints, only in the order of the protocol, only what was reserved for the sender. */
+import { type Channel, type ChannelListener, type TlsFiles, listenChannels } from '@restitch/channel';
+import { type Counters, type Logger, RestitchError } from '@restitch/core';
+import { parseMessage, protocolVersion, toFailure, toTargetSchema } from '@restitch/core/internal';
+
+/** One image as it came. */
+export interface IncomingImage {
+  readonly moveId: string;
+  readonly epoch: number;
+  readonly image: Uint8Array;
+}
+
+/** Takes an image, or throws; `forbidden`, `stale_epoch` and `message_invalid` also end the sender's connection. */
+export type TakeImage = (source: string, incoming: IncomingImage) => void;
+
+/** What the state listener needs. */
+export interface StateListenerOptions {
+  readonly name: string;
+  readonly host: string;
+  readonly port: number;
+  readonly tls: TlsFiles;
+  readonly maxMessageBytes: number;
+  readonly takeImage: TakeImage;
+  readonly counters: Counters;
+  readonly logger: Logger;
+}
+
+const hostileCodes: ReadonlySet<string> = new Set(['forbidden', 'stale_epoch', 'message_invalid']);
+
+/** Listens for state connections. Throws as `listenChannels` does. */
+export function listenState(options: StateListenerOptions): Promise<ChannelListener> {
+  return listenChannels({
+    host: options.host,
+    port: options.port,
+    tls: options.tls,
+    allow: ['endpoint'],
+    maxMessageBytes: options.maxMessageBytes,
+    counters: options.counters,
+    logger: options.logger,
+    onChannel: (channel) => serve(channel, options),
+  });
+}
+
+function serve(channel: Channel, options: StateListenerOptions): void {
+  let hasHello = false;
+  channel.onMessage((raw) => {
+    const message = parseMessage(toTargetSchema, raw, channel.peer.name);
+    if (message.t === 'state-hello') {
+      if (hasHello) throw new RestitchError('message_invalid', `second hello from ${channel.peer.name}`);
+      if (message.name !== channel.peer.name) {
+        throw new RestitchError('forbidden', `${channel.peer.name} calls itself ${message.name}`);
+      }
+      if (message.protocol.major !== protocolVersion.major) {
+        throw new RestitchError(
+          'version_unsupported',
+          `${channel.peer.name} speaks protocol ${message.protocol.major}, this endpoint ${protocolVersion.major}`,
+        );
+      }
+      hasHello = true;
+      channel.send({ t: 'state-welcome', protocol: protocolVersion, name: options.name });
+      return;
+    }
+    if (!hasHello) throw new RestitchError('message_invalid', `image from ${channel.peer.name} before its hello`);
+    take(channel, message, options);
+  });
+}
+
+function take(channel: Channel, incoming: IncomingImage, options: StateListenerOptions): void {
+  try {
+    options.takeImage(channel.peer.name, incoming);
+  } catch (error) {
+    const refusal = error as RestitchError;
+    options.counters.add(`endpoint_images_refused_${refusal.code}_total`);
+    channel.send({ t: 'image-refused', moveId: incoming.moveId, failure: toFailure(refusal) });
+    if (hostileCodes.has(refusal.code)) throw refusal;
+  }
+}

@@ -1,0 +1,267 @@
+/**
+ * The target's half of moves: a reservation, one image for it, a socket rebuilt in repair, and then either serving or
+ * dropping it without a packet.
+ *
+ * A pending socket has no deadline of its own: only the record says who owns the session, and only the access point
+ * reads the record. A reservation has one, because nothing is lost with it.
+ */
+import { type Clock, type Counters, type Flow, type PlainData, RestitchError, formatFlow, toRestitchError } from '@restitch/core';
+import {
+  type FromEndpoint,
+  type SessionImage,
+  type SessionReport,
+  type ToEndpoint,
+  decodeImage,
+  toFailure,
+} from '@restitch/core/internal';
+import type { SessionTable } from '../session-table.js';
+import {
+  type PendingSocket,
+  activateSocket,
+  discardPendingSocket,
+  thawSocket,
+} from '../tcp/index.js';
+import { FinishedMoves } from './finished-moves.js';
+import type { IncomingImage } from './state-listener.js';
+
+type Request<T extends ToEndpoint['t']> = Extract<ToEndpoint, { t: T }>;
+
+/** The application's side of a listener, as a target needs it. */
+export interface AcceptingListener {
+  accepts(app: { readonly name: string; readonly version: string }): boolean;
+  /** State as this version of the application wants it; throws if it cannot be had. */
+  upgradeState(image: SessionImage): PlainData;
+  /** The session is this endpoint's: serve it. */
+  resume(session: ThawedSession): void;
+}
+
+/** A session that has become this endpoint's. */
+export interface ThawedSession {
+  readonly moveId: string;
+  readonly image: SessionImage;
+  readonly state: PlainData;
+  readonly epoch: number;
+  readonly source: string;
+  readonly fd: number;
+  /** What the kernel was not given in repair, to be written before `image.unwritten`. */
+  readonly unsent: Uint8Array;
+}
+
+interface Reservation {
+  readonly moveId: string;
+  readonly sessionId: string;
+  readonly flow: Flow;
+  readonly epoch: number;
+  readonly source: string;
+  readonly listener: AcceptingListener;
+  readonly listenerName: string;
+  readonly cancelExpiry: () => void;
+}
+
+interface Pending {
+  readonly reservation: Reservation;
+  readonly image: SessionImage;
+  readonly state: PlainData;
+  readonly socket: PendingSocket;
+}
+
+/** What the target's half needs. */
+export interface TargetContext {
+  readonly table: SessionTable;
+  readonly findListener: (name: string) => AcceptingListener | undefined;
+  readonly tell: (message: FromEndpoint) => void;
+  readonly capacitySessions: number;
+  readonly maxImageBytes: number;
+  readonly features: readonly string[];
+  readonly isClosing: () => boolean;
+  readonly clock: Clock;
+  readonly counters: Counters;
+}
+
+/** Moves to here. */
+export class TargetMoves {
+  readonly #ctx: TargetContext;
+  readonly #reserved = new Map<string, Reservation>();
+  readonly #pending = new Map<string, Pending>();
+  readonly #finished = new FinishedMoves<'activated' | 'aborted' | 'expired' | 'failed'>();
+
+  constructor(context: TargetContext) {
+    this.#ctx = context;
+  }
+
+  /** Keeps a place. Throws the reason of the refusal. */
+  reserve(request: Request<'reserve'>): Record<string, unknown> {
+    const { table, clock, features, findListener } = this.#ctx;
+    const known = this.#reserved.get(request.moveId);
+    if (known !== undefined || this.#pending.has(request.moveId)) {
+      throw new RestitchError('message_invalid', `move ${request.moveId} is reserved already`);
+    }
+    const listener = findListener(request.listener);
+    if (listener === undefined) {
+      throw new RestitchError('app_refused', `no listener ${request.listener} here`, {
+        details: { listener: request.listener },
+      });
+    }
+    const { app } = request;
+    if (!listener.accepts(app)) {
+      throw new RestitchError('app_refused', `${app.name} ${app.version} is not accepted here`, { details: app });
+    }
+    this.#assertPlace();
+    const knownEpoch = table.knownEpoch(request.sessionId);
+    if (request.epoch <= knownEpoch) throw stale(request.sessionId, request.epoch, knownEpoch);
+    if (table.ownsFlow(request.flow)) {
+      throw new RestitchError('session_moving', `${formatFlow(request.flow)} is served here already`);
+    }
+    this.#reserved.set(request.moveId, {
+      moveId: request.moveId,
+      sessionId: request.sessionId,
+      flow: request.flow,
+      epoch: request.epoch,
+      source: request.source,
+      listener,
+      listenerName: request.listener,
+      cancelExpiry: clock.after(request.expiresMs, () => this.#expire(request.moveId)),
+    });
+    return { features: [...features] };
+  }
+
+  /** Takes the image of a reservation and rebuilds the socket. Throws what the sender is told. */
+  takeImage(source: string, incoming: IncomingImage): void {
+    const { moveId } = incoming;
+    const reservation = this.#claim(source, incoming);
+    const { tell, clock, counters } = this.#ctx;
+    const startMs = clock.monotonicMs();
+    try {
+      const image = decodeImage(incoming.image, this.#ctx.maxImageBytes);
+      assertFits(image, reservation);
+      const state = reservation.listener.upgradeState(image);
+      const socket = thawSocket(image.tcp, image.flow);
+      this.#pending.set(moveId, { reservation, image, state, socket });
+      counters.add('endpoint_thaws_total');
+      tell({ t: 'thawed', moveId, thawUs: Math.round((clock.monotonicMs() - startMs) * 1000) });
+    } catch (error) {
+      const failure = toRestitchError(error, 'thaw_failed');
+      this.#finished.set(moveId, 'failed');
+      counters.add('endpoint_thaws_failed_total');
+      tell({ t: 'thaw-failed', moveId, failure: toFailure(failure) });
+      throw failure;
+    }
+  }
+
+  /** The record names this endpoint: leave repair and serve. */
+  activate(request: Request<'activate'>): Record<string, unknown> {
+    const { moveId, epoch } = request;
+    const pending = this.#pending.get(moveId);
+    if (pending === undefined) {
+      if (this.#finished.get(moveId) === 'activated') return {};
+      throw new RestitchError('message_invalid', `move ${moveId}: nothing was thawed here`, { details: { moveId } });
+    }
+    const { reservation, image, state, socket } = pending;
+    if (epoch !== reservation.epoch) throw stale(reservation.sessionId, epoch, reservation.epoch);
+    const startMs = this.#ctx.clock.monotonicMs();
+    this.#pending.delete(moveId);
+    try {
+      const { fd, unsent } = activateSocket(socket);
+      reservation.listener.resume({ moveId, image, state, epoch, source: reservation.source, fd, unsent });
+    } catch (error) {
+      this.#finished.set(moveId, 'failed');
+      throw toRestitchError(error, 'thaw_failed');
+    }
+    this.#finished.set(moveId, 'activated');
+    this.#ctx.counters.add('endpoint_activations_total');
+    return { activateUs: Math.round((this.#ctx.clock.monotonicMs() - startMs) * 1000) };
+  }
+
+  /** Drops whatever there is of a move, in silence. */
+  abort(request: Request<'abort'>): Record<string, unknown> {
+    const { moveId } = request;
+    if (this.#finished.get(moveId) === 'activated') {
+      throw new RestitchError('message_invalid', `move ${moveId} is served here: not aborted`, { details: { moveId } });
+    }
+    const pending = this.#pending.get(moveId);
+    if (pending !== undefined) discardPendingSocket(pending.socket);
+    this.#pending.delete(moveId);
+    this.#reserved.get(moveId)?.cancelExpiry();
+    this.#reserved.delete(moveId);
+    this.#finished.set(moveId, 'aborted');
+    return {};
+  }
+
+  /** What is pending, for announcing. */
+  reports(): SessionReport[] {
+    return [...this.#pending.values()].map(({ reservation, image }) => ({
+      id: image.sessionId,
+      flow: image.flow,
+      epoch: reservation.epoch,
+      phase: 'pending',
+      moveId: reservation.moveId,
+      openedAtMs: image.openedAtMs,
+    }));
+  }
+
+  /** True if a socket of this flow waits here. */
+  holdsFlow(flow: Flow): boolean {
+    const key = formatFlow(flow);
+    return [...this.#pending.values()].some(({ image }) => formatFlow(image.flow) === key);
+  }
+
+  /** Drops reservations and pending sockets in silence. */
+  close(): void {
+    for (const { cancelExpiry } of this.#reserved.values()) cancelExpiry();
+    this.#reserved.clear();
+    for (const { socket } of this.#pending.values()) discardPendingSocket(socket);
+    this.#pending.clear();
+  }
+
+  #assertPlace(): void {
+    const { table, capacitySessions, isClosing } = this.#ctx;
+    if (isClosing()) throw new RestitchError('no_capacity', 'this endpoint is closing', { retryable: false });
+    const taken = table.size + this.#reserved.size + this.#pending.size;
+    if (taken >= capacitySessions) {
+      throw new RestitchError('no_capacity', `${taken} of ${capacitySessions} places are taken`, {
+        details: { taken, capacitySessions },
+      });
+    }
+  }
+
+  /** The reservation an image is for; it is used up, whatever becomes of the image. */
+  #claim(source: string, { moveId, epoch }: IncomingImage): Reservation {
+    const reservation = this.#reserved.get(moveId);
+    if (reservation === undefined) {
+      const end = this.#finished.get(moveId);
+      const late = end === 'aborted' || end === 'expired';
+      throw new RestitchError(late ? 'deadline_exceeded' : 'forbidden', `move ${moveId}: no image is expected${late ? ' any more' : ''}`);
+    }
+    if (reservation.source !== source) {
+      throw new RestitchError('forbidden', `move ${moveId} is reserved for ${reservation.source}, not for ${source}`);
+    }
+    if (epoch !== reservation.epoch) throw stale(reservation.sessionId, epoch, reservation.epoch);
+    reservation.cancelExpiry();
+    this.#reserved.delete(moveId);
+    return reservation;
+  }
+
+  #expire(moveId: string): void {
+    if (!this.#reserved.delete(moveId)) return;
+    this.#finished.set(moveId, 'expired');
+    this.#ctx.counters.add('endpoint_reservations_expired_total');
+  }
+}
+
+function assertFits(image: SessionImage, reservation: Reservation): void {
+  const { sessionId, flow, epoch, listenerName, moveId } = reservation;
+  if (
+    image.sessionId !== sessionId ||
+    image.epoch !== epoch ||
+    image.listener !== listenerName ||
+    formatFlow(image.flow) !== formatFlow(flow)
+  ) {
+    throw new RestitchError('forbidden', `move ${moveId}: the image is of another session than the reserved ${sessionId}`);
+  }
+}
+
+function stale(sessionId: string, epoch: number, known: number): RestitchError {
+  return new RestitchError('stale_epoch', `session ${sessionId}: epoch ${epoch} does not fit, ${known} is known`, {
+    details: { epoch, known },
+  });
+}

@@ -1,0 +1,133 @@
+/** What an application says when it makes an endpoint or a server, checked once. */
+import type { TlsFiles } from '@restitch/channel';
+import {
+  type Clock,
+  type Counters,
+  type Logger,
+  type PlainData,
+  RestitchError,
+  createCounters,
+  normalizeAddress,
+  silentLogger,
+  systemClock,
+} from '@restitch/core';
+import { defaultMaxImageBytes, endpointNameSchema } from '@restitch/core/internal';
+
+/** Name and version of the application; a target that does not accept them is refused before anything is frozen. */
+export interface AppIdentity {
+  readonly name: string;
+  readonly version: string;
+}
+
+/** The application, as it stands in a hello, a reservation and an image. */
+export interface AppOptions extends AppIdentity {
+  /**
+   * Whether sessions of that application may come here. Without it: the same name, and the same version unless the
+   * listener has `upgradeState`.
+   */
+  readonly accepts?: (name: string, version: string) => boolean;
+}
+
+/** What one endpoint process is. */
+export interface EndpointOptions {
+  /** As in its certificate. */
+  readonly name: string;
+  /** Control port of the access point. */
+  readonly accessPoint: { readonly host: string; readonly port: number };
+  readonly tls: TlsFiles;
+  /** Where this endpoint takes images from other endpoints; port 0 lets the kernel choose. */
+  readonly stateAddress: { readonly host: string; readonly port: number };
+  /** Its address on the network of the VIP; by default that of `stateAddress`. */
+  readonly dataAddress?: string;
+  readonly app: AppOptions;
+  /** Places for sessions; sessions moved here are refused beyond. Unbounded by default. */
+  readonly capacitySessions?: number;
+  /** Largest session image sent or taken, 64 MiB by default. */
+  readonly maxImageBytes?: number;
+  readonly clock?: Clock;
+  readonly logger?: Logger;
+  readonly counters?: Counters;
+}
+
+/** What one listening server of an endpoint is. */
+export interface ServerOptions {
+  /** Name of the listener, the same on all endpoints that serve it; `tcp-<port>` by default. */
+  readonly listener?: string;
+  /** As for net.createServer: false (default) answers the client's FIN with ours. */
+  readonly allowHalfOpen?: boolean;
+  readonly noDelay?: boolean;
+  readonly keepAlive?: boolean;
+  readonly keepAliveInitialDelayMs?: number;
+  /**
+   * State of a session that came from another version of the application, as this version wants it. Throwing refuses the
+   * session; the source serves on.
+   */
+  readonly upgradeState?: (state: PlainData, fromVersion: string) => PlainData;
+}
+
+/** Checked options with their defaults. */
+export interface ResolvedEndpointOptions {
+  readonly name: string;
+  readonly accessPoint: { readonly host: string; readonly port: number };
+  readonly tls: TlsFiles;
+  readonly stateAddress: { readonly host: string; readonly port: number };
+  readonly dataAddress: string;
+  readonly app: AppOptions;
+  readonly capacitySessions: number;
+  readonly maxImageBytes: number;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly counters: Counters;
+}
+
+/** Largest u32: the control message cannot say more. */
+const noBound = 0xffffffff;
+
+/** Options checked and completed. Throws `usage` naming the option. */
+export function resolveEndpointOptions(options: EndpointOptions): ResolvedEndpointOptions {
+  if (!endpointNameSchema.safeParse(options.name).success) {
+    throw refuse('name', options.name, 'a DNS-like name as in the certificate');
+  }
+  assertPort('accessPoint.port', options.accessPoint.port, 1);
+  assertPort('stateAddress.port', options.stateAddress.port, 0);
+  const stateHost = toAddress('stateAddress.host', options.stateAddress.host);
+  if (stateHost === '0.0.0.0' || stateHost === '::') {
+    throw refuse('stateAddress.host', stateHost, 'the address other endpoints reach this one by');
+  }
+  for (const key of ['name', 'version'] as const) {
+    const value = options.app[key];
+    if (typeof value !== 'string' || value.length > 64) throw refuse(`app.${key}`, value, 'at most 64 characters');
+  }
+  return {
+    name: options.name,
+    accessPoint: options.accessPoint,
+    tls: options.tls,
+    stateAddress: { host: stateHost, port: options.stateAddress.port },
+    dataAddress: toAddress('dataAddress', options.dataAddress ?? stateHost),
+    app: options.app,
+    capacitySessions: options.capacitySessions ?? noBound,
+    maxImageBytes: options.maxImageBytes ?? defaultMaxImageBytes,
+    clock: options.clock ?? systemClock,
+    logger: options.logger ?? silentLogger,
+    counters: options.counters ?? createCounters(),
+  };
+}
+
+function assertPort(option: string, value: number, lowest: number): void {
+  if (Number.isInteger(value) && value >= lowest && value <= 65535) return;
+  throw refuse(option, value, `a port ${lowest}..65535`);
+}
+
+function toAddress(option: string, value: string): string {
+  try {
+    return normalizeAddress(value);
+  } catch {
+    throw refuse(option, value, 'an IP address');
+  }
+}
+
+function refuse(option: string, value: unknown, expected: string): RestitchError {
+  return new RestitchError('usage', `option ${option}: ${JSON.stringify(value)} is not ${expected}`, {
+    details: { option },
+  });
+}

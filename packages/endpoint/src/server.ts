@@ -1,0 +1,237 @@
+/** A listening server whose sessions can move: net.Server's shape, Session instead of net.Socket. */
+import { EventEmitter } from 'node:events';
+import { type AddressInfo, type Socket, createServer as createNetServer } from 'node:net';
+import { type PlainData, RestitchError, type SocketAddress, normalizeAddress, toRestitchError } from '@restitch/core';
+import type { SessionImage } from '@restitch/core/internal';
+import { Endpoint } from './endpoint.js';
+import { watchConfirmation } from './move/confirmation.js';
+import { runHooks } from './move/source-moves.js';
+import type { AcceptingListener, ThawedSession } from './move/target-moves.js';
+import type { EndpointOptions, ServerOptions } from './options.js';
+import { Carrier, adoptSocket } from './session/carrier.js';
+import { assertNodeSupported } from './session/node-handle.js';
+import { assertPlainData } from './session/plain-data.js';
+import { Session, createSessionId, toFlow } from './session/session.js';
+
+/** Called for each session: new ones, and with `session.resumed` those that were moved here. */
+export type ConnectionListener = (session: Session) => void;
+
+/** Where to listen. */
+export interface ListenOptions {
+  readonly port: number;
+  /** The VIP. */
+  readonly host?: string;
+  readonly backlog?: number;
+  /** What clients connect to, if `host` is a wildcard address. */
+  readonly vip?: SocketAddress;
+}
+
+interface ServerEvents {
+  listening: [];
+  session: [Session];
+  error: [Error];
+  close: [];
+}
+
+/** A server of an endpoint. Emits 'listening', 'session', 'error', 'close'. */
+export class Server extends EventEmitter<ServerEvents> implements AcceptingListener {
+  readonly endpoint: Endpoint;
+  readonly #options: ServerOptions;
+  readonly #net: ReturnType<typeof createNetServer>;
+  #vip: SocketAddress | undefined;
+  #isClosing = false;
+  #ownsEndpoint = false;
+
+  constructor(endpoint: Endpoint, options: ServerOptions, onSession?: ConnectionListener) {
+    super();
+    this.endpoint = endpoint;
+    this.#options = options;
+    if (onSession !== undefined) this.on('session', onSession);
+    this.#net = createNetServer({
+      pauseOnConnect: true,
+      allowHalfOpen: true,
+      noDelay: options.noDelay ?? false,
+      keepAlive: options.keepAlive ?? false,
+      keepAliveInitialDelay: options.keepAliveInitialDelayMs ?? 0,
+    });
+    this.#net.on('connection', (socket) => this.#accept(socket));
+    this.#net.on('error', (error) => this.emit('error', error));
+  }
+
+  /** Name under which other endpoints know this listener. */
+  get listenerName(): string {
+    return this.#options.listener ?? `tcp-${this.#vip?.port ?? 0}`;
+  }
+
+  /** What clients connect to. Throws `usage` before `listen`. */
+  get vip(): SocketAddress {
+    if (this.#vip === undefined) throw new RestitchError('usage', 'the server does not listen yet');
+    return this.#vip;
+  }
+
+  get listening(): boolean {
+    return this.#net.listening && this.#vip !== undefined;
+  }
+
+  /** As net.Server. */
+  address(): AddressInfo | string | null {
+    return this.#net.address();
+  }
+
+  /**
+   * Listens and then joins the access point, whether that is there already or not. 'error' carries `unsupported_node`,
+   * `usage`, or the system's error.
+   */
+  listen(options: ListenOptions, onListening?: () => void): this {
+    if (onListening !== undefined) this.once('listening', onListening);
+    const { port, host, backlog } = options;
+    this.#net.listen({ port, ...(host === undefined ? {} : { host }), ...(backlog === undefined ? {} : { backlog }) }, () => {
+      this.#join(options).then(
+        () => this.emit('listening'),
+        (error: unknown) => {
+          this.#net.close();
+          this.emit('error', toRestitchError(error));
+        },
+      );
+    });
+    return this;
+  }
+
+  /** Stops accepting; 'close' comes when the listener's last session has ended or moved away. */
+  close(onClose?: () => void): this {
+    if (onClose !== undefined) this.once('close', onClose);
+    if (this.#isClosing) return this;
+    this.#isClosing = true;
+    this.#net.close();
+    const own = [...this.endpoint.sessions].filter((session) => session.listener === this.listenerName);
+    let open = own.length;
+    const done = (): void => {
+      if (open > 0) return;
+      if (!this.#ownsEndpoint) {
+        this.emit('close');
+        return;
+      }
+      this.endpoint.once('close', () => this.emit('close'));
+      this.endpoint.close();
+    };
+    for (const session of own) {
+      session.once('close', () => {
+        open--;
+        done();
+      });
+    }
+    this.endpoint.unregister(this);
+    done();
+    return this;
+  }
+
+  /** @internal `createServer` made the endpoint for this server alone. */
+  ownEndpoint(): this {
+    this.#ownsEndpoint = true;
+    return this;
+  }
+
+  /** @internal */
+  accepts(app: { readonly name: string; readonly version: string }): boolean {
+    const own = this.endpoint.options.app;
+    if (own.accepts !== undefined) return own.accepts(app.name, app.version);
+    if (app.name !== own.name) return false;
+    return app.version === own.version || this.#options.upgradeState !== undefined;
+  }
+
+  /** @internal */
+  upgradeState(image: SessionImage): PlainData {
+    const { upgradeState } = this.#options;
+    if (image.app.version === this.endpoint.options.app.version || upgradeState === undefined) return image.state;
+    try {
+      const state = upgradeState(image.state, image.app.version);
+      assertPlainData(state, 'upgraded state');
+      return state;
+    } catch (cause) {
+      throw new RestitchError(
+        'app_refused',
+        `state of version ${image.app.version} could not be upgraded: ${(cause as Error).message}`,
+        { cause },
+      );
+    }
+  }
+
+  /** @internal */
+  resume(thawed: ThawedSession): void {
+    const { image, epoch, fd, unsent } = thawed;
+    const { clock, counters } = this.endpoint.options;
+    const session = new Session({
+      id: image.sessionId,
+      epoch,
+      listener: image.listener,
+      flow: image.flow,
+      allowHalfOpen: this.#options.allowHalfOpen ?? false,
+      openedAtMs: image.openedAtMs,
+      resumed: {
+        reason: 'move',
+        state: thawed.state,
+        moves: image.moves,
+        bytesRead: image.bytesRead,
+        bytesWritten: image.bytesWritten,
+        inputEnded: image.inputEnded,
+        outputEnded: image.outputEnded,
+      },
+    });
+    const carrier = new Carrier(adoptSocket(fd), session.carrierEvents);
+    this.endpoint.sessionOpened(session);
+    session.prime(image.unread, [unsent, image.unwritten].filter((b) => b.length > 0), image.outputEnded);
+    session.attach(carrier);
+    watchConfirmation({ fd: () => session.fd, clock, counters }, (serverRtos) =>
+      this.endpoint.confirmed(thawed.moveId, serverRtos),
+    );
+    this.#serve(session);
+    session.emit('migrated', { from: thawed.source, moveId: thawed.moveId });
+    runHooks(session.thawHooks).catch((error: unknown) => session.destroy(toRestitchError(error)));
+  }
+
+  async #join(options: ListenOptions): Promise<void> {
+    assertNodeSupported(this.#net);
+    const bound = this.#net.address() as AddressInfo;
+    const address = normalizeAddress(options.vip?.address ?? bound.address);
+    if (address === '0.0.0.0' || address === '::') {
+      throw new RestitchError('usage', 'listen: host must be the VIP, or `vip` must say what it is');
+    }
+    this.#vip = { address, port: options.vip?.port ?? bound.port };
+    await this.endpoint.register(this);
+  }
+
+  #accept(socket: Socket): void {
+    const flow = toFlow(socket);
+    if (flow === undefined || this.#vip === undefined) {
+      socket.destroy();
+      return;
+    }
+    const session = new Session({
+      id: createSessionId(),
+      epoch: 1,
+      listener: this.listenerName,
+      flow,
+      allowHalfOpen: this.#options.allowHalfOpen ?? false,
+      openedAtMs: this.endpoint.options.clock.wallMs(),
+    });
+    this.endpoint.sessionOpened(session);
+    session.attach(new Carrier(socket, session.carrierEvents));
+    this.#serve(session);
+  }
+
+  /** An application that throws here is broken as with net.Server: uncaught, but not in the middle of a move. */
+  #serve(session: Session): void {
+    try {
+      this.emit('session', session);
+    } catch (error) {
+      process.nextTick(() => {
+        throw error;
+      });
+    }
+  }
+}
+
+/** A server with an endpoint of its own, as near as possible to net.createServer. Throws `usage`. */
+export function createServer(options: EndpointOptions & ServerOptions, onSession?: ConnectionListener): Server {
+  return new Server(new Endpoint(options), options, onSession).ownEndpoint();
+}

@@ -1,0 +1,148 @@
+/**
+ * The inner net.Socket that carries a session's bytes while it lives in this process.
+ *
+ * One batch of bytes is in flight at a time: then what libuv has not written is exactly the batch's last
+ * `writeQueueSize` bytes, and nothing of the session's output hides in the inner socket's own buffer.
+ */
+import { Socket } from 'node:net';
+import { RestitchError } from '@restitch/core';
+import { duplicateFd } from '@restitch/sys';
+import { getSocketHandle } from './node-handle.js';
+import { lastBytes } from './unread-ledger.js';
+
+/** What the carrier tells the session that owns it. */
+export interface CarrierEvents {
+  /** Bytes in order; false stops them until `resume`. */
+  onData(chunk: Buffer): boolean;
+  onEnd(): void;
+  onError(error: Error): void;
+  onClose(): void;
+  onTimeout(): void;
+}
+
+/** What is left when a carrier has let go of its connection. */
+export interface DetachedCarrier {
+  /** A descriptor of the connection, owned by the caller; the inner socket no longer knows it. */
+  readonly fd: number;
+  /** Read from the kernel, not yet given to the session. */
+  readonly undelivered: readonly Uint8Array[];
+  /** Tail of the batch in flight that the kernel has not taken. */
+  readonly unwritten: readonly Uint8Array[];
+}
+
+/** Called when a batch has been taken by the kernel, or with the error that ended the connection. */
+export type WriteDone = (error?: Error | null) => void;
+
+/** One connection in this process. */
+export class Carrier {
+  readonly socket: Socket;
+  readonly #events: CarrierEvents;
+  #inFlight: readonly Uint8Array[] = [];
+  #collected: Uint8Array[] | undefined;
+  #isDetached = false;
+
+  constructor(socket: Socket, events: CarrierEvents) {
+    this.socket = socket;
+    this.#events = events;
+    socket.on('data', (chunk: Buffer) => this.#onData(chunk));
+    const unlessDetached =
+      <A extends unknown[]>(tell: (...args: A) => void) =>
+      (...args: A): void => {
+        if (!this.#isDetached) tell(...args);
+      };
+    socket.on(
+      'end',
+      unlessDetached(() => events.onEnd()),
+    );
+    socket.on(
+      'error',
+      unlessDetached((error: Error) => events.onError(error)),
+    );
+    socket.on(
+      'close',
+      unlessDetached(() => events.onClose()),
+    );
+    socket.on(
+      'timeout',
+      unlessDetached(() => events.onTimeout()),
+    );
+  }
+
+  /** Number of the descriptor, for inspection only; −1 once closed. */
+  get fd(): number {
+    return getSocketHandle(this.socket)?.fd ?? -1;
+  }
+
+  /** True while a connection hangs on it. */
+  get isAttached(): boolean {
+    return !this.#isDetached && !this.socket.destroyed && this.fd >= 0;
+  }
+
+  /** Lets data flow. */
+  resume(): void {
+    if (!this.#isDetached && this.socket.isPaused()) this.socket.resume();
+  }
+
+  /** Writes one batch. The caller waits for `done` before the next. */
+  write(batch: readonly Uint8Array[], done: WriteDone): void {
+    this.#inFlight = batch;
+    const last = batch.length - 1;
+    const finish: WriteDone = (error) => {
+      if (this.#isDetached) return;
+      this.#inFlight = [];
+      done(error);
+    };
+    if (last > 0) this.socket.cork();
+    batch.forEach((chunk, i) => this.socket.write(chunk, i === last ? finish : undefined));
+    if (last > 0) this.socket.uncork();
+  }
+
+  /** Sends the FIN after the last batch. */
+  end(done: () => void): void {
+    this.socket.end(() => {
+      if (!this.#isDetached) done();
+    });
+  }
+
+  /** Closes the connection as net.Socket does. */
+  destroy(): void {
+    this.socket.destroy();
+  }
+
+  /** Closes the connection with RST. */
+  reset(): void {
+    this.socket.resetAndDestroy();
+  }
+
+  /**
+   * Takes the connection away from Node without a packet. Synchronous. The order is the point: first what Node has
+   * read, then what libuv has not written, then a second descriptor, and only then is libuv's (with its pending
+   * write and shutdown) closed. Throws `freeze_failed` if the connection has ended.
+   */
+  detach(): DetachedCarrier {
+    const handle = getSocketHandle(this.socket);
+    if (handle === undefined || this.#isDetached) {
+      throw new RestitchError('freeze_failed', 'the connection ended before it could be frozen');
+    }
+    this.#collected = [];
+    while (this.socket.read() !== null);
+    handle.readStop();
+    const unwritten = lastBytes(this.#inFlight, handle.writeQueueSize);
+    const fd = duplicateFd(handle.fd);
+    this.#isDetached = true;
+    this.socket.destroy();
+    return { fd, undelivered: this.#collected, unwritten };
+  }
+
+  #onData(chunk: Buffer): void {
+    if (this.#collected !== undefined) this.#collected.push(chunk);
+    else if (!this.#isDetached && !this.#events.onData(chunk)) this.socket.pause();
+  }
+}
+
+/** A descriptor as a net.Socket that never ends by itself; takes ownership. Throws if it is not a TCP socket. */
+export function adoptSocket(fd: number): Socket {
+  const socket = new Socket({ fd, readable: true, writable: true, allowHalfOpen: true });
+  socket.pause();
+  return socket;
+}

@@ -1,0 +1,500 @@
+/**
+ * A session as the application sees it: a Duplex that looks like a net.Socket and survives a change of server.
+ *
+ * It wraps a net.Socket instead of extending it, because the connection under a session is taken away (freeze), given
+ * back (revert), or given to a Session object in another process (thaw), and a net.Socket cannot let go of its handle.
+ * The carrier decides when the session ends, so autoDestroy is off.
+ */
+import { randomUUID } from 'node:crypto';
+import { Duplex, type DuplexOptions } from 'node:stream';
+import { type Flow, type PlainData, RestitchError, normalizeAddress } from '@restitch/core';
+import type { Carrier, CarrierEvents, WriteDone } from './carrier.js';
+import { type OutputOrigin, OutputQueue } from './output-queue.js';
+import { assertPlainData } from './plain-data.js';
+import { UnreadLedger, totalBytes } from './unread-ledger.js';
+
+/** Why a session is not new: it was moved here from another endpoint. */
+export type ResumeReason = 'move';
+
+/** Runs around a freeze; may be async, within the move's budget. */
+export type FreezeHook = () => void | Promise<void>;
+
+/** Where a session's connection is. */
+export type SessionPhase = 'live' | 'frozen' | 'closed';
+
+/** What a session starts with. */
+export interface SessionInit {
+  readonly id: string;
+  readonly epoch: number;
+  readonly listener: string;
+  readonly flow: Flow;
+  readonly allowHalfOpen: boolean;
+  readonly openedAtMs: number;
+  readonly resumed?: ResumedInit;
+}
+
+/** What a session that came from elsewhere brings along. */
+export interface ResumedInit {
+  readonly reason: ResumeReason;
+  readonly state: PlainData;
+  readonly moves: number;
+  readonly bytesRead: number;
+  readonly bytesWritten: number;
+  readonly inputEnded: boolean;
+  readonly outputEnded: boolean;
+}
+
+/** The application's half of a frozen session. */
+export interface FrozenSession {
+  /** Descriptor of the connection, owned by the caller. */
+  readonly fd: number;
+  readonly unread: Uint8Array;
+  readonly unwritten: Uint8Array;
+  readonly outputEnded: boolean;
+  readonly inputEnded: boolean;
+}
+
+/** What the server does when a session's circumstances change. */
+export interface SessionWatcher {
+  onClosed(session: Session, reason: string): void;
+  onPinned(session: Session, reason: string | null): void;
+}
+
+/** One client's connection, wherever it is served. */
+export class Session extends Duplex {
+  /** The same on every endpoint that ever serves it. */
+  readonly id: string;
+  readonly flow: Flow;
+  /** Name of the listener that accepted it. */
+  readonly listener: string;
+  /** True if it was moved here: the client is in the middle of its conversation. */
+  readonly resumed: boolean;
+  readonly resumeReason: ResumeReason | undefined;
+  readonly openedAtMs: number;
+  /** How many times it has been moved. */
+  readonly moves: number;
+  /**
+   * Plain data of the application that travels with the session: null, booleans, finite numbers, strings, Uint8Array,
+   * arrays, plain objects.
+   */
+  get state(): PlainData {
+    return this.#state;
+  }
+
+  /** Throws `usage` for a value that cannot travel. A change inside the value is checked when a move begins. */
+  set state(value: PlainData) {
+    assertPlainData(value, 'session.state');
+    this.#state = value;
+  }
+
+  /** On a session that was moved away: where to. Set before 'close'. */
+  movedTo: string | undefined;
+
+  /** @internal Ownership number; higher wins. */
+  epoch: number;
+  /** @internal */
+  watcher: SessionWatcher | undefined;
+
+  #state: PlainData;
+  #phase: SessionPhase = 'live';
+  #carrier: Carrier | undefined;
+  #isFreezing = false;
+  readonly #output = new OutputQueue();
+  readonly #ledger = new UnreadLedger();
+  #undelivered: readonly Uint8Array[] = [];
+  #bytesPushed: number;
+  #bytesSubmitted: number;
+  readonly #wasInputEnded: boolean;
+  readonly #wasOutputEnded: boolean;
+  #isInputDone: boolean;
+  #busyCount = 0;
+  #idleWaiters: Array<() => void> = [];
+  readonly #pins = new Map<string, string>();
+  readonly #freezeHooks: FreezeHook[] = [];
+  readonly #thawHooks: FreezeHook[] = [];
+  #timeoutMs = 0;
+  #closeReason = 'closed';
+
+  constructor(init: SessionInit) {
+    const r = init.resumed;
+    // node:stream takes `readable` and `writable`; @types/node does not know them.
+    const options: DuplexOptions & { readable: boolean; writable: boolean } = {
+      allowHalfOpen: init.allowHalfOpen,
+      autoDestroy: false,
+      readable: !(r?.inputEnded ?? false),
+      writable: !(r?.outputEnded ?? false),
+    };
+    super(options);
+    this.id = init.id;
+    this.epoch = init.epoch;
+    this.flow = init.flow;
+    this.listener = init.listener;
+    this.openedAtMs = init.openedAtMs;
+    this.resumed = r !== undefined;
+    this.resumeReason = r?.reason;
+    this.#state = r?.state ?? null;
+    this.moves = r?.moves ?? 0;
+    this.#bytesPushed = r?.bytesRead ?? 0;
+    this.#bytesSubmitted = r?.bytesWritten ?? 0;
+    this.#wasInputEnded = r?.inputEnded ?? false;
+    this.#wasOutputEnded = r?.outputEnded ?? false;
+    this.#isInputDone = this.#wasInputEnded;
+  }
+
+  // ---- what net.Socket has ----
+
+  get remoteAddress(): string {
+    return this.flow.client.address;
+  }
+
+  get remotePort(): number {
+    return this.flow.client.port;
+  }
+
+  get remoteFamily(): 'IPv4' | 'IPv6' {
+    return this.flow.client.address.includes(':') ? 'IPv6' : 'IPv4';
+  }
+
+  get localAddress(): string {
+    return this.flow.vip.address;
+  }
+
+  get localPort(): number {
+    return this.flow.vip.port;
+  }
+
+  /** Bytes the application has consumed since the session began, on all endpoints. */
+  get bytesRead(): number {
+    return this.#bytesPushed - this.readableLength;
+  }
+
+  /** Bytes the application has written since the session began, on all endpoints. */
+  get bytesWritten(): number {
+    return this.#bytesSubmitted + Math.max(0, this.writableLength - this.#output.streamBytes);
+  }
+
+  /** Milliseconds of the idle timer, 0 if off. */
+  get timeout(): number {
+    return this.#timeoutMs;
+  }
+
+  /** As net.Socket: emits 'timeout' after this long without activity. Timers do not travel. */
+  setTimeout(timeoutMs: number, onTimeout?: () => void): this {
+    this.#timeoutMs = timeoutMs;
+    this.#carrier?.socket.setTimeout(timeoutMs);
+    if (onTimeout !== undefined) {
+      if (timeoutMs === 0) this.removeListener('timeout', onTimeout);
+      else this.once('timeout', onTimeout);
+    }
+    return this;
+  }
+
+  /** As net.Socket. The option itself travels. */
+  setNoDelay(noDelay = true): this {
+    const socket = this.#carrier?.socket;
+    // An adopted socket's cached flag may differ from the kernel's; going through the other value makes Node set it.
+    if (this.resumed) socket?.setNoDelay(!noDelay);
+    socket?.setNoDelay(noDelay);
+    return this;
+  }
+
+  /** As net.Socket. The option itself travels, with the time already waited. */
+  setKeepAlive(enable = false, initialDelayMs = 0): this {
+    const socket = this.#carrier?.socket;
+    if (this.resumed) socket?.setKeepAlive(!enable, initialDelayMs);
+    socket?.setKeepAlive(enable, initialDelayMs);
+    return this;
+  }
+
+  /** As net.Socket. */
+  ref(): this {
+    this.#carrier?.socket.ref();
+    return this;
+  }
+
+  /** As net.Socket. */
+  unref(): this {
+    this.#carrier?.socket.unref();
+    return this;
+  }
+
+  /** As net.Socket: ends the connection with RST. */
+  resetAndDestroy(): this {
+    this.#closeReason = 'reset';
+    this.#carrier?.reset();
+    return this.destroy();
+  }
+
+  // ---- what moving adds ----
+
+  /** `live`, `frozen` (in a move, may come back) or `closed`. */
+  get phase(): SessionPhase {
+    return this.#phase;
+  }
+
+  /** Delays a freeze until the returned function is called (once; more calls do nothing). */
+  busy(): () => void {
+    this.#busyCount++;
+    let isOpen = true;
+    return () => {
+      if (!isOpen) return;
+      isOpen = false;
+      this.#busyCount--;
+      if (this.#busyCount === 0) for (const wake of this.#idleWaiters.splice(0)) wake();
+    };
+  }
+
+  /** Refuses moves until `unpin` with the same reason. */
+  pin(reason: string): this {
+    this.#pins.set(reason.slice(0, 200), reason);
+    this.watcher?.onPinned(this, this.pinned ?? null);
+    return this;
+  }
+
+  /** Takes back `pin(reason)`, or all pins of the application without a reason. */
+  unpin(reason?: string): this {
+    if (reason === undefined) {
+      for (const key of this.#pins.keys()) if (!key.startsWith('stream: ')) this.#pins.delete(key);
+    } else this.#pins.delete(reason.slice(0, 200));
+    this.watcher?.onPinned(this, this.pinned ?? null);
+    return this;
+  }
+
+  /** Why the session may not move; undefined if it may. */
+  get pinned(): string | undefined {
+    return this.#pins.keys().next().value;
+  }
+
+  /** Runs before this session is frozen, with packets held already: be quick. Throwing refuses the move. */
+  onFreeze(hook: FreezeHook): this {
+    this.#freezeHooks.push(hook);
+    return this;
+  }
+
+  /** Runs after the session is served again: here after a reverted move, or there if registered while resuming. */
+  onThaw(hook: FreezeHook): this {
+    this.#thawHooks.push(hook);
+    return this;
+  }
+
+  // ---- Duplex ----
+
+  override _read(): void {
+    this.#carrier?.resume();
+  }
+
+  override _write(chunk: Buffer, _encoding: BufferEncoding, done: WriteDone): void {
+    this.#submit([chunk], 'stream', done);
+  }
+
+  override _writev(
+    chunks: ReadonlyArray<{ chunk: Buffer; encoding: BufferEncoding }>,
+    done: WriteDone,
+  ): void {
+    this.#submit(
+      chunks.map((c) => c.chunk),
+      'stream',
+      done,
+    );
+  }
+
+  override _final(done: () => void): void {
+    this.#output.finish(done);
+  }
+
+  override _destroy(error: Error | null, done: (error: Error | null) => void): void {
+    const carrier = this.#carrier;
+    this.#carrier = undefined;
+    if (this.movedTo !== undefined) this.#phase = 'closed';
+    this.#close();
+    this.#output.clear(error);
+    for (const wake of this.#idleWaiters.splice(0)) wake();
+    if (carrier === undefined || carrier.socket.closed) done(error);
+    else {
+      carrier.socket.once('close', () => done(error));
+      carrier.destroy();
+    }
+  }
+
+  /** As Readable. Decoded text has no byte position, so such a session cannot move. */
+  override setEncoding(encoding: BufferEncoding): this {
+    this.pin('stream: setEncoding is used, unread text has no byte position');
+    return super.setEncoding(encoding);
+  }
+
+  override unshift(chunk: unknown, encoding?: BufferEncoding): boolean {
+    if (chunk === null) return super.unshift(chunk);
+    const bytes = typeof chunk === 'string' ? Buffer.from(chunk, encoding) : (chunk as Uint8Array);
+    this.#ledger.prepend(bytes, this.readableLength);
+    return super.unshift(bytes);
+  }
+
+  // A write from a callback that the freeze itself runs belongs to the image: it is taken past the Writable, whose own
+  // buffer was emptied a moment ago.
+  override write(chunk: unknown, encodingOrDone?: BufferEncoding | WriteDone, done?: WriteDone): boolean {
+    const encoding = typeof encodingOrDone === 'string' ? encodingOrDone : 'utf8';
+    const callback = typeof encodingOrDone === 'function' ? encodingOrDone : done;
+    if (!this.#isFreezing || this.writableEnded) return super.write(chunk, encoding, callback);
+    const bytes = typeof chunk === 'string' ? Buffer.from(chunk, encoding) : (chunk as Uint8Array);
+    this.#submit([bytes], 'aside', callback);
+    return false;
+  }
+
+  #submit(chunks: readonly Uint8Array[], origin: OutputOrigin, done?: WriteDone): void {
+    this.#bytesSubmitted += totalBytes(chunks);
+    this.#output.submit(chunks, origin, done);
+  }
+
+  // ---- the server's side ----
+
+  /** @internal The events of a carrier that belongs to this session. */
+  get carrierEvents(): CarrierEvents {
+    return {
+      onData: (chunk) => this.#deliver(chunk),
+      onEnd: () => this.#deliverEnd(),
+      onError: (error) => {
+        this.#closeReason = (error as NodeJS.ErrnoException).code ?? 'error';
+        this.destroy(error);
+      },
+      onClose: () => this.#onCarrierClosed(),
+      onTimeout: () => this.emit('timeout'),
+    };
+  }
+
+  /** @internal Gives the session a connection: at accept, after a thaw, after a revert. */
+  attach(carrier: Carrier): void {
+    this.#carrier = carrier;
+    this.#phase = 'live';
+    if (this.#timeoutMs > 0) carrier.socket.setTimeout(this.#timeoutMs);
+    this.#output.attach(carrier);
+    const undelivered = this.#undelivered;
+    this.#undelivered = [];
+    for (const chunk of undelivered) this.#deliver(chunk);
+    // A session whose input has ended still reads its carrier: that is how errors and the close are noticed.
+    if (this.#isInputDone || this.readableLength < this.readableHighWaterMark) carrier.resume();
+  }
+
+  /** @internal What a resumed session owes the client before anything the application writes. */
+  prime(unread: Uint8Array, unwritten: readonly Uint8Array[], sendEnd: boolean): void {
+    if (unwritten.length > 0) this.#output.submit(unwritten, 'aside');
+    if (sendEnd) this.#output.finish();
+    if (unread.length > 0) this.#deliver(unread);
+  }
+
+  /** @internal Number of the live connection's descriptor; −1 if there is none. */
+  get fd(): number {
+    return this.#carrier?.fd ?? -1;
+  }
+
+  /** @internal Why it cannot be frozen this instant, but may in the next; undefined if it can. */
+  get busyReason(): string | undefined {
+    if (this.#busyCount > 0) return `${this.#busyCount} busy tokens are held`;
+    if (this.writableCorked > 0) return 'the stream is corked';
+    return undefined;
+  }
+
+  /** @internal Resolves when the last busy token is given back, or at once. */
+  whenIdle(): Promise<void> {
+    if (this.#busyCount === 0) return Promise.resolve();
+    return new Promise((resolve) => this.#idleWaiters.push(resolve));
+  }
+
+  /** @internal */
+  get freezeHooks(): readonly FreezeHook[] {
+    return this.#freezeHooks;
+  }
+
+  /** @internal */
+  get thawHooks(): readonly FreezeHook[] {
+    return this.#thawHooks;
+  }
+
+  /**
+   * @internal Takes the connection away, synchronously and without a packet. If the application destroys the session
+   * while it is frozen, the caller finds it `destroyed`. Throws `freeze_failed` if the connection has ended.
+   */
+  freeze(): FrozenSession {
+    const carrier = this.#carrier;
+    if (this.#phase !== 'live' || carrier === undefined) {
+      throw new RestitchError('freeze_failed', `session ${this.id}: the connection has ended`);
+    }
+    const unreadBytes = this.readableLength;
+    const detached = carrier.detach();
+    this.#carrier = undefined;
+    this.#phase = 'frozen';
+    this.#undelivered = detached.undelivered;
+    this.#output.detach(detached.unwritten);
+    this.#isFreezing = true;
+    try {
+      // Running the pending callback makes the Writable hand over its whole buffer; the last callback is kept, so that
+      // back-pressure holds until the session is served again.
+      while (this.writableLength > this.#output.streamBytes && this.#output.completeStream());
+    } finally {
+      this.#isFreezing = false;
+    }
+    return {
+      fd: detached.fd,
+      unread: Buffer.concat([...this.#ledger.tail(unreadBytes), ...detached.undelivered]),
+      unwritten: Buffer.concat(this.#output.remaining()),
+      outputEnded: this.#wasOutputEnded || this.writableEnded,
+      inputEnded: this.#wasInputEnded || this.readableEnded,
+    };
+  }
+
+  /** @internal The move is committed: this object ends without touching the connection. */
+  leave(target: string): void {
+    this.movedTo = target;
+    if (!this.destroyed) this.destroy();
+  }
+
+  /** The connection is over; what the application has not read yet stays readable, as with net.Socket. */
+  #onCarrierClosed(): void {
+    this.#carrier = undefined;
+    this.#close();
+    if (this.#isInputDone && !this.#wasInputEnded && !this.readableEnded && !this.errored) {
+      this.once('end', () => this.destroy());
+    } else this.destroy();
+  }
+
+  #close(): void {
+    if (this.#phase === 'closed') return;
+    const wasLive = this.#phase === 'live';
+    this.#phase = 'closed';
+    // A frozen session's end is the mover's to tell: by then the connection may be another endpoint's.
+    if (wasLive) this.watcher?.onClosed(this, this.#closeReason);
+  }
+
+  #deliver(chunk: Uint8Array): boolean {
+    if (this.#isInputDone || this.destroyed) return true;
+    this.#ledger.trim(this.readableLength);
+    this.#ledger.append(chunk);
+    this.#bytesPushed += chunk.length;
+    return this.push(chunk);
+  }
+
+  #deliverEnd(): void {
+    if (this.#isInputDone) return;
+    this.#isInputDone = true;
+    this.push(null);
+  }
+}
+
+/** A fresh session id. */
+export function createSessionId(): string {
+  return randomUUID();
+}
+
+/** Address text of a net.Socket as restitch writes it. */
+export function toFlow(socket: {
+  readonly remoteAddress?: string | undefined;
+  readonly remotePort?: number | undefined;
+  readonly localAddress?: string | undefined;
+  readonly localPort?: number | undefined;
+}): Flow | undefined {
+  const { remoteAddress, remotePort, localAddress, localPort } = socket;
+  if (!remoteAddress || !remotePort || !localAddress || !localPort) return undefined;
+  return {
+    client: { address: normalizeAddress(remoteAddress), port: remotePort },
+    vip: { address: normalizeAddress(localAddress), port: localPort },
+  };
+}
