@@ -158,7 +158,7 @@ export class Server extends EventEmitter<ServerEvents> implements AcceptingListe
 
   /** @internal */
   resume(thawed: ThawedSession): void {
-    const { image, epoch, fd, unsent } = thawed;
+    const { image, epoch, socket } = thawed;
     const { clock, counters } = this.endpoint.options;
     const session = new Session({
       id: image.sessionId,
@@ -177,11 +177,12 @@ export class Server extends EventEmitter<ServerEvents> implements AcceptingListe
         outputEnded: image.outputEnded,
       },
     });
-    const carrier = new Carrier(adoptSocket(fd), session.carrierEvents);
+    const carrier = new Carrier(adoptSocket(socket.fd), session.carrierEvents);
     this.endpoint.sessionOpened(session);
-    session.prime(image.unread, [unsent, image.unwritten].filter((b) => b.length > 0), image.outputEnded);
+    session.prime(image.unread, [socket.unsent, image.unwritten].filter((b) => b.length > 0), image.outputEnded);
     session.attach(carrier);
-    watchConfirmation({ fd: () => session.fd, clock, counters }, (serverRtos) =>
+    session.kernelTimers = socket.timers;
+    watchConfirmation({ session, segsInAtStart: socket.segsInAtStart, clock, counters }, (serverRtos) =>
       this.endpoint.confirmed(thawed.moveId, serverRtos),
     );
     this.#serve(session);

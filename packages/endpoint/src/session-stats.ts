@@ -1,5 +1,5 @@
 /** What the kernel says of a session's socket, for the access point's figures. */
-import { getTcpInfo } from '@restitch/sys';
+import { getTcpInfo } from '@restitch/sys/internal';
 import type { Session } from './session/session.js';
 
 /** One session's figures; counts since its socket was made here. */

@@ -5,39 +5,54 @@
  * confirmation a millisecond late costs nothing, because the client is served meanwhile.
  */
 import type { Clock, Counters } from '@restitch/core';
-import { readConfirmation, readTimeouts } from '../tcp/index.js';
+import type { Session } from '../session/session.js';
+import { probeClient, readConfirmation, readTimeouts, restoreTimers } from '../tcp/index.js';
 
 const firstLookMs = 1;
 const longestPauseMs = 250;
+
+/** Linux answers one probe in 500 ms: a client whose answer was lost, or that was not probed, is asked again after this. */
+const probeAgainMs = 600;
 
 /** Longer than the access point's own deadline: a late confirmation is better than none. */
 const giveUpMs = 10_000;
 
 /** What is watched. */
-export interface WatchedSocket {
-  /** −1 when the connection has ended. */
-  readonly fd: () => number;
+export interface WatchedSession {
+  readonly session: Session;
+  /** Segments the socket had received when it was activated. */
+  readonly segsInAtStart: number;
   readonly clock: Clock;
   readonly counters: Counters;
 }
 
 /** Calls `onConfirmed` once with the socket's retransmission timeouts since the thaw, or never. */
-export function watchConfirmation(socket: WatchedSocket, onConfirmed: (serverRtos: number) => void): void {
-  const { clock, counters } = socket;
-  const untilMs = clock.monotonicMs() + giveUpMs;
+export function watchConfirmation(watched: WatchedSession, onConfirmed: (serverRtos: number) => void): void {
+  const { session, segsInAtStart, clock, counters } = watched;
+  const startMs = clock.monotonicMs();
+  let nextProbeMs = startMs + probeAgainMs;
   const look = (pauseMs: number): void => {
-    const fd = socket.fd();
+    const { fd, epoch } = session;
     if (fd < 0) return;
-    if (readConfirmation(fd)) {
+    if (readConfirmation({ fd, segsInAtStart }).isConfirmed) {
+      if (session.kernelTimers !== undefined) restoreTimers(fd, session.kernelTimers);
+      session.kernelTimers = undefined;
       counters.add('endpoint_confirmations_total');
       onConfirmed(readTimeouts(fd));
       return;
     }
-    if (clock.monotonicMs() >= untilMs) {
+    const nowMs = clock.monotonicMs();
+    if (nowMs - startMs >= giveUpMs) {
       counters.add('endpoint_confirmations_missing_total');
       return;
     }
-    clock.after(pauseMs, () => look(Math.min(longestPauseMs, pauseMs * 2)));
+    if (nowMs >= nextProbeMs) {
+      nextProbeMs = nowMs + probeAgainMs;
+      probeClient(fd);
+    }
+    clock.after(pauseMs, () => {
+      if (session.epoch === epoch) look(Math.min(longestPauseMs, pauseMs * 2));
+    });
   };
   clock.after(firstLookMs, () => look(2 * firstLookMs));
 }

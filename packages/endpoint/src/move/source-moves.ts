@@ -205,11 +205,12 @@ export class SourceMoves {
   async #waitSafe(session: Session, deadlineMs: number): Promise<void> {
     const { clock } = this.#ctx;
     await waitIdle(session, deadlineMs - clock.monotonicMs(), clock);
-    const inspection = inspectSocket(session.fd);
-    const untilMs = Math.min(deadlineMs, clock.monotonicMs() + (2 * inspection.rttUs) / 1000);
-    while (session.phase === 'live' && inspectSocket(session.fd).outOfOrderSegments > 0) {
-      if (clock.monotonicMs() >= untilMs) return;
+    const first = inspectSocket(session.fd);
+    if (!first.isOutOfOrderLikely) return;
+    const untilMs = Math.min(deadlineMs, clock.monotonicMs() + (2 * first.rttUs) / 1000);
+    while (clock.monotonicMs() < untilMs) {
       await new Promise<void>((resolve) => clock.after(1, resolve));
+      if (session.phase !== 'live' || !inspectSocket(session.fd).isOutOfOrderLikely) return;
     }
   }
 
@@ -233,7 +234,7 @@ export class SourceMoves {
     move.fd = half.fd;
     let isFrozen = false;
     try {
-      const tcp = freezeSocket(half.fd);
+      const { tcp } = freezeSocket(half.fd, { timers: session.kernelTimers });
       isFrozen = true;
       const image = encodeImage(
         {

@@ -16,7 +16,8 @@ import {
 } from '@restitch/core/internal';
 import type { SessionTable } from '../session-table.js';
 import {
-  type PendingSocket,
+  type ActiveTcp,
+  type PendingTcp,
   activateSocket,
   discardPendingSocket,
   thawSocket,
@@ -42,9 +43,8 @@ export interface ThawedSession {
   readonly state: PlainData;
   readonly epoch: number;
   readonly source: string;
-  readonly fd: number;
-  /** What the kernel was not given in repair, to be written before `image.unwritten`. */
-  readonly unsent: Uint8Array;
+  /** The socket in service; its `unsent` bytes go before `image.unwritten`. */
+  readonly socket: ActiveTcp;
 }
 
 interface Reservation {
@@ -62,7 +62,7 @@ interface Pending {
   readonly reservation: Reservation;
   readonly image: SessionImage;
   readonly state: PlainData;
-  readonly socket: PendingSocket;
+  readonly socket: PendingTcp;
 }
 
 /** What the target's half needs. */
@@ -161,8 +161,8 @@ export class TargetMoves {
     const startMs = this.#ctx.clock.monotonicMs();
     this.#pending.delete(moveId);
     try {
-      const { fd, unsent } = activateSocket(socket);
-      reservation.listener.resume({ moveId, image, state, epoch, source: reservation.source, fd, unsent });
+      const active = activateSocket(socket);
+      reservation.listener.resume({ moveId, image, state, epoch, source: reservation.source, socket: active });
     } catch (error) {
       this.#finished.set(moveId, 'failed');
       throw toRestitchError(error, 'thaw_failed');

@@ -11,6 +11,7 @@ import { type Flow, type PlainData, RestitchError, normalizeAddress } from '@res
 import type { Carrier, CarrierEvents, WriteDone } from './carrier.js';
 import { type OutputOrigin, OutputQueue } from './output-queue.js';
 import { assertPlainData } from './plain-data.js';
+import type { TimerSettings } from '../tcp/index.js';
 import { UnreadLedger, totalBytes } from './unread-ledger.js';
 
 /** Why a session is not new: it was moved here from another endpoint. */
@@ -94,6 +95,8 @@ export class Session extends Duplex {
   epoch: number;
   /** @internal */
   watcher: SessionWatcher | undefined;
+  /** @internal What the application set, while the kernel runs on what was left of it at the last move. */
+  kernelTimers: TimerSettings | undefined;
 
   #state: PlainData;
   #phase: SessionPhase = 'live';
@@ -322,11 +325,15 @@ export class Session extends Duplex {
     return super.setEncoding(encoding);
   }
 
-  override unshift(chunk: unknown, encoding?: BufferEncoding): boolean {
-    if (chunk === null) return super.unshift(chunk);
+  /** As Readable. */
+  override unshift(chunk: unknown, encoding?: BufferEncoding): void {
+    if (chunk === null) {
+      super.unshift(chunk);
+      return;
+    }
     const bytes = typeof chunk === 'string' ? Buffer.from(chunk, encoding) : (chunk as Uint8Array);
     this.#ledger.prepend(bytes, this.readableLength);
-    return super.unshift(bytes);
+    super.unshift(bytes);
   }
 
   // A write from a callback that the freeze itself runs belongs to the image: it is taken past the Writable, whose own
