@@ -38,7 +38,10 @@ export type EndpointStatus =
   | { readonly t: 'draining'; readonly on: boolean };
 
 /** One endpoint process. Emits 'status' with an EndpointStatus, and 'close'. */
-export class Endpoint extends EventEmitter<{ status: [EndpointStatus]; close: [] }> implements SessionWatcher {
+export class Endpoint
+  extends EventEmitter<{ status: [EndpointStatus]; close: [] }>
+  implements SessionWatcher
+{
   /** @internal */
   readonly options: ResolvedEndpointOptions;
   /** @internal */
@@ -205,7 +208,10 @@ export class Endpoint extends EventEmitter<{ status: [EndpointStatus]; close: []
       app: { name: app.name, version: app.version },
       stateAddress: this.stateAddress ?? { address: dataAddress, port: 1 },
       dataAddress,
-      listeners: [...this.#servers.values()].map((server) => ({ name: server.listenerName, vip: server.vip })),
+      listeners: [...this.#servers.values()].map((server) => ({
+        name: server.listenerName,
+        vip: server.vip,
+      })),
       features: [...endpointFeatures],
       capacitySessions,
     };
@@ -219,7 +225,10 @@ export class Endpoint extends EventEmitter<{ status: [EndpointStatus]; close: []
   #vitals(): { sessions: number; eventLoopDelayMs: number } {
     const delayMs = this.#loopDelay.percentile(99) / 1e6 - loopDelayResolutionMs;
     this.#loopDelay.reset();
-    return { sessions: this.table.size, eventLoopDelayMs: Number.isFinite(delayMs) ? Math.max(0, delayMs) : 0 };
+    return {
+      sessions: this.table.size,
+      eventLoopDelayMs: Number.isFinite(delayMs) ? Math.max(0, delayMs) : 0,
+    };
   }
 
   #onRequest(message: Exclude<ToEndpoint, { t: 'welcome' }>): void {

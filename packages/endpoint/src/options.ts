@@ -96,7 +96,8 @@ export function resolveEndpointOptions(options: EndpointOptions): ResolvedEndpoi
   }
   for (const key of ['name', 'version'] as const) {
     const value = options.app[key];
-    if (typeof value !== 'string' || value.length > 64) throw refuse(`app.${key}`, value, 'at most 64 characters');
+    if (typeof value !== 'string' || value.length > 64)
+      throw refuse(`app.${key}`, value, 'at most 64 characters');
   }
   return {
     name: options.name,

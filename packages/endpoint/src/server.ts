@@ -1,7 +1,13 @@
 /** A listening server whose sessions can move: net.Server's shape, Session instead of net.Socket. */
 import { EventEmitter } from 'node:events';
 import { type AddressInfo, type Socket, createServer as createNetServer } from 'node:net';
-import { type PlainData, RestitchError, type SocketAddress, normalizeAddress, toRestitchError } from '@restitch/core';
+import {
+  type PlainData,
+  RestitchError,
+  type SocketAddress,
+  normalizeAddress,
+  toRestitchError,
+} from '@restitch/core';
 import type { SessionImage } from '@restitch/core/internal';
 import { Endpoint } from './endpoint.js';
 import { watchConfirmation } from './move/confirmation.js';
@@ -85,15 +91,18 @@ export class Server extends EventEmitter<ServerEvents> implements AcceptingListe
   listen(options: ListenOptions, onListening?: () => void): this {
     if (onListening !== undefined) this.once('listening', onListening);
     const { port, host, backlog } = options;
-    this.#net.listen({ port, ...(host === undefined ? {} : { host }), ...(backlog === undefined ? {} : { backlog }) }, () => {
-      this.#join(options).then(
-        () => this.emit('listening'),
-        (error: unknown) => {
-          this.#net.close();
-          this.emit('error', toRestitchError(error));
-        },
-      );
-    });
+    this.#net.listen(
+      { port, ...(host === undefined ? {} : { host }), ...(backlog === undefined ? {} : { backlog }) },
+      () => {
+        this.#join(options).then(
+          () => this.emit('listening'),
+          (error: unknown) => {
+            this.#net.close();
+            this.emit('error', toRestitchError(error));
+          },
+        );
+      },
+    );
     return this;
   }
 
@@ -142,7 +151,8 @@ export class Server extends EventEmitter<ServerEvents> implements AcceptingListe
   /** @internal */
   upgradeState(image: SessionImage): PlainData {
     const { upgradeState } = this.#options;
-    if (image.app.version === this.endpoint.options.app.version || upgradeState === undefined) return image.state;
+    if (image.app.version === this.endpoint.options.app.version || upgradeState === undefined)
+      return image.state;
     try {
       const state = upgradeState(image.state, image.app.version);
       assertPlainData(state, 'upgraded state');
@@ -179,10 +189,14 @@ export class Server extends EventEmitter<ServerEvents> implements AcceptingListe
     });
     const carrier = new Carrier(adoptSocket(socket.fd), session.carrierEvents);
     this.endpoint.sessionOpened(session);
-    session.prime(image.unread, [socket.unsent, image.unwritten].filter((b) => b.length > 0), image.outputEnded);
+    session.prime(
+      image.unread,
+      [socket.unsent, image.unwritten].filter((b) => b.length > 0),
+      image.outputEnded,
+    );
     session.attach(carrier);
     session.kernelTimers = socket.timers;
-    watchConfirmation({ session, segsInAtStart: socket.segsInAtStart, clock, counters }, (serverRtos) =>
+    watchConfirmation({ session, ownSegsIn: socket.ownSegsIn, clock, counters }, (serverRtos) =>
       this.endpoint.confirmed(thawed.moveId, serverRtos),
     );
     this.#serve(session);
@@ -233,6 +247,9 @@ export class Server extends EventEmitter<ServerEvents> implements AcceptingListe
 }
 
 /** A server with an endpoint of its own, as near as possible to net.createServer. Throws `usage`. */
-export function createServer(options: EndpointOptions & ServerOptions, onSession?: ConnectionListener): Server {
+export function createServer(
+  options: EndpointOptions & ServerOptions,
+  onSession?: ConnectionListener,
+): Server {
   return new Server(new Endpoint(options), options, onSession).ownEndpoint();
 }

@@ -154,14 +154,21 @@ export class ControlLink {
     const message = parseMessage(toEndpointSchema, raw, channel.peer.name);
     if (message.t !== 'welcome') {
       if (!this.#isWelcome) {
-        throw new RestitchError('message_invalid', `${channel.peer.name} sent ${message.t} before its welcome`);
+        throw new RestitchError(
+          'message_invalid',
+          `${channel.peer.name} sent ${message.t} before its welcome`,
+        );
       }
       this.#options.onRequest(message);
       return;
     }
-    if (this.#isWelcome) throw new RestitchError('message_invalid', `second welcome from ${channel.peer.name}`);
+    if (this.#isWelcome)
+      throw new RestitchError('message_invalid', `second welcome from ${channel.peer.name}`);
     if (message.protocol.major !== protocolVersion.major) {
-      throw new RestitchError('version_unsupported', `${channel.peer.name} speaks protocol ${message.protocol.major}`);
+      throw new RestitchError(
+        'version_unsupported',
+        `${channel.peer.name} speaks protocol ${message.protocol.major}`,
+      );
     }
     this.#isWelcome = true;
     this.#retryMs = firstRetryMs;
@@ -185,7 +192,12 @@ export class ControlLink {
     const { vitals, counters, clock } = this.#options;
     if (this.#channel !== channel) return;
     this.#beats = (this.#beats + 1) >>> 0;
-    channel.send({ t: 'heartbeat', n: this.#beats, ...vitals(), counters: Object.fromEntries(counters.entries()) });
+    channel.send({
+      t: 'heartbeat',
+      n: this.#beats,
+      ...vitals(),
+      counters: Object.fromEntries(counters.entries()),
+    });
     this.#cancelTimer = clock.after(Math.max(10, everyMs), () => this.#beat(channel, everyMs));
   }
 

@@ -20,21 +20,21 @@ const giveUpMs = 10_000;
 /** What is watched. */
 export interface WatchedSession {
   readonly session: Session;
-  /** Segments the socket had received when it was activated. */
-  readonly segsInAtStart: number;
+  /** Segments that are not the client's own, of those the socket received. */
+  readonly ownSegsIn: number;
   readonly clock: Clock;
   readonly counters: Counters;
 }
 
 /** Calls `onConfirmed` once with the socket's retransmission timeouts since the thaw, or never. */
 export function watchConfirmation(watched: WatchedSession, onConfirmed: (serverRtos: number) => void): void {
-  const { session, segsInAtStart, clock, counters } = watched;
+  const { session, ownSegsIn, clock, counters } = watched;
   const startMs = clock.monotonicMs();
   let nextProbeMs = startMs + probeAgainMs;
   const look = (pauseMs: number): void => {
     const { fd, epoch } = session;
     if (fd < 0) return;
-    if (readConfirmation({ fd, segsInAtStart }).isConfirmed) {
+    if (readConfirmation({ fd, ownSegsIn }).isConfirmed) {
       if (session.kernelTimers !== undefined) restoreTimers(fd, session.kernelTimers);
       session.kernelTimers = undefined;
       counters.add('endpoint_confirmations_total');

@@ -37,7 +37,10 @@ interface SourceMove {
 export interface SourceContext {
   readonly table: SessionTable;
   readonly app: { readonly name: string; readonly version: string };
-  readonly openState: (target: { name: string; address: { address: string; port: number } }) => Promise<Channel>;
+  readonly openState: (target: {
+    name: string;
+    address: { address: string; port: number };
+  }) => Promise<Channel>;
   readonly maxImageBytes: number;
   readonly clock: Clock;
   readonly counters: Counters;
@@ -70,7 +73,10 @@ export class SourceMoves {
     }
     if (known !== undefined) {
       if (known.phase === 'prepared') return {};
-      throw new RestitchError('message_invalid', `move ${request.moveId} is ${known.phase}, not to be prepared`);
+      throw new RestitchError(
+        'message_invalid',
+        `move ${request.moveId} is ${known.phase}, not to be prepared`,
+      );
     }
     assertMovable(session);
     const move = this.#begin(request, session);
@@ -135,7 +141,10 @@ export class SourceMoves {
     if (this.#finished.get(request.moveId) === 'released') return {};
     const move = this.#need(request.moveId);
     if (move.phase !== 'frozen') {
-      throw new RestitchError('message_invalid', `move ${move.moveId} is ${move.phase}, not frozen: not released`);
+      throw new RestitchError(
+        'message_invalid',
+        `move ${move.moveId} is ${move.phase}, not frozen: not released`,
+      );
     }
     this.#forget(move);
     this.#finished.set(move.moveId, 'released');
@@ -198,7 +207,9 @@ export class SourceMoves {
   #need(moveId: string): SourceMove {
     const move = this.#moves.get(moveId);
     if (move !== undefined) return move;
-    throw new RestitchError('message_invalid', `no move ${moveId} was prepared here`, { details: { moveId } });
+    throw new RestitchError('message_invalid', `no move ${moveId} was prepared here`, {
+      details: { moveId },
+    });
   }
 
   /** Busy tokens given back, and nothing received out of order (which no image can carry) for up to two round trips. */
@@ -228,7 +239,8 @@ export class SourceMoves {
   #freezeNow(move: SourceMove, epoch: number): Record<string, unknown> {
     const { session, channel } = move;
     const { clock, counters } = this.#ctx;
-    if (channel === undefined) throw new RestitchError('transfer_failed', `move ${move.moveId}: no state connection`);
+    if (channel === undefined)
+      throw new RestitchError('transfer_failed', `move ${move.moveId}: no state connection`);
     const startMs = clock.monotonicMs();
     const half = session.freeze();
     move.fd = half.fd;
@@ -326,7 +338,11 @@ function assertMovable(session: Session): void {
 
 function assertHigherEpoch(session: Session, epoch: number): void {
   if (epoch > session.epoch) return;
-  throw new RestitchError('stale_epoch', `session ${session.id}: epoch ${epoch} is not above ${session.epoch}`, {
-    details: { epoch, known: session.epoch },
-  });
+  throw new RestitchError(
+    'stale_epoch',
+    `session ${session.id}: epoch ${epoch} is not above ${session.epoch}`,
+    {
+      details: { epoch, known: session.epoch },
+    },
+  );
 }

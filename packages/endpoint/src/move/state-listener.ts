@@ -60,7 +60,8 @@ function serve(channel: Channel, options: StateListenerOptions): void {
       channel.send({ t: 'state-welcome', protocol: protocolVersion, name: options.name });
       return;
     }
-    if (!hasHello) throw new RestitchError('message_invalid', `image from ${channel.peer.name} before its hello`);
+    if (!hasHello)
+      throw new RestitchError('message_invalid', `image from ${channel.peer.name} before its hello`);
     take(channel, message, options);
   });
 }

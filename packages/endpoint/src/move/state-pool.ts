@@ -102,7 +102,9 @@ export class StatePool {
       logger,
     });
     const welcome = new Promise<void>((resolve, reject) => {
-      channel.onClose((reason) => reject(reason ?? new RestitchError('peer_lost', 'closed before its welcome')));
+      channel.onClose((reason) =>
+        reject(reason ?? new RestitchError('peer_lost', 'closed before its welcome')),
+      );
       channel.onMessage((raw) => {
         const message = parseMessage(toSourceSchema, raw, target.name);
         if (message.t === 'state-welcome') return resolve();

@@ -5,7 +5,15 @@
  * A pending socket has no deadline of its own: only the record says who owns the session, and only the access point
  * reads the record. A reservation has one, because nothing is lost with it.
  */
-import { type Clock, type Counters, type Flow, type PlainData, RestitchError, formatFlow, toRestitchError } from '@restitch/core';
+import {
+  type Clock,
+  type Counters,
+  type Flow,
+  type PlainData,
+  RestitchError,
+  formatFlow,
+  toRestitchError,
+} from '@restitch/core';
 import {
   type FromEndpoint,
   type SessionImage,
@@ -104,7 +112,9 @@ export class TargetMoves {
     }
     const { app } = request;
     if (!listener.accepts(app)) {
-      throw new RestitchError('app_refused', `${app.name} ${app.version} is not accepted here`, { details: app });
+      throw new RestitchError('app_refused', `${app.name} ${app.version} is not accepted here`, {
+        details: app,
+      });
     }
     this.#assertPlace();
     const knownEpoch = table.knownEpoch(request.sessionId);
@@ -154,7 +164,9 @@ export class TargetMoves {
     const pending = this.#pending.get(moveId);
     if (pending === undefined) {
       if (this.#finished.get(moveId) === 'activated') return {};
-      throw new RestitchError('message_invalid', `move ${moveId}: nothing was thawed here`, { details: { moveId } });
+      throw new RestitchError('message_invalid', `move ${moveId}: nothing was thawed here`, {
+        details: { moveId },
+      });
     }
     const { reservation, image, state, socket } = pending;
     if (epoch !== reservation.epoch) throw stale(reservation.sessionId, epoch, reservation.epoch);
@@ -162,7 +174,14 @@ export class TargetMoves {
     this.#pending.delete(moveId);
     try {
       const active = activateSocket(socket);
-      reservation.listener.resume({ moveId, image, state, epoch, source: reservation.source, socket: active });
+      reservation.listener.resume({
+        moveId,
+        image,
+        state,
+        epoch,
+        source: reservation.source,
+        socket: active,
+      });
     } catch (error) {
       this.#finished.set(moveId, 'failed');
       throw toRestitchError(error, 'thaw_failed');
@@ -176,7 +195,9 @@ export class TargetMoves {
   abort(request: Request<'abort'>): Record<string, unknown> {
     const { moveId } = request;
     if (this.#finished.get(moveId) === 'activated') {
-      throw new RestitchError('message_invalid', `move ${moveId} is served here: not aborted`, { details: { moveId } });
+      throw new RestitchError('message_invalid', `move ${moveId} is served here: not aborted`, {
+        details: { moveId },
+      });
     }
     const pending = this.#pending.get(moveId);
     if (pending !== undefined) discardPendingSocket(pending.socket);
@@ -230,10 +251,16 @@ export class TargetMoves {
     if (reservation === undefined) {
       const end = this.#finished.get(moveId);
       const late = end === 'aborted' || end === 'expired';
-      throw new RestitchError(late ? 'deadline_exceeded' : 'forbidden', `move ${moveId}: no image is expected${late ? ' any more' : ''}`);
+      throw new RestitchError(
+        late ? 'deadline_exceeded' : 'forbidden',
+        `move ${moveId}: no image is expected${late ? ' any more' : ''}`,
+      );
     }
     if (reservation.source !== source) {
-      throw new RestitchError('forbidden', `move ${moveId} is reserved for ${reservation.source}, not for ${source}`);
+      throw new RestitchError(
+        'forbidden',
+        `move ${moveId} is reserved for ${reservation.source}, not for ${source}`,
+      );
     }
     if (epoch !== reservation.epoch) throw stale(reservation.sessionId, epoch, reservation.epoch);
     reservation.cancelExpiry();
@@ -256,12 +283,19 @@ function assertFits(image: SessionImage, reservation: Reservation): void {
     image.listener !== listenerName ||
     formatFlow(image.flow) !== formatFlow(flow)
   ) {
-    throw new RestitchError('forbidden', `move ${moveId}: the image is of another session than the reserved ${sessionId}`);
+    throw new RestitchError(
+      'forbidden',
+      `move ${moveId}: the image is of another session than the reserved ${sessionId}`,
+    );
   }
 }
 
 function stale(sessionId: string, epoch: number, known: number): RestitchError {
-  return new RestitchError('stale_epoch', `session ${sessionId}: epoch ${epoch} does not fit, ${known} is known`, {
-    details: { epoch, known },
-  });
+  return new RestitchError(
+    'stale_epoch',
+    `session ${sessionId}: epoch ${epoch} does not fit, ${known} is known`,
+    {
+      details: { epoch, known },
+    },
+  );
 }

@@ -2,7 +2,12 @@
 import { type Clock, RestitchError } from '@restitch/core';
 
 /** The promise's value, or `deadline_exceeded` after `waitMs`. The promise itself goes on. */
-export async function withDeadline<T>(promise: Promise<T>, waitMs: number, clock: Clock, what: string): Promise<T> {
+export async function withDeadline<T>(
+  promise: Promise<T>,
+  waitMs: number,
+  clock: Clock,
+  what: string,
+): Promise<T> {
   let cancel: () => void = () => undefined;
   const late = new Promise<never>((_resolve, reject) => {
     cancel = clock.after(waitMs, () =>

@@ -54,7 +54,5 @@ function rawHandle(owner: object): unknown {
 function isSocketHandle(handle: unknown): handle is SocketHandle {
   if (typeof handle !== 'object' || handle === null) return false;
   const h = handle as Partial<SocketHandle>;
-  return (
-    typeof h.fd === 'number' && typeof h.writeQueueSize === 'number' && typeof h.readStop === 'function'
-  );
+  return typeof h.fd === 'number' && typeof h.writeQueueSize === 'number' && typeof h.readStop === 'function';
 }

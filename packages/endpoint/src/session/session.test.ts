@@ -34,7 +34,11 @@ async function connectSession(allowHalfOpen = true): Promise<{ client: Socket; s
   const server = createServer({ pauseOnConnect: true, allowHalfOpen: true });
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');
-  const client = connect({ port: (server.address() as AddressInfo).port, host: '127.0.0.1', allowHalfOpen: true });
+  const client = connect({
+    port: (server.address() as AddressInfo).port,
+    host: '127.0.0.1',
+    allowHalfOpen: true,
+  });
   open.push(client);
   const [accepted] = (await once(server, 'connection')) as [Socket];
   server.close();
@@ -85,6 +89,10 @@ async function readAll(stream: NodeJS.ReadableStream): Promise<Buffer> {
   const chunks: Buffer[] = [];
   for await (const chunk of stream) chunks.push(chunk as Buffer);
   return Buffer.concat(chunks);
+}
+
+async function closed(session: Session): Promise<void> {
+  if (!session.closed) await once(session, 'close');
 }
 
 describe('a session', () => {
@@ -152,7 +160,7 @@ describe('a session', () => {
     next.on('end', () => ends.push('target')).resume();
     next.end('answer');
     expect((await readAll(client)).toString()).toBe('answer');
-    await once(next, 'close');
+    await closed(next);
     expect(ends).toEqual(['source']);
   });
 
@@ -163,16 +171,16 @@ describe('a session', () => {
     const next = moveSession(session);
     expect((await readAll(next)).toString()).toBe('bye');
     next.end();
-    await once(next, 'close');
+    await closed(next);
   });
 
-  it('answers the client\'s end with its own unless it allows half-open', async () => {
+  it("answers the client's end with its own unless it allows half-open", async () => {
     const { client, session } = await connectSession(false);
     const next = moveSession(session, false);
     next.resume();
     client.end();
     expect((await readAll(client)).length).toBe(0);
-    await once(next, 'close');
+    await closed(next);
   });
 
   it('keeps what the client sent before it closed, until the application reads it', async () => {
@@ -194,7 +202,7 @@ describe('a session', () => {
     client.resetAndDestroy();
     const [error] = (await failed) as [NodeJS.ErrnoException];
     expect(error.code).toBe('ECONNRESET');
-    await new Promise((resolve) => session.once('close', resolve));
+    await closed(session);
   });
 
   it('refuses state that cannot travel where it is set', () => {
