@@ -53,7 +53,7 @@ export function registerLabCommands(program: Command): void {
     .option('--lab <id>')
     .passThroughOptions()
     .action(async (party: string, command: string[], options: { lab?: string }) => {
-      process.exitCode = await runLabExec(party, command, options);
+      process.exitCode = await runLabExec(party, command[0] === '--' ? command.slice(1) : command, options);
     });
 }
 
