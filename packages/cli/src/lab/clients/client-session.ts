@@ -48,7 +48,10 @@ export abstract class ClientSession {
   /** Resolves when the connection stands. */
   async open(): Promise<void> {
     await new Promise<void>((resolve, reject) => {
-      const timer = setTimeout(() => reject(this.#refused(`no connection within ${connectMs} ms`)), connectMs);
+      const timer = setTimeout(
+        () => reject(this.#refused(`no connection within ${connectMs} ms`)),
+        connectMs,
+      );
       this.socket.once('connect', () => {
         clearTimeout(timer);
         resolve();
@@ -92,10 +95,7 @@ export abstract class ClientSession {
   /** Takes what came. */
   protected abstract onBytes(bytes: Buffer): void;
   /** Received and wrong bytes. */
-  abstract tally(): Pick<
-    ClientReport,
-    'receivedBytes' | 'mismatchedBytes' | 'lostBytes' | 'duplicatedBytes'
-  >;
+  abstract tally(): Pick<ClientReport, 'receivedBytes' | 'mismatchedBytes' | 'lostBytes' | 'duplicatedBytes'>;
 
   /** Ends the session in order and says how it went; what is outstanding counts as lost. */
   finish(): ClientReport {
@@ -103,7 +103,10 @@ export abstract class ClientSession {
     const isCut = !this.isOpen;
     this.#isFinishing = true;
     const tally = this.tally();
-    const missing = Math.max(0, this.sentBytes - tally.receivedBytes - tally.lostBytes + tally.duplicatedBytes);
+    const missing = Math.max(
+      0,
+      this.sentBytes - tally.receivedBytes - tally.lostBytes + tally.duplicatedBytes,
+    );
     if (missing > 0) this.trouble ??= `${missing} bytes were not answered`;
     this.socket.end();
     return {

@@ -36,7 +36,7 @@ async function openClients(specs: readonly ClientSpec[]): Promise<void> {
   added.forEach((session, i) => {
     // Spread over the period in whole ticks, else every session would send in the same millisecond.
     const periodMs = 1000 / Math.max(session.spec.recordsPerSec, 0.001);
-    if (session instanceof LineClient) session.schedule(startMs + (i * tickMs) % periodMs);
+    if (session instanceof LineClient) session.schedule(startMs + ((i * tickMs) % periodMs));
   });
   sessions.push(...added);
   startPump();

@@ -19,7 +19,12 @@ describe('RecordChecker', () => {
       for (let i = 0; i < stream.length; i += size) pieces.push(stream.subarray(i, i + size));
       const { checker, seen } = check(pieces);
       expect(seen).toEqual([0, 1, 2, 3, 4]);
-      expect(checker.tally).toEqual({ receivedBytes: 320, mismatchedBytes: 0, lostBytes: 0, duplicatedBytes: 0 });
+      expect(checker.tally).toEqual({
+        receivedBytes: 320,
+        mismatchedBytes: 0,
+        lostBytes: 0,
+        duplicatedBytes: 0,
+      });
     }
   });
 
