@@ -8,8 +8,8 @@ import { Fd } from './fd.js';
 import { SyscallError, check, errno, lastErrno, libc } from './libc.js';
 
 const ioctlFn = libc.declare('int ioctl(int fd, unsigned long request, void *argument)');
-const readFn = libc.declare('ssize_t read(int fd, void *memory, size_t bytes)');
-const writeFn = libc.declare('ssize_t write(int fd, void *memory, size_t bytes)');
+const readFn = libc.declare('long read(int fd, void *memory, size_t bytes)');
+const writeFn = libc.declare('long write(int fd, void *memory, size_t bytes)');
 const ppollFn = libc.declare('int ppoll(void *fds, unsigned long count, void *timeout, void *mask)');
 
 /** linux/if_tun.h */

@@ -1,8 +1,8 @@
 /** The laboratory's side of the client driver: starts it, opens sessions, collects reports. */
 import type { ChildProcess } from 'node:child_process';
-import { once } from 'node:events';
 
 import { RestitchError } from '@restitch/core';
+import { awaitMessage } from './await-message.js';
 import type { Lab } from './lab.js';
 import { programFile } from './program-file.js';
 import type {
@@ -90,30 +90,11 @@ export class ClientFleet {
   }
 
   async #expect<K extends FromDriver['t']>(kind: K, limitMs: number): Promise<Extract<FromDriver, { t: K }>> {
-    const signal = AbortSignal.timeout(limitMs);
-    const ended = new AbortController();
-    const onExit = (): void => ended.abort();
-    this.#child.once('exit', onExit);
-    try {
-      for (;;) {
-        const [message] = (await once(this.#child, 'message', {
-          signal: AbortSignal.any([signal, ended.signal]),
-        })) as [FromDriver];
-        if (message.t === 'failed') throw new RestitchError('peer_lost', message.message);
-        if (message.t === kind) return message as Extract<FromDriver, { t: K }>;
-      }
-    } catch (error) {
-      if (error instanceof RestitchError) throw error;
-      const why = ended.signal.aborted ? 'ended' : `did not answer within ${limitMs} ms`;
-      throw new RestitchError(
-        'internal',
-        `client driver ${this.name} ${why}: see ${this.#lab.logFile(this.name)}`,
-        {
-          cause: error,
-        },
-      );
-    } finally {
-      this.#child.off('exit', onExit);
-    }
+    const what = `client driver ${this.name} (see ${this.#lab.logFile(this.name)})`;
+    return awaitMessage(this.#child, limitMs, what, (raw) => {
+      const message = raw as FromDriver;
+      if (message.t === 'failed') throw new RestitchError('peer_lost', message.message);
+      return message.t === kind ? (message as Extract<FromDriver, { t: K }>) : undefined;
+    });
   }
 }

@@ -32,6 +32,7 @@ export function createLabConfig(plan: LabPlan, tls: TlsFiles): string {
     },
     listeners,
     moves: { minimumResidence: '0s' },
+    lab: true,
     log: { level: 'info' },
   });
 }

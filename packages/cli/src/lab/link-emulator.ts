@@ -47,7 +47,7 @@ function main(options: LinkOptions): void {
     { from: client, to: fabric, delayNs: options.upMs * 1e6, frames: [], first: 0 },
     { from: fabric, to: client, delayNs: options.downMs * 1e6, frames: [], first: 0 },
   ];
-  process.send?.({ t: 'ready' }, () => {
+  process.send?.({ t: 'ready' }, undefined, undefined, () => {
     process.disconnect();
     carry(directions, options);
   });

@@ -1,6 +1,6 @@
 /** Retransmission timeouts of a client's own socket, as its kernel counts them. */
 import type { Socket } from 'node:net';
-import { getTcpInfo } from '@restitch/sys';
+import { getTcpInfo } from '@restitch/sys/internal';
 
 /** tcpi_total_rto of a connected socket (linux/tcp.h, Linux 6.7), or 0 if it has been closed. */
 export function readRtoCount(socket: Socket): number {
