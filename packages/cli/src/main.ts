@@ -14,6 +14,22 @@ interface CommandRoom {
 
 const rooms: readonly CommandRoom[] = [
   {
+    names: ['access-point', 'status', 'reload', 'endpoint', 'session'],
+    mount: async (program) => (await import('./operate/commands.js')).registerOperateCommands(program),
+  },
+  {
+    names: ['pki'],
+    mount: async (program) => (await import('./pki/pki-commands.js')).registerPkiCommands(program),
+  },
+  {
+    names: ['host'],
+    mount: async (program) => (await import('./host/commands.js')).registerHostCommands(program),
+  },
+  {
+    names: ['analytics'],
+    mount: async (program) => void (await import('./analytics/commands.js')).registerAnalyticsCommands(program),
+  },
+  {
     names: ['lab'],
     mount: async (program) => (await import('./lab/commands.js')).registerLabCommands(program),
   },
