@@ -27,19 +27,12 @@ const rooms: readonly CommandRoom[] = [
   },
   {
     names: ['analytics'],
-    mount: async (program) => void (await import('./analytics/commands.js')).registerAnalyticsCommands(program),
+    mount: async (program) =>
+      void (await import('./analytics/commands.js')).registerAnalyticsCommands(program),
   },
   {
     names: ['lab'],
     mount: async (program) => (await import('./lab/commands.js')).registerLabCommands(program),
-  },
-  {
-    names: ['pki'],
-    mount: async (program) => (await import('./pki/pki-commands.js')).registerPkiCommands(program),
-  },
-  {
-    names: ['access-point', 'status', 'reload', 'endpoint', 'session'],
-    mount: async (program) => (await import('./operate/commands.js')).registerOperateCommands(program),
   },
 ];
 

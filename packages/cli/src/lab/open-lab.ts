@@ -60,6 +60,7 @@ export async function openLab(options: LabOptions, progress: (text: string) => v
     );
     return lab;
   } catch (error) {
+    progress(lab.lastLogLines());
     await lab.down();
     throw toRestitchError(error);
   }
