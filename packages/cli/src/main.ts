@@ -34,6 +34,10 @@ const rooms: readonly CommandRoom[] = [
     names: ['lab'],
     mount: async (program) => (await import('./lab/commands.js')).registerLabCommands(program),
   },
+  {
+    names: ['check', 'validate'],
+    mount: async (program) => (await import('./check/check-commands.js')).registerCheckCommands(program),
+  },
 ];
 
 /** Runs one command line (without node and script) and returns the exit code: 0 ok, 1 failed, 2 usage, 3 degraded. */
