@@ -81,7 +81,13 @@ export function worthOf(fleet: FleetSnapshot, s: number, horizonS: number): numb
 }
 
 /** Expected disturbances avoided by moving `s` from `from` to `to`. */
-export function gainOf(fleet: FleetSnapshot, objective: Objective, s: number, from: number, to: number): number {
+export function gainOf(
+  fleet: FleetSnapshot,
+  objective: Objective,
+  s: number,
+  from: number,
+  to: number,
+): number {
   const { horizonS } = objective;
   const better = scoreOn(fleet, s, to, horizonS) - scoreOn(fleet, s, from, horizonS);
   const emptied = fleet.endpoints.emptying[from]! * objective.emptyingGain;
@@ -106,16 +112,20 @@ export function isMovable(fleet: FleetSnapshot, objective: Objective, s: number)
   if (Number.isFinite(endpoints.eventInS[from]!)) return true;
   // Up to a quarter more residence, by the session's key: sessions that came together do not leave together.
   const jitter = 1 + (sessions.key[s]! % 256) / 1024;
-  return sessions.residenceS[s]! >= objective.minResidenceS * jitter && sessions.lifeS[s]! >= objective.minLifeS;
+  return (
+    sessions.residenceS[s]! >= objective.minResidenceS * jitter && sessions.lifeS[s]! >= objective.minLifeS
+  );
 }
 
 /** Whether target `e` is allowed for `s` by labels, failure domains and state, capacity aside. */
 export function isAllowed(fleet: FleetSnapshot, s: number, e: number): boolean {
   const { sessions, endpoints } = fleet;
-  if (endpoints.accepts[e] === 0 || e === sessions.endpoint[s]! || Number.isFinite(endpoints.eventInS[e]!)) return false;
+  if (endpoints.accepts[e] === 0 || e === sessions.endpoint[s]! || Number.isFinite(endpoints.eventInS[e]!))
+    return false;
   if (endpoints.emptying[e] === 1) return false;
   const labels = endpoints.labels[e]!;
-  if ((labels & sessions.require[s]!) >>> 0 !== sessions.require[s]! || (labels & sessions.forbid[s]!) !== 0) return false;
+  if ((labels & sessions.require[s]!) >>> 0 !== sessions.require[s]! || (labels & sessions.forbid[s]!) !== 0)
+    return false;
   const buddy = sessions.buddy[s]!;
   // The copy must survive what takes the session: another failure domain, unless the session moves to the copy itself.
   return buddy < 0 || buddy === e || endpoints.domain[buddy] !== endpoints.domain[e];

@@ -63,7 +63,7 @@ const PRICE_SEARCH_CELLS = 400_000;
 
 /** Plans the moves of one period. The same snapshot and objective give the same plan; the order of handles does not matter. */
 export function planMoves(fleet: FleetSnapshot, objective: Objective = DEFAULT_OBJECTIVE): Plan {
-  const context = prepare(fleet, objective);
+  const context = preparePlan(fleet, objective);
   const order = orderCandidates(context);
   let best = assign(context, order, undefined);
   const targets = context.targets.length;
@@ -77,7 +77,8 @@ export function planMoves(fleet: FleetSnapshot, objective: Objective = DEFAULT_O
   return toPlan(context, best);
 }
 
-function prepare(fleet: FleetSnapshot, objective: Objective): PlanContext {
+/** Derives needs, rooms, targets and candidates; the oracle of the benchmark builds its constraints from the same numbers. */
+export function preparePlan(fleet: FleetSnapshot, objective: Objective): PlanContext {
   const { endpoints, sessions } = fleet;
   const need = new Float64Array(endpoints.count);
   const room = new Float64Array(endpoints.count);
@@ -98,15 +99,19 @@ function prepare(fleet: FleetSnapshot, objective: Objective): PlanContext {
     const from = sessions.endpoint[s]!;
     if (from >= 0 && need[from]! > 0 && isMovable(fleet, objective, s)) candidates[count++] = s;
   }
-  return {
-    fleet,
-    objective,
-    need,
-    room,
-    score,
-    targets: Int32Array.from(targets),
-    candidates: candidates.subarray(0, count),
-  };
+  const chosen = candidates.subarray(0, count);
+  raiseSmallNeeds(fleet, need, chosen);
+  return { fleet, objective, need, room, score, targets: Int32Array.from(targets), candidates: chosen };
+}
+
+/** A need smaller than every session could never be met: it is raised to the smallest session of its endpoint. */
+function raiseSmallNeeds(fleet: FleetSnapshot, need: Float64Array, candidates: Int32Array): void {
+  const { endpoint, load } = fleet.sessions;
+  const smallest = new Float64Array(need.length).fill(Number.POSITIVE_INFINITY);
+  for (const s of candidates) smallest[endpoint[s]!] = Math.min(smallest[endpoint[s]!]!, load[s]!);
+  for (let e = 0; e < need.length; e++) {
+    if (need[e]! > 0 && smallest[e]! < Number.POSITIVE_INFINITY) need[e] = Math.max(need[e]!, smallest[e]!);
+  }
 }
 
 /** Certain events first, the nearest first; then by worth per unit of load; ties by the session's key. */
@@ -151,9 +156,10 @@ function assign(context: PlanContext, order: Int32Array, prices: Prices | undefi
     if (result.sessions.length >= objective.maxMoves) break;
     const from = sessions.endpoint[s]!;
     const load = sessions.load[s]!;
-    // Relief stops when the need is met; the last session may overshoot it by less than itself.
-    if (need[from]! <= 0 || fromCount[from]! >= objective.maxMovesPerSource) continue;
-    if (Number.isFinite(need[from]!) && load > need[from]! * 1.5 + 1e-12 && fromCount[from]! > 0) continue;
+    if (load > need[from]! || fromCount[from]! >= objective.maxMovesPerSource) continue;
+    const worth = worthOf(fleet, s, objective.horizonS);
+    const scoreHere = scoreOn(fleet, s, from, objective.horizonS);
+    const emptied = endpoints.emptying[from]! * objective.emptyingGain;
     let to = -1;
     let most = Number.NEGATIVE_INFINITY;
     let fits = false;
@@ -162,8 +168,13 @@ function assign(context: PlanContext, order: Int32Array, prices: Prices | undefi
         if (room[e]! < load || toCount[e]! >= objective.maxMovesPerTarget) continue;
         if (!isAllowed(fleet, s, e)) continue;
         fits = true;
-        const value = gainOf(fleet, objective, s, from, e) - costOf(fleet, objective, s, e);
-        const reduced = prices === undefined ? value + 1e-3 * (room[e]! / endpoints.limit[e]!) * value : value - load * prices.target[e]!;
+        const gain = worth * (scoreOn(fleet, s, e, objective.horizonS) - scoreHere + emptied);
+        const value = gain - costOf(fleet, objective, s, e);
+        // Without prices, of nearly equal targets the emptier one: sessions spread instead of stampeding.
+        const reduced =
+          prices === undefined
+            ? value * (1 + 1e-3 * (room[e]! / endpoints.limit[e]!))
+            : value - load * prices.target[e]!;
         if (value > 0 && reduced > most) {
           most = reduced;
           to = e;
@@ -173,7 +184,8 @@ function assign(context: PlanContext, order: Int32Array, prices: Prices | undefi
     if (to < 0) {
       if (!fits) {
         unplaced[from] = unplaced[from]! + load;
-        if (sessions.require[s] === 0 && sessions.forbid[s] === 0 && sessions.buddy[s]! < 0) hopeless = Math.min(hopeless, load);
+        if (sessions.require[s] === 0 && sessions.forbid[s] === 0 && sessions.buddy[s]! < 0)
+          hopeless = Math.min(hopeless, load);
       }
       continue;
     }
@@ -229,8 +241,15 @@ function toPlan(context: PlanContext, assignment: Assignment): Plan {
       reasons: reasonsOf(context, session, from, to),
     };
   });
-  moves.sort((a, b) => a.deadlineS - b.deadlineS || b.gain - b.cost - (a.gain - a.cost) || sessions.key[a.session]! - sessions.key[b.session]!);
-  const lacking = [...assignment.missing.keys()].filter((e) => assignment.missing[e]! > 0 && endpoints.emptying[e] === 0);
+  moves.sort(
+    (a, b) =>
+      a.deadlineS - b.deadlineS ||
+      b.gain - b.cost - (a.gain - a.cost) ||
+      sessions.key[a.session]! - sessions.key[b.session]!,
+  );
+  const lacking = [...assignment.missing.keys()].filter(
+    (e) => assignment.missing[e]! > 0 && endpoints.emptying[e] === 0,
+  );
   return {
     moves,
     value: assignment.value,
@@ -246,9 +265,11 @@ function reasonsOf(context: PlanContext, s: number, from: number, to: number): s
   const { endpoints, sessions, pathRisk } = context.fleet;
   const reasons: string[] = [];
   const percent = (p: number): string => `${Math.round(100 * p)} %`;
-  if (Number.isFinite(endpoints.eventInS[from]!)) reasons.push(`certain event in ${endpoints.eventInS[from]!} s`);
+  if (Number.isFinite(endpoints.eventInS[from]!))
+    reasons.push(`certain event in ${endpoints.eventInS[from]!} s`);
   if (endpoints.emptying[from] === 1) reasons.push('endpoint is being emptied');
-  if (endpoints.overloadRisk[from]! > 0.05) reasons.push(`overload ${percent(endpoints.overloadRisk[from]!)}`);
+  if (endpoints.overloadRisk[from]! > 0.05)
+    reasons.push(`overload ${percent(endpoints.overloadRisk[from]!)}`);
   if (endpoints.failureRisk[from]! > 0.05) reasons.push(`failure ${percent(endpoints.failureRisk[from]!)}`);
   else if (Number.isNaN(endpoints.failureRisk[from]!)) reasons.push('failure unknown');
   const region = sessions.region[s]! * endpoints.count;

@@ -27,7 +27,11 @@ export function* findPrices(context: PlanContext, order: Int32Array): Generator<
       if (value > 0) scale += value / Math.max(sessions.load[s]!, 1e-12) / order.length;
     }
   }
-  const prices = { target: new Float64Array(endpoints.count), source: new Float64Array(endpoints.count), move: 0 };
+  const prices = {
+    target: new Float64Array(endpoints.count),
+    source: new Float64Array(endpoints.count),
+    move: 0,
+  };
   const averageLoad = order.reduce((sum, s) => sum + sessions.load[s]!, 0) / Math.max(1, order.length);
   const used = new Float64Array(endpoints.count);
   const left = new Float64Array(endpoints.count);
@@ -42,7 +46,8 @@ export function* findPrices(context: PlanContext, order: Int32Array): Generator<
       let best = 0;
       let to = -1;
       for (let k = 0; k < width; k++) {
-        const reduced = values[i * width + k]! - load * (prices.target[targets[k]!]! + prices.source[from]!) - prices.move;
+        const reduced =
+          values[i * width + k]! - load * (prices.target[targets[k]!]! + prices.source[from]!) - prices.move;
         if (reduced > best) {
           best = reduced;
           to = targets[k]!;

@@ -33,7 +33,9 @@ export function sortByKeyDescending(handles: Int32Array, keys: Float64Array, tie
     if (to - from < 2) continue;
     index
       .subarray(from, to)
-      .sort((x, y) => keys[y]! - keys[x]! || tie[handles[x]!]! - tie[handles[y]!]! || handles[x]! - handles[y]!);
+      .sort(
+        (x, y) => keys[y]! - keys[x]! || tie[handles[x]!]! - tie[handles[y]!]! || handles[x]! - handles[y]!,
+      );
   }
   return Int32Array.from(index, (i) => handles[i]!);
 }
