@@ -14,29 +14,16 @@ interface CommandRoom {
 
 const rooms: readonly CommandRoom[] = [
   {
-    names: ['access-point', 'status', 'reload', 'endpoint', 'session'],
-    mount: async (program) => (await import('./operate/commands.js')).registerOperateCommands(program),
+    names: ['lab'],
+    mount: async (program) => (await import('./lab/commands.js')).registerLabCommands(program),
   },
   {
     names: ['pki'],
     mount: async (program) => (await import('./pki/pki-commands.js')).registerPkiCommands(program),
   },
   {
-    names: ['host'],
-    mount: async (program) => (await import('./host/commands.js')).registerHostCommands(program),
-  },
-  {
-    names: ['analytics'],
-    mount: async (program) =>
-      void (await import('./analytics/commands.js')).registerAnalyticsCommands(program),
-  },
-  {
-    names: ['lab'],
-    mount: async (program) => (await import('./lab/commands.js')).registerLabCommands(program),
-  },
-  {
-    names: ['check', 'validate'],
-    mount: async (program) => (await import('./check/check-commands.js')).registerCheckCommands(program),
+    names: ['access-point', 'status', 'reload', 'endpoint', 'session'],
+    mount: async (program) => (await import('./operate/commands.js')).registerOperateCommands(program),
   },
 ];
 

@@ -1,0 +1,224 @@
+/*
+ * The only writer of decisions into guard_flows, run by user space with BPF_PROG_TEST_RUN. A commit and the
+ * acknowledgement it sets free are one call: between two calls a pure acknowledgement could be withheld and forgotten.
+ *
+ * The frame of the test run becomes the acknowledgement and leaves by bpf_clone_redirect, through the egress program
+ * like any other (so the lease holds for it too). An application with CAP_NET_ADMIN can do this without raw sockets.
+ */
+#include <linux/pkt_cls.h>
+#include "parsing.h"
+
+char _license[] SEC("license") = "GPL";
+
+#define COMMAND_AT 14
+#define OPTION_SACK 5
+
+struct emission {
+	__u64 header[HEADER_WORDS];
+	__u32 header_bytes;
+	__u32 l3;
+	__u32 l4;
+	__u32 ack;
+	__u32 seq;
+	__u32 lowered_by;
+	__u32 ifindex;
+	__u32 window_scale;
+};
+
+static __always_inline __u16 folded(__s64 sum)
+{
+	sum = (sum & 0xffff) + ((sum >> 16) & 0xffff) + ((sum >> 32) & 0xffff);
+	sum = (sum & 0xffff) + (sum >> 16);
+	sum = (sum & 0xffff) + (sum >> 16);
+	return ~sum;
+}
+
+static __always_inline void put32(__u8 *at, __u32 value)
+{
+	at[0] = value >> 24;
+	at[1] = value >> 16;
+	at[2] = value >> 8;
+	at[3] = value;
+}
+
+static __always_inline void put16(__u8 *at, __u16 value)
+{
+	at[0] = value >> 8;
+	at[1] = value;
+}
+
+/* A checksum is in memory order already (little endian machines); the stack wants bytes where the offset is not known to be even. */
+static __always_inline void put_sum(__u8 *at, __u16 sum)
+{
+	at[0] = sum;
+	at[1] = sum >> 8;
+}
+
+/* Takes what is withheld if the entry now allows some of it; under the lock, so nobody withholds in between. */
+static __always_inline int take(struct guard_flow *flow, struct emission *e, __u32 up_to)
+{
+	if (!flow->withheld_since_ns)
+		return 0;
+	__builtin_memcpy(e->header, flow->header, HEADER_WORDS * 8);
+	e->header_bytes = flow->header_bytes;
+	e->l3 = flow->l3_offset;
+	e->l4 = flow->l4_offset;
+	e->seq = flow->sent_end;
+	e->ack = is_after(flow->withheld_ack, up_to) ? up_to : flow->withheld_ack;
+	e->lowered_by = flow->withheld_ack - e->ack;
+	e->ifindex = flow->ifindex;
+	e->window_scale = flow->window_scale;
+	if (e->lowered_by == 0)
+		flow->withheld_since_ns = 0;
+	flow->emitted += 1;
+	return 1;
+}
+
+/* All numbers of the pure acknowledgement, checksums last. 0 if the header is not one we can use. */
+static __always_inline int fill_in(struct emission *e)
+{
+	__u8 *header = (__u8 *)e->header;
+	__u32 l3 = e->l3, l4 = e->l4, end = e->header_bytes;
+	__u32 window, tcp_bytes;
+	__u8 length = 0;
+	__u32 sack;
+	__s64 sum;
+
+	if (l3 < 14 || l3 > 18 || l4 < l3 + 20 || l4 > 78 || end < l4 + 20 || end > l4 + 60 || end > HEADER_WORDS * 8)
+		return 0;
+	tcp_bytes = end - l4;
+	put32(header + l4 + 4, e->seq);
+	put32(header + l4 + 8, e->ack);
+	header[l4 + 13] = TCP_ACK;
+	window = (((__u32)header[l4 + 14] << 8) | header[l4 + 15]) + (e->lowered_by >> (e->window_scale & 15));
+	put16(header + l4 + 14, window > 0xffff ? 0xffff : window);
+	put32(header + l4 + 16, 0);
+	sack = e->lowered_by ? find_option(header, l4, end, OPTION_SACK, &length) : 0;
+	if (sack) {
+		for (int i = 0; i < 34; i++) {
+			if (i >= length || sack + i > HEADER_WORDS * 8 - 1)
+				break;
+			header[sack + i] = 1;
+		}
+	}
+	if ((header[l3] >> 4) == 4) {
+		put16(header + l3 + 2, end - l3);
+		put16(header + l3 + 10, 0);
+		sum = bpf_csum_diff(0, 0, (__be32 *)(header + l3), 20, 0);
+		put_sum(header + l3 + 10, folded(sum));
+		sum = bpf_csum_diff(0, 0, (__be32 *)(header + l3 + 12), 8, 0);
+	} else {
+		put16(header + l3 + 4, tcp_bytes);
+		sum = bpf_csum_diff(0, 0, (__be32 *)(header + l3 + 8), 32, 0);
+	}
+	sum += bpf_htons(IPPROTO_TCP) + bpf_htons(tcp_bytes);
+	sum = bpf_csum_diff(0, 0, (__be32 *)(header + l4), tcp_bytes & 0x3c, (__u32)((sum & 0xffffffff) + (sum >> 32)));
+	put_sum(header + l4 + 16, folded(sum));
+	return 1;
+}
+
+static __always_inline int emit(struct __sk_buff *skb, struct emission *e)
+{
+	__u32 bytes = e->header_bytes;
+
+	if (!fill_in(e))
+		return GUARD_INVALID;
+	if (bytes < 54 || bytes > HEADER_WORDS * 8)
+		return GUARD_INVALID;
+	if (bpf_skb_change_tail(skb, bytes, 0) || bpf_skb_store_bytes(skb, 0, e->header, bytes, 0))
+		return GUARD_INVALID;
+	count(bpf_clone_redirect(skb, e->ifindex, 0) ? GUARD_EMIT_FAILED : GUARD_EMITTED);
+	return GUARD_OK_EMITTED;
+}
+
+static __always_inline int on_register(struct guard_command *command)
+{
+	struct guard_flow *flow = bpf_map_lookup_elem(&guard_flows, &command->flow);
+	struct guard_flow fresh = {};
+	int is_stale;
+
+	if (!flow) {
+		/* The SYN-ACK knows better than the application what was acknowledged, if no packet promoted it yet. */
+		struct half_open_flow *half = bpf_map_lookup_elem(&guard_half_open, &command->flow);
+
+		fresh.flags = command->flags;
+		fresh.epoch = command->epoch;
+		fresh.lease = command->lease;
+		fresh.committed = command->committed;
+		fresh.sent_end = half ? half->sent_end : command->sent_end;
+		fresh.window_scale = half ? half->window_scale : command->window_scale;
+		if (bpf_map_update_elem(&guard_flows, &command->flow, &fresh, BPF_NOEXIST) < 0)
+			return GUARD_FULL;
+		bpf_map_delete_elem(&guard_half_open, &command->flow);
+		return GUARD_OK;
+	}
+	bpf_spin_lock(&flow->lock);
+	is_stale = command->epoch < flow->epoch;
+	if (!is_stale) {
+		flow->flags = command->flags;
+		flow->epoch = command->epoch;
+		flow->lease = command->lease;
+		flow->window_scale = command->window_scale;
+		/* Never back: what was acknowledged cannot be taken back. */
+		if (is_after(command->committed, flow->committed))
+			flow->committed = command->committed;
+	}
+	bpf_spin_unlock(&flow->lock);
+	return is_stale ? GUARD_STALE : GUARD_OK;
+}
+
+static __always_inline int on_advance(struct __sk_buff *skb, struct guard_command *command)
+{
+	struct guard_flow *flow = bpf_map_lookup_elem(&guard_flows, &command->flow);
+	struct emission e = {};
+	int is_stale, has_taken = 0;
+
+	if (!flow)
+		return GUARD_ABSENT;
+	bpf_spin_lock(&flow->lock);
+	is_stale = command->epoch != flow->epoch;
+	if (!is_stale && command->op == GUARD_OP_CLOSE) {
+		flow->flags |= FLAG_CLOSING;
+		has_taken = take(flow, &e, flow->withheld_ack);
+	} else if (!is_stale && is_after(command->committed, flow->committed)) {
+		flow->committed = command->committed;
+		has_taken = take(flow, &e, command->committed);
+	}
+	bpf_spin_unlock(&flow->lock);
+	if (is_stale)
+		return GUARD_STALE;
+	return has_taken ? emit(skb, &e) : GUARD_OK;
+}
+
+static __always_inline int on_remove(struct guard_command *command)
+{
+	struct guard_flow *flow = bpf_map_lookup_elem(&guard_flows, &command->flow);
+
+	if (!flow)
+		return GUARD_ABSENT;
+	if (flow->epoch != command->epoch)
+		return GUARD_STALE;
+	bpf_map_delete_elem(&guard_flows, &command->flow);
+	return GUARD_OK;
+}
+
+SEC("tc")
+int guard_control(struct __sk_buff *skb)
+{
+	struct guard_command command = {};
+
+	if (bpf_skb_load_bytes(skb, COMMAND_AT, &command, sizeof(command)))
+		return GUARD_INVALID;
+	if (command.lease >= MAX_LEASES)
+		return GUARD_INVALID;
+	switch (command.op) {
+	case GUARD_OP_REGISTER:
+		return on_register(&command);
+	case GUARD_OP_COMMIT:
+	case GUARD_OP_CLOSE:
+		return on_advance(skb, &command);
+	case GUARD_OP_REMOVE:
+		return on_remove(&command);
+	}
+	return GUARD_INVALID;
+}

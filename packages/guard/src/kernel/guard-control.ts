@@ -1,0 +1,176 @@
+/**
+ * The guard as an application or the agent uses it: register, commit, close, remove, leases, listeners.
+ *
+ * Every call is one or two system calls and synchronous. A commit raises the gate and sends the acknowledgement it sets
+ * free in the same call (bpf/control.bpf.c); the caller must be in the network namespace of the interface.
+ */
+import { encodeAddress, encodeFlowKey, type Flow, RestitchError, type SocketAddress } from '@restitch/core';
+import {
+  deleteElement,
+  lookupElement,
+  possibleCpus,
+  readMap,
+  testRun,
+  updateElement,
+} from '@restitch/sys/internal';
+import type { ProtectionLevel } from '../levels.js';
+import type { GuardPins } from './guard-pins.js';
+import {
+  commandAt,
+  decodeGuardedFlow,
+  decodeKey,
+  encodeCommand,
+  type GuardCommand,
+  type GuardedFlow,
+  guardFlags,
+  type GuardResult,
+  guardResults,
+  type GuardVerdict,
+  guardVerdicts,
+  maxLeases,
+  sizes,
+} from './layout.js';
+
+/** Where a connection began, from its SYN-ACK. */
+export interface FlowOrigin {
+  /** Sequence number of the client's first byte. */
+  readonly clientStart: number;
+  /** Sequence number of our first byte, if nothing has been sent since; else of the next one. */
+  readonly sentEnd: number;
+}
+
+/** What a flow is registered with. */
+export interface Registration {
+  readonly epoch: number;
+  readonly level: ProtectionLevel;
+  readonly lease: number;
+  /** Acknowledgement that may leave. Never lowers what the guard has. */
+  readonly committed: number;
+  /** For flows whose SYN-ACK this host did not send (thawed ones). */
+  readonly sentEnd: number;
+  readonly windowScale: number;
+}
+
+/** The guard of this host. */
+export interface GuardControl {
+  /** From now on connections of this listener get `level` at their SYN; `none` and no guard flags still fence by lease. */
+  setListener(vip: SocketAddress, level: ProtectionLevel, lease: number): void;
+  removeListener(vip: SocketAddress): boolean;
+  /** Ends at this CLOCK_MONOTONIC time; 0n ends it now. */
+  setLease(lease: number, endsAtNs: bigint): void;
+  leaseEndsAtNs(lease: number): bigint;
+  originOf(flow: Flow): FlowOrigin | undefined;
+  register(flow: Flow, registration: Registration): GuardResult;
+  /** Raises the gate to `committed` (a sequence number, the client's FIN counted if it is committed). */
+  commit(flow: Flow, epoch: number, committed: number): GuardResult;
+  /** The application closes: FIN and RST may pass. */
+  closing(flow: Flow, epoch: number): GuardResult;
+  remove(flow: Flow, epoch: number): GuardResult;
+  lookup(flow: Flow): GuardedFlow | undefined;
+  list(): GuardedFlow[];
+  verdicts(): Readonly<Record<GuardVerdict, bigint>>;
+}
+
+/** Flags of a level. */
+export function flagsOfLevel(level: ProtectionLevel): number {
+  if (level === 'none') return guardFlags.resetOnFin;
+  return level === 'periodic' ? guardFlags.guard : guardFlags.guard | guardFlags.gate;
+}
+
+/** The control over opened pins. Throws SyscallError where the kernel refuses. */
+export function createGuardControl(pins: GuardPins): GuardControl {
+  const frame = Buffer.alloc(128);
+  const key = Buffer.alloc(sizes.key);
+  const value = Buffer.alloc(sizes.flow);
+  const halfOpen = Buffer.alloc(sizes.halfOpen);
+  const map = (name: keyof GuardPins['maps']): number => pins.maps[name].value;
+
+  const run = (command: GuardCommand): GuardResult => {
+    frame.fill(0, 0, commandAt);
+    encodeCommand(command, frame);
+    return guardResults[testRun(pins.control.value, { data: frame }).retval] ?? 'invalid';
+  };
+
+  const lookup = (flow: Flow): GuardedFlow | undefined => {
+    encodeFlowKey(flow, key);
+    return lookupElement(map('guard_flows'), key, value) ? decodeGuardedFlow(flow, value) : undefined;
+  };
+
+  return {
+    setListener(vip, level, lease) {
+      assertLease(lease);
+      const listener = Buffer.alloc(sizes.listenerValue);
+      listener.writeUInt32LE(flagsOfLevel(level), 0);
+      listener.writeUInt32LE(lease, 4);
+      updateElement(map('guard_listeners'), listenerKey(vip), listener);
+    },
+    removeListener: (vip) => deleteElement(map('guard_listeners'), listenerKey(vip)),
+    setLease(lease, endsAtNs) {
+      assertLease(lease);
+      if (lease === 0) throw new RestitchError('usage', 'lease 0 belongs to nobody and never ends');
+      const ends = Buffer.alloc(8);
+      ends.writeBigUInt64LE(endsAtNs);
+      updateElement(map('guard_leases'), u32(lease), ends);
+    },
+    leaseEndsAtNs(lease) {
+      const ends = Buffer.alloc(8);
+      lookupElement(map('guard_leases'), u32(lease), ends);
+      return ends.readBigUInt64LE(0);
+    },
+    originOf(flow) {
+      encodeFlowKey(flow, key);
+      if (lookupElement(map('guard_half_open'), key, halfOpen)) {
+        return { clientStart: halfOpen.readUInt32LE(0), sentEnd: halfOpen.readUInt32LE(4) };
+      }
+      const known = lookup(flow);
+      return known === undefined ? undefined : { clientStart: known.committed, sentEnd: known.sentEnd };
+    },
+    register: (flow, r) => {
+      assertLease(r.lease);
+      return run({ op: 'register', flow, ...r, flags: flagsOfLevel(r.level) });
+    },
+    commit: (flow, epoch, committed) => run({ op: 'commit', flow, epoch, committed }),
+    closing: (flow, epoch) => run({ op: 'close', flow, epoch }),
+    remove: (flow, epoch) => run({ op: 'remove', flow, epoch }),
+    lookup,
+    list() {
+      const all: GuardedFlow[] = [];
+      readMap(map('guard_flows'), { keyBytes: sizes.key, valueBytes: sizes.flow }, (keys, values, count) => {
+        for (let i = 0; i < count; i++) {
+          all.push(decodeGuardedFlow(decodeKey(keys, i * sizes.key), values, i * sizes.flow));
+        }
+      });
+      return all;
+    },
+    verdicts() {
+      const cpus = possibleCpus();
+      const perCpu = Buffer.alloc(8 * cpus);
+      const sums = guardVerdicts.map((name, i) => {
+        lookupElement(map('guard_verdicts'), u32(i), perCpu);
+        let sum = 0n;
+        for (let cpu = 0; cpu < cpus; cpu++) sum += perCpu.readBigUInt64LE(8 * cpu);
+        return [name, sum] as const;
+      });
+      return Object.fromEntries(sums) as Record<GuardVerdict, bigint>;
+    },
+  };
+}
+
+function assertLease(lease: number): void {
+  if (!Number.isInteger(lease) || lease < 0 || lease >= maxLeases) {
+    throw new RestitchError('usage', `lease ${lease}: expected 0..${maxLeases - 1}`);
+  }
+}
+
+function u32(n: number): Buffer {
+  const out = Buffer.alloc(4);
+  out.writeUInt32LE(n);
+  return out;
+}
+
+function listenerKey(vip: SocketAddress): Buffer {
+  const out = Buffer.alloc(sizes.listenerKey);
+  encodeAddress(vip.address, out, 0);
+  out.writeUInt16BE(vip.port, 16);
+  return out;
+}

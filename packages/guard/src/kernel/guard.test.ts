@@ -1,0 +1,299 @@
+import { readFileSync } from 'node:fs';
+import type { Flow } from '@restitch/core';
+import { testRun } from '@restitch/sys/internal';
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { buildFrame, type Frame, parseFrame, type ParsedFrame } from './frames.js';
+import { createGuardControl, type GuardControl } from './guard-control.js';
+import { ensureGuardPins, type GuardPins, removeGuardPins } from './guard-pins.js';
+import { encodeCommand, type GuardCommand, guardOps, guardResults, guardVerdicts, sizes } from './layout.js';
+
+const directory = `/sys/fs/bpf/restitch-guard-test-${process.pid}`;
+let pins: GuardPins;
+let guard: GuardControl;
+
+beforeAll(() => {
+  pins = ensureGuardPins({ pinDirectory: directory });
+  guard = createGuardControl(pins);
+});
+afterAll(() => {
+  pins?.close();
+  removeGuardPins(directory);
+});
+
+const flows: ReadonlyArray<readonly [string, Flow]> = [
+  ['IPv4', { client: { address: '10.9.0.2', port: 40001 }, vip: { address: '10.9.0.100', port: 7000 } }],
+  ['IPv6', { client: { address: 'fd00::2', port: 40001 }, vip: { address: 'fd00::100', port: 7000 } }],
+];
+const timestamps = Buffer.from('0101080a0000000500000007', 'hex');
+const sackBlock = (from: number, to: number): Buffer => {
+  const out = Buffer.from('0101050a0000000000000000', 'hex');
+  out.writeUInt32BE(from, 4);
+  out.writeUInt32BE(to, 8);
+  return out;
+};
+
+/** Runs a frame through the egress program; undefined if it was dropped. */
+function egress(frame: Partial<Frame> & Pick<Frame, 'flow'>): ParsedFrame | undefined {
+  const out = Buffer.alloc(4096);
+  const { retval, outBytes } = testRun(pins.egress.value, { data: buildFrame(frame), out });
+  return retval === 0 ? parseFrame(out.subarray(0, outBytes)) : undefined;
+}
+
+/** Runs a command and shows the frame that was built for emission. */
+function command(c: GuardCommand): { result: string; frame: Buffer } {
+  const data = Buffer.alloc(128);
+  encodeCommand(c, data);
+  const out = Buffer.alloc(256);
+  const { retval, outBytes } = testRun(pins.control.value, { data, out });
+  return { result: guardResults[retval] ?? '?', frame: out.subarray(0, outBytes) };
+}
+
+describe('layout', () => {
+  it('has the numbers of bpf/consts.h', () => {
+    const consts = readFileSync(new URL('../../bpf/consts.h', import.meta.url), 'utf8');
+    const count = (prefix: RegExp): number => [...consts.matchAll(prefix)].length;
+    expect(count(/^\tGUARD_(PASS|REWRITTEN|WITHHELD|EMITTED|DROP_\w+|RESET|TABLE_FULL|EMIT_FAILED),/gm)).toBe(
+      guardVerdicts.length,
+    );
+    for (const [name, value] of Object.entries(guardOps)) {
+      expect(consts).toMatch(new RegExp(`GUARD_OP_${name.toUpperCase()} = ${value},`));
+    }
+    guardResults.forEach((name, i) => {
+      expect(consts).toMatch(
+        new RegExp(`GUARD_${name === 'emitted' ? 'OK_EMITTED' : name.toUpperCase()} = ${i},`),
+      );
+    });
+  });
+});
+
+describe.each(flows)('the guard over %s', (_name, flow) => {
+  const register = (over: Partial<Parameters<GuardControl['register']>[1]> = {}): string =>
+    guard.register(flow, {
+      epoch: 1,
+      level: 'commit',
+      lease: 0,
+      committed: 5000,
+      sentEnd: 1000,
+      windowScale: 7,
+      ...over,
+    });
+
+  beforeEach(() => {
+    const known = guard.lookup(flow);
+    if (known !== undefined) guard.remove(flow, known.epoch);
+    guard.removeListener(flow.vip);
+  });
+
+  it('lets unknown flows of unknown listeners pass untouched', () => {
+    const frame = { flow, flags: 'RA', payload: Buffer.from('x'), options: timestamps };
+    expect(egress(frame)).toEqual(parseFrame(buildFrame(frame)));
+  });
+
+  it('lets acknowledgements of committed bytes pass untouched, with all options', () => {
+    register();
+    const frame = { flow, ack: 5000, options: Buffer.concat([timestamps, sackBlock(6000, 7000)]) };
+    expect(egress(frame)).toEqual(parseFrame(buildFrame(frame)));
+  });
+
+  it('withholds a pure acknowledgement above the committed byte', () => {
+    register();
+    expect(egress({ flow, ack: 5001 })).toBeUndefined();
+    expect(guard.lookup(flow)).toMatchObject({ withheldAck: 5001, withheld: 1n });
+  });
+
+  it('lowers the acknowledgement of a data segment, keeps the window’s right edge and the checksum', () => {
+    register();
+    const frame = { flow, ack: 6280, window: 50, options: timestamps, payload: Buffer.from('data') };
+    const left = egress(frame);
+    expect(left).toMatchObject({ ack: 5000, window: 60, isSound: true, options: timestamps });
+    expect(left?.payload.toString()).toBe('data');
+  });
+
+  it('never announces a window beyond 65,535', () => {
+    register({ windowScale: 0 });
+    expect(egress({ flow, ack: 5900, window: 65_000, payload: Buffer.from('x') })).toMatchObject({
+      window: 65_535,
+      isSound: true,
+    });
+  });
+
+  it.each([
+    ['one block', sackBlock(7000, 8000)],
+    ['one block behind timestamps', Buffer.concat([timestamps, sackBlock(7000, 8000)])],
+    [
+      'blocks that fill the header',
+      Buffer.concat([timestamps, Buffer.from(`0101051a${'00001b5800001f40'.repeat(3)}`, 'hex')]),
+    ],
+  ])('takes %s out of a segment whose acknowledgement it lowers', (_what, options) => {
+    register();
+    const left = egress({ flow, ack: 6000, options, payload: Buffer.from('x') });
+    expect(left).toMatchObject({ ack: 5000, isSound: true });
+    const expected = Buffer.from(options);
+    expected.fill(1, options.indexOf('0101050a', 'hex') >= 0 ? options.indexOf('0101050a', 'hex') : 12);
+    expect(left?.options).toEqual(expected);
+  });
+
+  it('compares sequence numbers round the wrap', () => {
+    register({ committed: 0xffff_fff0 });
+    expect(egress({ flow, ack: 0x10 })).toBeUndefined();
+    expect(guard.commit(flow, 1, 0x10)).toBe('emitted');
+    expect(egress({ flow, ack: 0x10 })).toMatchObject({ ack: 0x10 });
+    expect(guard.commit(flow, 1, 0xffff_fff0)).toBe('ok');
+    expect(guard.lookup(flow)?.committed).toBe(0x10);
+  });
+
+  it('sends what it withheld when it is committed: newest header, our newest sequence number, right checksums', () => {
+    register();
+    egress({ flow, seq: 1000, ack: 5500, window: 70, options: timestamps });
+    egress({
+      flow,
+      seq: 1000,
+      ack: 6000,
+      window: 60,
+      options: Buffer.concat([timestamps, sackBlock(7000, 8000)]),
+    });
+    const { result, frame } = command({ op: 'commit', flow, epoch: 1, committed: 6000 });
+    expect(result).toBe('emitted');
+    expect(parseFrame(frame)).toMatchObject({ ack: 6000, seq: 1000, window: 60, flags: 'A', isSound: true });
+    expect(parseFrame(frame).options).toEqual(Buffer.concat([timestamps, sackBlock(7000, 8000)]));
+    expect(command({ op: 'commit', flow, epoch: 1, committed: 6000 }).result).toBe('ok');
+  });
+
+  it('sends a part when a part is committed, without SACK blocks over what it holds back, and the rest later', () => {
+    register();
+    egress({ flow, ack: 6280, window: 50, options: sackBlock(7000, 8000) });
+    const part = command({ op: 'commit', flow, epoch: 1, committed: 5640 });
+    expect(parseFrame(part.frame)).toMatchObject({ ack: 5640, window: 55, isSound: true });
+    expect(parseFrame(part.frame).options).toEqual(Buffer.alloc(12, 1));
+    expect(guard.lookup(flow)?.withheldSinceNs).not.toBe(0n);
+    expect(parseFrame(command({ op: 'commit', flow, epoch: 1, committed: 9000 }).frame).ack).toBe(6280);
+    expect(guard.lookup(flow)?.withheldSinceNs).toBe(0n);
+  });
+
+  it('acknowledges what a data segment could not, as a pure acknowledgement behind that data', () => {
+    register();
+    egress({ flow, seq: 1000, ack: 6000, flags: 'PA', payload: Buffer.alloc(500) });
+    const { frame } = command({ op: 'commit', flow, epoch: 1, committed: 6000 });
+    expect(parseFrame(frame)).toMatchObject({ seq: 1500, ack: 6000, flags: 'A', isSound: true });
+    expect(parseFrame(frame).payload).toHaveLength(0);
+  });
+
+  it('does not let a retransmission make an emitted acknowledgement old', () => {
+    register();
+    egress({ flow, seq: 1000, ack: 5000, payload: Buffer.alloc(800) });
+    egress({ flow, seq: 1000, ack: 6000, payload: Buffer.alloc(100) });
+    expect(parseFrame(command({ op: 'commit', flow, epoch: 1, committed: 6000 }).frame).seq).toBe(1800);
+  });
+
+  it('lets our own keepalive and window probes leave, lowered', () => {
+    register({ sentEnd: 2000 });
+    expect(egress({ flow, seq: 1999, ack: 6000 })).toMatchObject({ seq: 1999, ack: 5000, isSound: true });
+  });
+
+  it('counts the client’s FIN as a sequence number of its own', () => {
+    register();
+    expect(egress({ flow, ack: 5001 })).toBeUndefined();
+    expect(guard.commit(flow, 1, 5000)).toBe('ok');
+    expect(guard.commit(flow, 1, 5001)).toBe('emitted');
+  });
+
+  it.each([
+    ['FIN', 'FA', 'dropFin'],
+    ['RST', 'RA', 'dropRst'],
+    ['bare RST', 'R', 'dropRst'],
+  ] as const)(
+    'drops a %s nobody asked for and lets it pass once the application closes',
+    (_what, flags, verdict) => {
+      for (const level of ['periodic', 'commit'] as const) {
+        register({ level });
+        const before = guard.verdicts()[verdict];
+        expect(egress({ flow, flags, payload: Buffer.from('tail') })).toBeUndefined();
+        expect(guard.verdicts()[verdict]).toBe(before + 1n);
+        guard.closing(flow, 1);
+        expect(egress({ flow, flags, ack: 9000 })).toMatchObject({ ack: 9000 });
+        guard.remove(flow, 1);
+      }
+    },
+  );
+
+  it('turns the FIN of a dying process at level none into a RST: no silent truncation', () => {
+    register({ level: 'none' });
+    expect(egress({ flow, flags: 'FA' })).toMatchObject({ flags: 'RA', isSound: true });
+    guard.closing(flow, 1);
+    expect(egress({ flow, flags: 'FA' })).toMatchObject({ flags: 'FA', isSound: true });
+  });
+
+  it('lets nothing leave without a lease: data, retransmissions, acknowledgements, FIN, RST, emitted ones', () => {
+    guard.setLease(7, process.hrtime.bigint() + 60_000_000_000n);
+    register({ lease: 7 });
+    expect(egress({ flow, payload: Buffer.from('x') })).toBeDefined();
+    guard.setLease(7, process.hrtime.bigint() - 1n);
+    const before = guard.verdicts().dropLease;
+    for (const flags of ['A', 'PA', 'FA', 'RA', 'R']) expect(egress({ flow, flags })).toBeUndefined();
+    guard.closing(flow, 1);
+    expect(egress({ flow, flags: 'FA' })).toBeUndefined();
+    expect(guard.verdicts().dropLease).toBe(before + 6n);
+    guard.setLease(7, 0n);
+    expect(egress({ flow })).toBeUndefined();
+  });
+
+  it('closes the gate at the SYN, before any application knows of the connection', () => {
+    guard.setListener(flow.vip, 'commit', 0);
+    expect(
+      egress({ flow, flags: 'SA', seq: 99, ack: 5000, options: Buffer.from('0303070002040564', 'hex') }),
+    ).toBeDefined();
+    expect(guard.originOf(flow)).toEqual({ clientStart: 5000, sentEnd: 100 });
+    expect(egress({ flow, seq: 100, ack: 5300 })).toBeUndefined();
+    expect(guard.originOf(flow)).toEqual({ clientStart: 5000, sentEnd: 100 });
+    expect(guard.lookup(flow)?.windowScale).toBe(7);
+    register({ epoch: 3, committed: 5000 });
+    expect(parseFrame(command({ op: 'commit', flow, epoch: 3, committed: 5300 }).frame)).toMatchObject({
+      ack: 5300,
+      isSound: true,
+    });
+  });
+
+  it('acknowledges nothing for a connection of a gated listener whose SYN it has not seen', () => {
+    guard.setListener(flow.vip, 'commit', 0);
+    expect(egress({ flow, ack: 5300 })).toBeUndefined();
+    expect(egress({ flow, flags: 'R' })).toBeDefined();
+    expect(guard.lookup(flow)).toBeUndefined();
+  });
+
+  it('refuses an old epoch, and a gate of another epoch stays shut', () => {
+    register({ epoch: 4 });
+    expect(register({ epoch: 3, committed: 9000 })).toBe('stale');
+    expect(guard.commit(flow, 3, 9000)).toBe('stale');
+    expect(guard.commit(flow, 5, 9000)).toBe('stale');
+    expect(guard.closing(flow, 3)).toBe('stale');
+    expect(guard.remove(flow, 3)).toBe('stale');
+    expect(egress({ flow, ack: 9000 })).toBeUndefined();
+    expect(register({ epoch: 5, committed: 4000 })).toBe('ok');
+    expect(guard.lookup(flow)).toMatchObject({ epoch: 5, committed: 5000 });
+  });
+
+  it('answers commands about flows it does not know by name, and malformed ones', () => {
+    expect(guard.commit(flow, 1, 1)).toBe('absent');
+    const data = Buffer.alloc(128);
+    expect(guardResults[testRun(pins.control.value, { data }).retval]).toBe('invalid');
+    expect(guardResults[testRun(pins.control.value, { data: Buffer.alloc(20) }).retval]).toBe('invalid');
+  });
+
+  it('survives frames cut at every byte', () => {
+    register();
+    const whole = buildFrame({ flow, ack: 9000, options: timestamps, payload: Buffer.from('abc') });
+    // The kernel itself refuses a test frame without a whole IP header.
+    const ipEnd = flow.vip.address.includes(':') ? 54 : 34;
+    for (let bytes = ipEnd; bytes < whole.length; bytes++) {
+      expect([0, 2]).toContain(
+        testRun(pins.egress.value, { data: Buffer.from(whole.subarray(0, bytes)) }).retval,
+      );
+    }
+  });
+
+  it('lists what it guards', () => {
+    register();
+    expect(guard.list().filter((g) => g.flow.client.address === flow.client.address)).toHaveLength(1);
+    expect(sizes.flow % 8).toBe(0);
+  });
+});
