@@ -103,14 +103,21 @@ struct {
 	__uint(max_entries, MAX_SERVICES);
 } services SEC(".maps");
 
+struct maglev_slots {
+	__u32 endpoints[MAGLEV_SIZE];
+};
+
 struct maglev_table {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__type(key, __u32);
-	__type(value, __u32);
-	__uint(max_entries, MAGLEV_SIZE);
+	__uint(value_size, sizeof(struct maglev_slots)); /* libbpf finds no size of an inner type by name */
+	__uint(max_entries, 1);
 };
 
-/* Key: table of a service. Value: MAGLEV_SIZE endpoint ids. User space fills a new inner map and swaps it in at once. */
+/*
+ * Key: table of a service. Value: a map with one element, all slots with their endpoint ids: filled by one system call
+ * (an element per slot takes 30 ms). User space fills a new inner map and swaps it in at once. Read by steering.
+ */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
 	__type(key, __u32);

@@ -22,14 +22,16 @@ static __always_inline __u32 hash_flow(const struct flow_key *flow, __u32 seed)
 static __always_inline int choose_endpoint(const struct flow_key *flow, struct service_value *service,
 					   struct settings *settings)
 {
-	__u32 slot = hash_flow(flow, settings->hash_seed) % MAGLEV_SIZE;
+	/* Not a remainder: the verifier cannot bound one, a product it can. */
+	__u64 slot = ((__u64)hash_flow(flow, settings->hash_seed) * MAGLEV_SIZE) >> 32;
 	void *table = bpf_map_lookup_elem(&maglev_tables, &service->table);
-	__u32 *endpoint;
+	struct maglev_slots *slots;
+	__u32 zero = 0;
 
 	if (!table || service->backends == 0)
 		return -1;
-	endpoint = bpf_map_lookup_elem(table, &slot);
-	return endpoint ? (int)*endpoint : -1;
+	slots = bpf_map_lookup_elem(table, &zero);
+	return slots ? (int)slots->endpoints[slot] : -1;
 }
 
 static __always_inline int steer_syn(struct __sk_buff *skb, struct packet *p, struct service_value *service,

@@ -9,6 +9,7 @@
  * Frames never end here: everything read from the device is written back, also when it comes too late, so that BPF's
  * accounts close. What BPF then does with a late frame is its decision.
  */
+import { flowKeyBytes } from '@restitch/core';
 import type { Clock } from '@restitch/core';
 import { maxTapFrameBytes, vnetHeaderBytes } from '@restitch/sys/internal';
 import type { Tap } from '@restitch/sys/internal';
@@ -30,6 +31,14 @@ interface HeldFlow {
   frames: Buffer[];
 }
 
+/** A record that an earlier daemon held. */
+export interface HeldRecord {
+  readonly key: Uint8Array;
+  readonly tag: number;
+  readonly epoch: number;
+  readonly deadlineNs: bigint;
+}
+
 /** What the queue needs. */
 export interface HoldQueueOptions {
   readonly tap: Tap;
@@ -47,6 +56,8 @@ export interface HoldQueue {
     outcomes: readonly CommandOutcome[],
     keys: readonly Uint8Array[],
   ): void;
+  /** Takes over a record found in the maps. */
+  track(held: HeldRecord): void;
   /** Flows that are being held or released. */
   readonly size: number;
   close(): void;
@@ -62,6 +73,7 @@ class TapHoldQueue implements HoldQueue {
   readonly #control: ControlProgram;
   readonly #clock: Clock;
   readonly #held = new Map<number, HeldFlow>();
+  readonly #releasing = new Set<HeldFlow>();
   readonly #memory = Buffer.alloc(maxTapFrameBytes);
   #lastTag = 0;
   #cancelTick: (() => void) | undefined;
@@ -102,49 +114,59 @@ class TapHoldQueue implements HoldQueue {
     this.#cancelTick?.();
     this.#cancelTick = undefined;
     this.#held.clear();
+    this.#releasing.clear();
     this.#tap.close();
+  }
+
+  track(held: HeldRecord): void {
+    this.#lastTag = Math.max(this.#lastTag, held.tag);
+    if (held.deadlineNs <= this.#clock.monotonicNs()) return;
+    this.#held.set(held.tag, { ...held, isReleasing: false, frames: [] });
+    this.#schedule();
   }
 
   /** True if frames are to be delivered. */
   #follow(command: Command, outcome: CommandOutcome, key: Uint8Array): boolean {
-    const known = this.#held.get(outcome.holdTag);
-    if (command.op === 'hold' || command.op === 'freeze') {
-      const deadlineNs = command.deadlineNs ?? 0n;
-      if (known === undefined) {
-        const fresh = { key: Uint8Array.from(key), tag: outcome.holdTag, frames: [], isReleasing: false };
-        this.#held.set(outcome.holdTag, { ...fresh, epoch: command.epoch, deadlineNs });
-      } else {
-        known.epoch = command.epoch;
-        known.deadlineNs = deadlineNs;
-      }
-      return false;
+    const { holdTag: tag, word } = outcome;
+    const isHeld = word.state === flowStates.hold || word.state === flowStates.frozen;
+    let flow = this.#held.get(tag);
+    if (flow === undefined) {
+      if (!isHeld && word.outstanding === 0) return false;
+      flow = { key, tag, epoch: word.epoch, deadlineNs: 0n, isReleasing: false, frames: [] };
+      this.#held.set(tag, flow);
     }
-    if (known === undefined) return false;
-    known.epoch = outcome.word.epoch;
-    if (command.op === 'switch') return false;
-    if (outcome.word.outstanding === 0 && outcome.word.state === flowStates.active) {
-      this.#held.delete(outcome.holdTag);
+    flow.epoch = word.epoch;
+    flow.deadlineNs = command.deadlineNs ?? flow.deadlineNs;
+    if (isHeld && command.op !== 'remove') return false;
+    if (word.outstanding === 0) {
+      this.#end(flow);
       return false;
     }
     // Released, closed or removed with frames under way.
-    known.isReleasing = true;
+    flow.isReleasing = true;
+    this.#releasing.add(flow);
     return true;
+  }
+
+  #end(flow: HeldFlow): void {
+    this.#held.delete(flow.tag);
+    this.#releasing.delete(flow);
   }
 
   /** Writes back what may go, until the releasing flows have settled or the tries are used up. */
   #deliver(): void {
-    for (const flow of this.#held.values()) if (flow.isReleasing) this.#writeFrames(flow);
+    for (const flow of this.#releasing) this.#writeFrames(flow);
     for (let i = 0; i < settleTries; i++) {
       this.#drain();
       if (!this.#settleReleasing()) return;
     }
   }
 
-  /** Empties the device; frames of flows that are not held go straight back. */
-  #drain(): void {
-    for (;;) {
+  /** Empties the device; frames of flows that are not held go straight back. Answers how many there were. */
+  #drain(): number {
+    for (let count = 0; ; count++) {
       const bytes = this.#tap.read(this.#memory);
-      if (bytes === 0) return;
+      if (bytes === 0) return count;
       const flow = this.#held.get(this.#memory.readUInt32BE(vnetHeaderBytes + 2));
       if (flow === undefined || flow.isReleasing) this.#tap.write(this.#memory, bytes);
       else flow.frames.push(Buffer.from(this.#memory.subarray(0, bytes)));
@@ -159,8 +181,8 @@ class TapHoldQueue implements HoldQueue {
 
   /** Turns released flows active; true if one of them still has frames under way. */
   #settleReleasing(): boolean {
-    const releasing = [...this.#held.values()].filter((flow) => flow.isReleasing);
-    if (releasing.length === 0) return false;
+    if (this.#releasing.size === 0) return false;
+    const releasing = [...this.#releasing];
     const outcomes = this.#control.run(
       releasing.map((flow) => ({ op: 'settle', flow: flow.key, epoch: flow.epoch })),
     );
@@ -172,7 +194,7 @@ class TapHoldQueue implements HoldQueue {
         isWaiting = true;
         return;
       }
-      this.#held.delete(flow.tag);
+      this.#end(flow);
       // Past its deadline with frames still counted: they died on the way, and are not coming.
       if (outcome.result === 'ok' && outcome.word.outstanding > 0)
         this.#control.run([{ op: 'forget', flow: flow.key, epoch: flow.epoch }]);
@@ -182,15 +204,20 @@ class TapHoldQueue implements HoldQueue {
 
   #schedule(): void {
     if (this.#held.size === 0 || this.#cancelTick !== undefined) return;
-    this.#cancelTick = this.#clock.after(tickMs, () => {
-      this.#cancelTick = undefined;
-      this.#drain();
-      this.#expire();
-      this.#settleReleasing();
-      if (this.#held.size === 0)
-        this.#control.run([{ op: 'reset-held', flow: new Uint8Array(36), epoch: 0 }]);
-      this.#schedule();
-    });
+    this.#cancelTick = this.#clock.after(tickMs, () => this.#tick());
+  }
+
+  #tick(): void {
+    this.#cancelTick = undefined;
+    this.#expire();
+    const drained = this.#drain();
+    this.#settleReleasing();
+    if (this.#held.size > 0 || drained > 0) {
+      this.#cancelTick = this.#clock.after(tickMs, () => this.#tick());
+      return;
+    }
+    // Frames that were counted and lost on the way would narrow the bounds for good.
+    this.#control.run([{ op: 'reset-held', flow: new Uint8Array(flowKeyBytes), epoch: 0 }]);
   }
 
   /** A hold past its deadline: BPF no longer keeps the flow's frames, so they go back and it decides. */
@@ -199,7 +226,7 @@ class TapHoldQueue implements HoldQueue {
     for (const flow of this.#held.values()) {
       if (flow.isReleasing || flow.deadlineNs > nowNs) continue;
       this.#writeFrames(flow);
-      this.#held.delete(flow.tag);
+      this.#end(flow);
     }
   }
 }

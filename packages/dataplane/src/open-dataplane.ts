@@ -21,6 +21,8 @@ import type {
   ForwardTarget,
   VirtualService,
 } from './contract.js';
+import { createClosingSweep } from './closing-sweep.js';
+import type { ClosingSweep } from './closing-sweep.js';
 import { createControlProgram } from './control.js';
 import type { Command, ControlProgram } from './control.js';
 import { createHoldQueue } from './hold-queue.js';
@@ -28,7 +30,7 @@ import type { HoldQueue } from './hold-queue.js';
 import { flowStates, flowValue, maxEpoch, settingsLayout } from './layout.js';
 import { loadPinned, removePins } from './pins.js';
 import type { LoadedPrograms } from './pins.js';
-import { decodeRecord, listRecords, readStats } from './records.js';
+import { decodeRecord, listRecords, listTagged, readStats } from './records.js';
 import { createServices } from './services.js';
 import type { Services } from './services.js';
 import { assertEndpointId, openTargets } from './targets.js';
@@ -52,6 +54,7 @@ class BpfDataplane implements Dataplane {
   readonly #programs: LoadedPrograms;
   readonly #control: ControlProgram;
   readonly #queue: HoldQueue;
+  readonly #closing: ClosingSweep;
   readonly #targets: Targets;
   readonly #services: Services;
   readonly #vipInterface: number;
@@ -66,6 +69,7 @@ class BpfDataplane implements Dataplane {
     const { maps } = this.#programs;
     this.isAdopted = this.#programs.isAdopted;
     this.#control = createControlProgram(this.#programs.control.value, maps.command_map.value);
+    this.#closing = createClosingSweep(this.#control, clock);
     this.#writeFirstSettings();
     this.#forgetHeld();
     const tap = openTap(options.holdDevice, holdQueueFrames);
@@ -76,6 +80,7 @@ class BpfDataplane implements Dataplane {
       this.#programs.reenter.value,
     );
     this.#setSetting(settingsLayout.holdIfindex, tap.interfaceIndex);
+    this.#takeOver();
     this.#services = createServices(maps);
     this.#targets = openTargets({
       endpointMapFd: maps.endpoints.value,
@@ -116,6 +121,10 @@ class BpfDataplane implements Dataplane {
     const commands = changes.map((change, i) => this.#toCommand(change, keys[i] as Uint8Array));
     const outcomes = this.#control.run(commands);
     this.#queue.settle(commands, outcomes, keys);
+    commands.forEach(({ op, epoch, deadlineNs = 0n }, i) => {
+      if (op !== 'close' || outcomes[i]?.result !== 'ok') return;
+      this.#closing.add({ flow: keys[i] as Uint8Array, epoch, deadlineNs });
+    });
     return outcomes.map((outcome) => outcome.result);
   }
 
@@ -143,6 +152,7 @@ class BpfDataplane implements Dataplane {
     if (this.#isClosed) return;
     this.#isClosed = true;
     this.#targets.close();
+    this.#closing.close();
     this.#queue.close();
     this.#control.close();
     for (const fd of Object.values(this.#programs.maps)) fd.close();
@@ -207,11 +217,22 @@ class BpfDataplane implements Dataplane {
   /** Frames in the last daemon's hold device died with it; without this, its flows would wait for them. */
   #forgetHeld(): void {
     if (!this.isAdopted) return;
-    const flows = listRecords(this.#programs.maps.flows.value, (word) => {
-      return word.outstanding > 0 || word.state === flowStates.releasing;
-    });
-    this.#control.run(flows.map(({ flow, epoch }) => ({ op: 'forget', flow, epoch })));
+    const lost = listTagged(this.#programs.maps.flows.value).filter(
+      ({ word }) => word.outstanding > 0 || word.state === flowStates.releasing,
+    );
+    this.#control.run(lost.map(({ key, epoch }) => ({ op: 'forget', flow: key, epoch })));
     this.#control.run([{ op: 'reset-held', flow: new Uint8Array(flowKeyBytes), epoch: 0 }]);
+  }
+
+  /** What an earlier daemon was holding or closing goes on here. */
+  #takeOver(): void {
+    if (!this.isAdopted) return;
+    for (const record of this.list())
+      if (record.phase === 'closing') this.#closing.add({ ...record, deadlineNs: record.holdDeadlineNs });
+    for (const held of listTagged(this.#programs.maps.flows.value)) {
+      const isHeld = held.word.state === flowStates.hold || held.word.state === flowStates.frozen;
+      this.#queue.track(isHeld ? held : { ...held, deadlineNs: 0n });
+    }
   }
 }
 

@@ -49,6 +49,11 @@ export function removePins(directory: string): void {
   if (existsSync(directory) && readdirSync(directory).length === 0) rmdirSync(directory);
 }
 
+/** Where a map or program is pinned. */
+export function pinnedPath(directory: string, name: MapName | (typeof programNames)[number]): string {
+  return `${directory}/${layoutName}/${name}`;
+}
+
 function pinnedLayouts(directory: string): string[] {
   if (!existsSync(directory)) return [];
   return readdirSync(directory).filter((name) => name.startsWith('layout-'));

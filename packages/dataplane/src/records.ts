@@ -3,6 +3,7 @@ import { decodeFlowKey, flowKeyBytes } from '@restitch/core';
 import type { Fd } from '@restitch/sys';
 import { lookupElement, possibleCpus, readMap } from '@restitch/sys/internal';
 import type { DataplaneStats, FlowPhase, FlowRecord } from './contract.js';
+import type { HeldRecord } from './hold-queue.js';
 import { decodeWord, flagSawReset, flowStates, flowValue, gaugesLayout, verdictNames } from './layout.js';
 import type { MapName, RecordWord } from './layout.js';
 
@@ -26,17 +27,37 @@ export function decodeRecord(keys: Buffer, values: Buffer, keyAt: number, at: nu
   };
 }
 
-/** All records, or those whose word is wanted. */
-export function listRecords(flowsFd: number, isWanted?: (word: RecordWord) => boolean): FlowRecord[] {
+/** All records. */
+export function listRecords(flowsFd: number): FlowRecord[] {
   const records: FlowRecord[] = [];
   readMap(flowsFd, { keyBytes: flowKeyBytes, valueBytes: flowValue.bytes }, (keys, values, count) => {
     for (let i = 0; i < count; i++) {
-      const at = i * flowValue.bytes;
-      if (isWanted === undefined || isWanted(decodeWord(values, at + flowValue.word)))
-        records.push(decodeRecord(keys, values, i * flowKeyBytes, at));
+      records.push(decodeRecord(keys, values, i * flowKeyBytes, i * flowValue.bytes));
     }
   });
   return records;
+}
+
+/** Records that were ever held, with key and tag as the hold queue wants them. */
+export function listTagged(flowsFd: number): (HeldRecord & { readonly word: RecordWord })[] {
+  const found: (HeldRecord & { readonly word: RecordWord })[] = [];
+  readMap(flowsFd, { keyBytes: flowKeyBytes, valueBytes: flowValue.bytes }, (keys, values, count) => {
+    for (let i = 0; i < count; i++) {
+      const at = i * flowValue.bytes;
+      const tag = values.readUInt32LE(at + flowValue.holdTag);
+      if (tag === 0) continue;
+      const word = decodeWord(values, at + flowValue.word);
+      const key = Uint8Array.from(keys.subarray(i * flowKeyBytes, (i + 1) * flowKeyBytes));
+      found.push({
+        key,
+        tag,
+        word,
+        epoch: word.epoch,
+        deadlineNs: values.readBigUInt64LE(at + flowValue.deadlineNs),
+      });
+    }
+  });
+  return found;
 }
 
 /** Sums over all CPUs. */

@@ -1,8 +1,7 @@
 /** Virtual services in the maps: a Maglev table each, filled aside and swapped in whole. */
-import { encodeAddress, formatSocketAddress, normalizeAddress } from '@restitch/core';
-import { RestitchError } from '@restitch/core';
+import { RestitchError, encodeAddress, formatSocketAddress } from '@restitch/core';
 import type { Fd } from '@restitch/sys';
-import { createArrayMap, deleteElement, readMap, updateBatch, updateElement } from '@restitch/sys/internal';
+import { createSingleElementMap, deleteElement, readMap, updateElement } from '@restitch/sys/internal';
 import type { VirtualService } from './contract.js';
 import { maglevSize, maxServices, serviceLayout } from './layout.js';
 import type { MapName } from './layout.js';
@@ -14,6 +13,11 @@ interface Slot {
   readonly table: number;
   /** Backends as text: the same text needs no new table. */
   backends: string | undefined;
+}
+
+interface State {
+  readonly maps: Readonly<Record<MapName, Fd>>;
+  readonly slots: Map<string, Slot>;
 }
 
 /** Keeps the service maps as the user wants them. */
@@ -30,28 +34,27 @@ export function createServices(maps: Readonly<Record<MapName, Fd>>): Services {
       if (wanted.size > maxServices)
         throw new RestitchError('usage', `${wanted.size} services, at most ${maxServices}`);
       for (const service of wanted.values()) for (const b of service.backends) assertEndpointId(b.endpointId);
-      setVips(maps, services);
+      setVips(maps.vips.value, services);
       for (const [name, slot] of slots) {
         if (wanted.has(name)) continue;
         deleteElement(maps.services.value, slot.key);
         slots.delete(name);
       }
-      for (const [name, service] of wanted) setService(maps, slots, name, service);
+      // The IPv4 and IPv6 service of one application have the same backends, and a table costs 20 ms.
+      const tables = new Map<string, Uint32Array>();
+      for (const service of wanted.values()) setService({ maps, slots }, service, tables);
     },
   };
 }
 
-function setService(
-  maps: Readonly<Record<MapName, Fd>>,
-  slots: Map<string, Slot>,
-  name: string,
-  service: VirtualService,
-): void {
+function setService({ maps, slots }: State, service: VirtualService, tables: Map<string, Uint32Array>): void {
+  const name = serviceName(service);
   const backends = JSON.stringify(service.backends);
   const known = slots.get(name);
   if (known?.backends === backends) return;
   const slot = known ?? { key: encodeServiceKey(service), table: freeTable(slots), backends };
-  const table = buildMaglevTable(service.backends, maglevSize);
+  const table = tables.get(backends) ?? buildMaglevTable(service.backends, maglevSize);
+  tables.set(backends, table);
   if (table.length > 0) swapTable(maps.maglev_tables.value, slot.table, table);
   const value = Buffer.alloc(serviceLayout.valueBytes);
   value.writeUInt32LE(slot.table, serviceLayout.table);
@@ -62,15 +65,12 @@ function setService(
 }
 
 function swapTable(tablesFd: number, index: number, table: Uint32Array): void {
-  const inner = createArrayMap('maglev', maglevSize);
+  const bytes = maglevSize * 4;
+  const inner = createSingleElementMap('maglev', bytes);
   try {
-    const keys = Buffer.alloc(maglevSize * 4);
-    const values = Buffer.alloc(maglevSize * 4);
-    for (let i = 0; i < maglevSize; i++) {
-      keys.writeUInt32LE(i, i * 4);
-      values.writeUInt32LE(table[i] ?? 0, i * 4);
-    }
-    updateBatch(inner.value, keys, values, maglevSize);
+    const slots = Buffer.alloc(bytes);
+    for (let i = 0; i < maglevSize; i++) slots.writeUInt32LE(table[i] ?? 0, i * 4);
+    updateElement(inner.value, Buffer.alloc(4), slots);
     const key = Buffer.alloc(4);
     key.writeUInt32LE(index);
     const value = Buffer.alloc(4);
@@ -81,23 +81,23 @@ function swapTable(tablesFd: number, index: number, table: Uint32Array): void {
   }
 }
 
-function setVips(maps: Readonly<Record<MapName, Fd>>, services: readonly VirtualService[]): void {
-  const wanted = new Map(services.map((s) => [normalizeAddress(s.address), s.address]));
-  const stale: Buffer[] = [];
-  readMap(maps.vips.value, { keyBytes: 16, valueBytes: 4 }, (keys, _, count) => {
-    for (let i = 0; i < count; i++)
-      stale.push(Buffer.from(Uint8Array.from(keys.subarray(i * 16, i * 16 + 16)).buffer));
-  });
-  const keep = new Set(
-    [...wanted.keys()].map((address) => Buffer.from(encodeAddress(address)).toString('hex')),
-  );
-  for (const key of stale) if (!keep.has(key.toString('hex'))) deleteElement(maps.vips.value, key);
-  const one = Buffer.alloc(4, 1);
-  for (const address of wanted.keys()) {
+function setVips(vipsFd: number, services: readonly VirtualService[]): void {
+  const wanted = new Map<string, Buffer>();
+  for (const { address } of services) {
     const key = Buffer.alloc(16);
     encodeAddress(address, key);
-    updateElement(maps.vips.value, key, one);
+    wanted.set(key.toString('hex'), key);
   }
+  const known = new Map<string, Buffer>();
+  readMap(vipsFd, { keyBytes: 16, valueBytes: 4 }, (keys, _, count) => {
+    for (let i = 0; i < count; i++) {
+      const key = Buffer.alloc(16);
+      keys.copy(key, 0, i * 16, (i + 1) * 16);
+      known.set(key.toString('hex'), key);
+    }
+  });
+  for (const [name, key] of known) if (!wanted.has(name)) deleteElement(vipsFd, key);
+  for (const key of wanted.values()) updateElement(vipsFd, key, Buffer.alloc(4, 1));
 }
 
 function readSlots(maps: Readonly<Record<MapName, Fd>>): Map<string, Slot> {

@@ -5,7 +5,7 @@
  */
 import type { Clock, Logger } from '@restitch/core';
 import { RestitchError, normalizeAddress } from '@restitch/core';
-import { interfaceMac, openNeighbourTable, updateElement } from '@restitch/sys/internal';
+import { interfaceMac, lookupElement, openNeighbourTable, updateElement } from '@restitch/sys/internal';
 import type { Neighbour } from '@restitch/sys/internal';
 import type { ForwardTarget } from './contract.js';
 import { actionL2, endpointLayout, maxEndpoints } from './layout.js';
@@ -67,14 +67,14 @@ class NeighbourTargets implements Targets {
     const address = normalizeAddress(target.dataAddress);
     const known = this.#targets.get(target.endpointId);
     if (known?.address === address) return;
-    const mac = this.#neighbours.get(address)?.mac;
+    const mac = this.#neighbours.get(address)?.mac ?? known?.mac ?? this.#readMac(target.endpointId);
     const fresh: Target = { endpointId: target.endpointId, address, mac, isVerifying: false };
     this.#targets.set(target.endpointId, fresh);
     this.#write(fresh);
-    if (mac !== undefined) return;
+    if (this.#neighbours.get(address)?.mac !== undefined) return;
     this.#table.resolve(address);
     const untilMs = this.#options.clock.monotonicMs() + firstAnswerMs;
-    while (fresh.mac === undefined && this.#options.clock.monotonicMs() < untilMs) {
+    while (this.#neighbours.get(address)?.mac === undefined && this.#options.clock.monotonicMs() < untilMs) {
       this.#table.wait(firstAnswerMs);
       this.#read();
     }
@@ -139,6 +139,14 @@ class NeighbourTargets implements Targets {
     }
     target.mac = mac;
     this.#write(target);
+  }
+
+  /** What an earlier daemon learned: better than nothing until the neighbour answers. */
+  #readMac(endpointId: number): Buffer | undefined {
+    const value = Buffer.alloc(endpointLayout.bytes);
+    lookupElement(this.#options.endpointMapFd, encodeId(endpointId), value);
+    if (value.readUInt16LE(endpointLayout.hasMac) === 0) return undefined;
+    return value.subarray(endpointLayout.destination, endpointLayout.destination + 6);
   }
 
   #write(target: Target): void {

@@ -1,6 +1,6 @@
 /** Door for sibling packages of @restitch/sys: the kernel by the call. */
 export {
-  createArrayMap,
+  createSingleElementMap,
   deleteElement,
   lookupElement,
   openPinned,
@@ -9,11 +9,10 @@ export {
   programId,
   readMap,
   testRun,
-  updateBatch,
   updateElement,
 } from './bpf/bpf-syscall.js';
 export type { ChunkReader, ElementSize, TestRun, TestRunResult } from './bpf/bpf-syscall.js';
-export { attachTc, detachTc, loadBpfObject } from './bpf/libbpf.js';
+export { BpfLoadError, attachTc, detachTc, loadBpfObject } from './bpf/libbpf.js';
 export type { BpfObject, BpfObjectSpec, TcFilter, TcHook } from './bpf/libbpf.js';
 export { openMappedMap } from './bpf/mapped-map.js';
 export type { MappedMap } from './bpf/mapped-map.js';

@@ -25,7 +25,6 @@ const commands = {
   progTestRun: 10,
   objInfo: 15,
   mapLookupBatch: 24,
-  mapUpdateBatch: 26,
 } as const;
 type Command = keyof typeof commands;
 
@@ -117,23 +116,13 @@ export function readMap(mapFd: number, size: ElementSize, read: ChunkReader, chu
   }
 }
 
-/** Writes `count` elements in one call (BPF_MAP_UPDATE_BATCH, Linux 5.6). */
-export function updateBatch(mapFd: number, keys: Buffer, values: Buffer, count: number): void {
-  const attr = Buffer.alloc(attrBytes);
-  setPointer(attr, 16, keys);
-  setPointer(attr, 24, values);
-  attr.writeUInt32LE(count, 32);
-  attr.writeUInt32LE(mapFd, 36);
-  runOrThrow('mapUpdateBatch', attr, `${count} elements`);
-}
-
-/** An ARRAY map of `entries` values of 4 bytes: what an ARRAY_OF_MAPS takes in. */
-export function createArrayMap(name: string, entries: number): Fd {
+/** An ARRAY map with one element of `valueBytes`: what an ARRAY_OF_MAPS takes in. */
+export function createSingleElementMap(name: string, valueBytes: number): Fd {
   const attr = Buffer.alloc(attrBytes);
   attr.writeUInt32LE(2, 0); // BPF_MAP_TYPE_ARRAY
   attr.writeUInt32LE(4, 4);
-  attr.writeUInt32LE(4, 8);
-  attr.writeUInt32LE(entries, 12);
+  attr.writeUInt32LE(valueBytes, 8);
+  attr.writeUInt32LE(1, 12);
   attr.write(name.slice(0, 15), 28, 'latin1');
   return new Fd(runOrThrow('mapCreate', attr, name));
 }

@@ -1,6 +1,6 @@
 /**
  * libbpf.so.1 (part of iproute2): loads a compiled BPF object with its relocations and attaches programs at tc.
- * Its printing is silenced; a refusal by the verifier is in the error, last telling line first, whole log in the cause.
+ * Its printing is silenced; a refusal by the verifier is in the error, last telling line as message, whole log on demand.
  */
 import { RestitchError } from '@restitch/core';
 import { Fd, duplicateFd } from '../fd.js';
@@ -84,6 +84,21 @@ export function loadBpfObject(spec: BpfObjectSpec): BpfObject {
     return { maps, programs, close: () => all.forEach((fd) => fd.close()) };
   } finally {
     lib.close(object);
+  }
+}
+
+/** The kernel refused a program; `log` is the verifier's whole log, kept out of what is printed by default. */
+export class BpfLoadError extends RestitchError {
+  override readonly name = 'BpfLoadError';
+  readonly #log: string;
+
+  constructor(path: string, reason: string, log: string) {
+    super('bpf_rejected', `load ${path}: ${reason}`, { details: { path } });
+    this.#log = log;
+  }
+
+  get log(): string {
+    return this.#log;
   }
 }
 
@@ -201,12 +216,8 @@ function collect(names: readonly string[], fdOf: (name: string) => number): Reco
   return Object.fromEntries(names.map((name) => [name, new Fd(duplicateFd(fdOf(name)))]));
 }
 
-function rejection(path: string, error: number, log: Buffer): RestitchError {
+function rejection(path: string, error: number, log: Buffer): BpfLoadError {
   const text = log.toString('latin1', 0, log.indexOf(0));
   const lines = text.split('\n').filter((line) => line.trim() !== '' && !line.startsWith('processed '));
-  const telling = lines.at(-1) ?? 'no log';
-  return new RestitchError('bpf_rejected', `load ${path}: ${errnoName(error)}: ${telling}`, {
-    cause: new RestitchError('bpf_rejected', text),
-    details: { path, errno: error },
-  });
+  return new BpfLoadError(path, `${errnoName(error)}: ${lines.at(-1) ?? 'no log'}`, text);
 }

@@ -1,0 +1,617 @@
+/** Every verdict as a table {what, packet, verdict, packet afterwards}, run in the kernel without a network. */
+import { afterAll, beforeEach, describe, expect, it } from 'vitest';
+import { decodeFlowKey, encodeAddress, encodeFlowKey, flowKeyBytes } from '@restitch/core';
+import type { Flow, SocketAddress } from '@restitch/core';
+import { lookupElement, testRun, updateElement } from '@restitch/sys/internal';
+import { createControlProgram } from './control.js';
+import type { Command, ControlProgram } from './control.js';
+import { buildIcmpError, buildTcpFrame, frameMacs, tcpFlags } from './frames.js';
+import type { TcpFrame } from './frames.js';
+import { actionL2, endpointLayout, flowValue, gaugesLayout, settingsLayout } from './layout.js';
+import type { VerdictName } from './layout.js';
+import { loadPinned, removePins } from './pins.js';
+import type { LoadedPrograms } from './pins.js';
+import { decodeRecord, readStats } from './records.js';
+import { createServices } from './services.js';
+
+const redirect = 7;
+const shot = 2;
+const toHost = -1;
+const pinDirectory = `/sys/fs/bpf/rs-steer-test-${process.pid}`;
+const port = 7000;
+
+const families = {
+  4: { vip: '10.9.0.100', client: '10.9.0.2', router: '10.1.1.1', other: '10.9.0.50' },
+  6: { vip: 'fd09::100', client: 'fd09::2', router: 'fd01::1', other: 'fd09::50' },
+} as const;
+
+let loaded: LoadedPrograms | undefined;
+let control: ControlProgram;
+let nextPort = 1000;
+
+/** Fresh maps for every test: counters and records of one say nothing about another. */
+function load(
+  settings: Partial<Record<'maxFlows' | 'rebuilding' | 'holdFlowBytes', number>> = {},
+): LoadedPrograms {
+  unload();
+  loaded = loadPinned(pinDirectory, { maxFlows: 100, maxHalfOpen: 100 });
+  control = createControlProgram(loaded.control.value, loaded.maps.command_map.value);
+  const memory = Buffer.alloc(settingsLayout.bytes);
+  memory.writeUInt32LE(settings.rebuilding ?? 0, settingsLayout.rebuilding);
+  memory.writeUInt32LE(1, settingsLayout.holdIfindex);
+  memory.writeUInt32LE(settings.maxFlows ?? 100, settingsLayout.maxFlows);
+  memory.writeUInt32LE(settings.holdFlowBytes ?? 100_000, settingsLayout.holdFlowBytes);
+  memory.writeUInt32LE(1000, settingsLayout.holdFrames);
+  memory.writeBigUInt64LE(1_000_000n, settingsLayout.holdTotalBytes);
+  updateElement(loaded.maps.settings_map.value, Buffer.alloc(4), memory);
+  setEndpoint(1);
+  setEndpoint(2);
+  serve([1]);
+  return loaded;
+}
+
+function unload(): void {
+  if (loaded === undefined) return;
+  control.close();
+  for (const fd of [...Object.values(loaded.maps), loaded.steer, loaded.reenter, loaded.control]) fd.close();
+  loaded = undefined;
+  removePins(pinDirectory);
+}
+
+function programs(): LoadedPrograms {
+  if (loaded === undefined) throw new Error('not loaded');
+  return loaded;
+}
+
+const macOf = (id: number): Buffer => Buffer.from([2, 0xee, 0, 0, 0, id]);
+const ownMac = Buffer.from([2, 0xaa, 0, 0, 0, 9]);
+
+function setEndpoint(id: number, state: 'known' | 'no-mac' | 'gone' = 'known'): void {
+  const key = Buffer.alloc(4);
+  key.writeUInt32LE(id);
+  const value = Buffer.alloc(endpointLayout.bytes);
+  macOf(id).copy(value, endpointLayout.destination);
+  ownMac.copy(value, endpointLayout.source);
+  value.writeUInt16LE(state === 'gone' ? 0 : actionL2, endpointLayout.action);
+  value.writeUInt16LE(state === 'known' ? 1 : 0, endpointLayout.hasMac);
+  value.writeUInt32LE(1, endpointLayout.ifindex);
+  updateElement(programs().maps.endpoints.value, key, value);
+}
+
+function serve(endpointIds: readonly number[]): void {
+  const backends = endpointIds.map((endpointId) => ({ endpointId, weight: 1 }));
+  createServices(programs().maps).set(
+    Object.values(families).map(({ vip }) => ({ address: vip, port, backends })),
+  );
+}
+
+interface Outcome {
+  readonly retval: number;
+  readonly frame: Buffer;
+  readonly verdicts: readonly string[];
+}
+
+/** Runs a program on a frame; the verdicts are the counters that moved. */
+function run(frame: Buffer, program: 'steer' | 'reenter' = 'steer'): Outcome {
+  const before = readStats(programs().maps).verdicts;
+  const data = Buffer.alloc(frame.length);
+  frame.copy(data);
+  const out = Buffer.alloc(frame.length + 64);
+  const { retval, outBytes } = testRun(programs()[program].value, { data, out });
+  const after = readStats(programs().maps).verdicts;
+  const verdicts = Object.keys(after).filter((name) => after[name] !== before[name]);
+  return { retval, frame: Buffer.from(out.subarray(0, outBytes)), verdicts };
+}
+
+/** `frame` as it should leave for an endpoint. */
+function towards(frame: Buffer, endpointId: number): Buffer {
+  return Buffer.concat([macOf(endpointId), ownMac, frame.subarray(12)]);
+}
+
+function apply(...commands: Command[]): string[] {
+  return control.run(commands).map((outcome) => outcome.result);
+}
+
+function record(flow: Flow): ReturnType<typeof decodeRecord> | undefined {
+  const key = Buffer.alloc(flowKeyBytes);
+  encodeFlowKey(flow, key);
+  const value = Buffer.alloc(flowValue.bytes);
+  return lookupElement(programs().maps.flows.value, key, value) ? decodeRecord(key, value, 0, 0) : undefined;
+}
+
+function outstanding(flow: Flow): number {
+  const key = Buffer.alloc(flowKeyBytes);
+  encodeFlowKey(flow, key);
+  const value = Buffer.alloc(flowValue.bytes);
+  lookupElement(programs().maps.flows.value, key, value);
+  return value.readUInt16LE(5);
+}
+
+function gauge(at: number): number {
+  const value = Buffer.alloc(gaugesLayout.bytes);
+  lookupElement(programs().maps.gauges_map.value, Buffer.alloc(4), value);
+  return Number(value.readBigUInt64LE(at));
+}
+
+const soon = (): bigint => process.hrtime.bigint() + 60_000_000_000n;
+const past = 1n;
+
+beforeEach(() => void load());
+afterAll(unload);
+
+describe.each([4, 6] as const)('IPv%i', (family) => {
+  const { vip, client, router, other } = families[family];
+  const service: SocketAddress = { address: vip, port };
+
+  const newFlow = (): Flow => ({ client: { address: client, port: ++nextPort }, vip: service });
+  const segment = (flow: Flow, flags: number, more: Partial<TcpFrame> = {}): Buffer =>
+    buildTcpFrame({ source: flow.client, destination: flow.vip, flags, ...more });
+  const syn = (flow: Flow): Buffer => segment(flow, tcpFlags.syn);
+  const ack = (flow: Flow, payload = ''): Buffer => segment(flow, tcpFlags.ack, { payload });
+  const established = (endpointId = 1, epoch = 0): Flow => {
+    const flow = newFlow();
+    expect(apply({ op: 'claim', flow, epoch, endpointId })).toEqual(['ok']);
+    return flow;
+  };
+
+  interface Row {
+    readonly what: string;
+    /** Sets the stage, answers the packet. */
+    readonly packet: () => Buffer;
+    readonly verdict: VerdictName;
+    /** 'same', or towards an endpoint, or dropped. */
+    readonly then: 'same' | 'dropped' | number;
+  }
+
+  const rows: Row[] = [
+    {
+      what: 'TCP to a port of the VIP that is no service',
+      packet: () => segment({ ...newFlow(), vip: { address: vip, port: 22 } }, tcpFlags.syn),
+      verdict: 'pass',
+      then: 'same',
+    },
+    {
+      what: 'TCP to another address',
+      packet: () => segment({ ...newFlow(), vip: { address: other, port } }, tcpFlags.ack),
+      verdict: 'pass',
+      then: 'same',
+    },
+    {
+      what: 'a later fragment to another address',
+      packet: () =>
+        segment({ ...newFlow(), vip: { address: other, port } }, tcpFlags.ack, {
+          fragment: { id: 9, offset: 8, more: false },
+          payload: 'x'.repeat(64),
+        }),
+      verdict: 'pass',
+      then: 'same',
+    },
+    {
+      what: 'a frame that ends in the middle of its headers',
+      packet: () => ack(newFlow()).subarray(0, family === 4 ? 40 : 60),
+      verdict: 'pass',
+      then: 'same',
+    },
+    { what: 'a SYN', packet: () => syn(newFlow()), verdict: 'syn', then: 1 },
+    {
+      what: 'a SYN with a VLAN tag',
+      packet: () => segment(newFlow(), tcpFlags.syn, { vlan: 42 }),
+      verdict: 'syn',
+      then: 1,
+    },
+    {
+      what: 'a resent SYN, after the set of endpoints changed',
+      packet: () => {
+        const flow = newFlow();
+        run(syn(flow));
+        serve([2]);
+        return syn(flow);
+      },
+      verdict: 'syn',
+      then: 1,
+    },
+    {
+      what: "the client's ACK of a half-open flow",
+      packet: () => {
+        const flow = newFlow();
+        run(syn(flow));
+        serve([2]);
+        return ack(flow);
+      },
+      verdict: 'promoted',
+      then: 1,
+    },
+    {
+      what: 'RST of a half-open flow',
+      packet: () => {
+        const flow = newFlow();
+        run(syn(flow));
+        return segment(flow, tcpFlags.rst);
+      },
+      verdict: 'syn',
+      then: 1,
+    },
+    { what: 'data of an unknown flow', packet: () => ack(newFlow(), 'data'), verdict: 'fallback', then: 1 },
+    {
+      what: 'data of a recorded flow',
+      packet: () => ack(established(2), 'data'),
+      verdict: 'steered',
+      then: 2,
+    },
+    {
+      what: 'data of a recorded flow with a VLAN tag',
+      packet: () => segment(established(2), tcpFlags.ack, { vlan: 7, payload: 'data' }),
+      verdict: 'steered',
+      then: 2,
+    },
+    { what: 'SYN of a recorded flow', packet: () => syn(established(2)), verdict: 'steered', then: 2 },
+    {
+      what: 'RST of a recorded flow',
+      packet: () => segment(established(2), tcpFlags.rst),
+      verdict: 'steered',
+      then: 2,
+    },
+    {
+      what: 'data of a closing flow',
+      packet: () => {
+        const flow = established(2);
+        apply({ op: 'close', flow, epoch: 0, deadlineNs: soon() });
+        return ack(flow);
+      },
+      verdict: 'steered',
+      then: 2,
+    },
+    {
+      what: 'SYN on a closing flow',
+      packet: () => {
+        const flow = established(2);
+        apply({ op: 'close', flow, epoch: 0, deadlineNs: soon() });
+        return syn(flow);
+      },
+      verdict: 'syn',
+      then: 1,
+    },
+    {
+      what: 'data of a flow closed long ago',
+      packet: () => {
+        const flow = established(2);
+        apply({ op: 'close', flow, epoch: 0, deadlineNs: past });
+        return ack(flow);
+      },
+      verdict: 'fallback',
+      then: 1,
+    },
+    {
+      what: 'SYN on a flow whose owner is gone',
+      packet: () => {
+        const flow = established(2);
+        setEndpoint(2, 'gone');
+        return syn(flow);
+      },
+      verdict: 'syn',
+      then: 1,
+    },
+    {
+      what: 'data of a flow whose owner is gone',
+      packet: () => {
+        const flow = established(2);
+        setEndpoint(2, 'gone');
+        return ack(flow);
+      },
+      verdict: 'drop_no_target',
+      then: 'dropped',
+    },
+    {
+      what: 'data for an endpoint without a MAC',
+      packet: () => {
+        const flow = established(2);
+        setEndpoint(2, 'no-mac');
+        return ack(flow);
+      },
+      verdict: 'drop_no_target',
+      then: 'dropped',
+    },
+    {
+      what: 'a SYN when no endpoint serves',
+      packet: () => {
+        serve([]);
+        return syn(newFlow());
+      },
+      verdict: 'drop_no_backend',
+      then: 'dropped',
+    },
+    {
+      what: 'data of an unknown flow when no endpoint serves',
+      packet: () => {
+        serve([]);
+        return ack(newFlow());
+      },
+      verdict: 'drop_no_backend',
+      then: 'dropped',
+    },
+    {
+      what: 'data of a recorded flow when no endpoint serves',
+      packet: () => {
+        serve([]);
+        return ack(established(2));
+      },
+      verdict: 'steered',
+      then: 2,
+    },
+    {
+      what: 'a SYN while rebuilding',
+      packet: () => {
+        load({ rebuilding: 1 });
+        return syn(newFlow());
+      },
+      verdict: 'drop_rebuilding',
+      then: 'dropped',
+    },
+    {
+      what: 'data of an unknown flow while rebuilding',
+      packet: () => {
+        load({ rebuilding: 1 });
+        return ack(newFlow());
+      },
+      verdict: 'drop_rebuilding',
+      then: 'dropped',
+    },
+    {
+      what: 'data of a recorded flow while rebuilding',
+      packet: () => {
+        load({ rebuilding: 1 });
+        return ack(established(2));
+      },
+      verdict: 'steered',
+      then: 2,
+    },
+    {
+      what: 'a SYN when the table is full',
+      packet: () => {
+        load({ maxFlows: 3 });
+        for (let i = 0; i < 3; i++) established();
+        return syn(newFlow());
+      },
+      verdict: 'drop_table_full',
+      then: 'dropped',
+    },
+    {
+      what: 'the first fragment of a recorded flow',
+      packet: () =>
+        segment(established(2), tcpFlags.ack, {
+          fragment: { id: 77, offset: 0, more: true },
+          payload: 'x'.repeat(44),
+        }),
+      verdict: 'steered',
+      then: 2,
+    },
+    {
+      what: 'a later fragment after its first',
+      packet: () => {
+        const flow = established(2);
+        run(
+          segment(flow, tcpFlags.ack, {
+            fragment: { id: 78, offset: 0, more: true },
+            payload: 'x'.repeat(44),
+          }),
+        );
+        return segment(flow, 0, { fragment: { id: 78, offset: 8, more: false }, payload: 'tail' });
+      },
+      verdict: 'steered',
+      then: 2,
+    },
+    {
+      what: 'a later fragment whose first was not seen',
+      packet: () =>
+        segment(established(2), 0, { fragment: { id: 79, offset: 8, more: false }, payload: 'tail' }),
+      verdict: 'drop_fragment',
+      then: 'dropped',
+    },
+    {
+      what: '"too big" about a recorded flow',
+      packet: () => {
+        const flow = established(2);
+        return buildIcmpError({ reporter: router, quotedSource: service, quotedDestination: flow.client });
+      },
+      verdict: 'icmp',
+      then: 2,
+    },
+    {
+      what: '"too big" about a half-open flow',
+      packet: () => {
+        const flow = newFlow();
+        run(syn(flow));
+        return buildIcmpError({ reporter: router, quotedSource: service, quotedDestination: flow.client });
+      },
+      verdict: 'icmp',
+      then: 1,
+    },
+    {
+      what: '"too big" about an unknown flow of a service',
+      packet: () =>
+        buildIcmpError({ reporter: router, quotedSource: service, quotedDestination: newFlow().client }),
+      verdict: 'drop_icmp',
+      then: 'dropped',
+    },
+    {
+      what: '"too big" about a connection of the host',
+      packet: () =>
+        buildIcmpError({
+          reporter: router,
+          quotedSource: { address: vip, port: 22 },
+          quotedDestination: newFlow().client,
+        }),
+      verdict: 'pass',
+      then: 'same',
+    },
+    {
+      what: '"too big" about UDP',
+      packet: () =>
+        buildIcmpError({
+          reporter: router,
+          quotedSource: service,
+          quotedDestination: established().client,
+          quotedProtocol: 17,
+        }),
+      verdict: 'pass',
+      then: 'same',
+    },
+    {
+      what: 'ping',
+      packet: () =>
+        buildIcmpError({
+          reporter: router,
+          quotedSource: service,
+          quotedDestination: established().client,
+          type: family === 4 ? 8 : 128,
+        }),
+      verdict: 'pass',
+      then: 'same',
+    },
+    {
+      what: 'a held flow past its deadline, not frozen',
+      packet: () => {
+        const flow = established(2);
+        apply({ op: 'hold', flow, epoch: 0, deadlineNs: past, holdTag: 5 });
+        return ack(flow);
+      },
+      verdict: 'steered',
+      then: 2,
+    },
+    {
+      what: 'a frozen flow past its deadline',
+      packet: () => {
+        const flow = established(2);
+        apply({ op: 'freeze', flow, epoch: 0, deadlineNs: past, holdTag: 5 });
+        return ack(flow);
+      },
+      verdict: 'drop_frozen',
+      then: 'dropped',
+    },
+    {
+      what: 'a held flow over its bound',
+      packet: () => {
+        load({ holdFlowBytes: 300 });
+        const flow = established(2);
+        apply({ op: 'hold', flow, epoch: 0, deadlineNs: soon(), holdTag: 5 });
+        run(ack(flow, 'x'.repeat(200)));
+        return ack(flow, 'x'.repeat(200));
+      },
+      verdict: 'drop_hold_full',
+      then: 'dropped',
+    },
+  ];
+  if (family === 6) {
+    rows.push({
+      what: 'a segment behind an extension header',
+      packet: () => segment(established(2), tcpFlags.ack, { hasExtension: true, payload: 'x' }),
+      verdict: 'steered',
+      then: 2,
+    });
+  }
+
+  it.each(rows)('$what: $verdict', ({ packet, verdict, then }) => {
+    const frame = packet();
+    const outcome = run(frame);
+    expect(outcome.verdicts).toEqual([verdict]);
+    expect(outcome.retval).toBe(then === 'same' ? toHost : then === 'dropped' ? shot : redirect);
+    expect(outcome.frame).toEqual(typeof then === 'number' ? towards(frame, then) : frame);
+  });
+
+  it('serves a half-open flow that finds no room, and counts it', () => {
+    load({ maxFlows: 1 });
+    const flow = newFlow();
+    run(syn(flow));
+    const kept = established(2);
+    const outcome = run(ack(flow));
+    expect(outcome.verdicts).toEqual(expect.arrayContaining(['table_full', 'syn']));
+    expect(outcome.retval).toBe(redirect);
+    expect(record(flow)).toBeUndefined();
+    expect(record(kept)).toMatchObject({ endpointId: 2 });
+    expect(apply({ op: 'claim', flow, epoch: 0, endpointId: 1 })).toEqual(['full']);
+  });
+
+  it('counts packets and bytes of a flow and notes the RST', () => {
+    const flow = established(2);
+    const frame = ack(flow, 'x'.repeat(100));
+    run(frame);
+    run(frame);
+    expect(record(flow)).toMatchObject({ packets: 2n, bytes: BigInt(2 * frame.length), sawReset: false });
+    run(segment(flow, tcpFlags.rst | tcpFlags.ack));
+    expect(record(flow)).toMatchObject({ packets: 3n, sawReset: true });
+    const own = readStats(programs().maps).endpoints.find((e) => e.endpointId === 2);
+    expect(own?.packets).toBe(3n);
+  });
+
+  it('holds frames under the tag, delivers them through re-entry, and keeps fresh ones behind', () => {
+    const flow = established(2);
+    apply({ op: 'hold', flow, epoch: 0, deadlineNs: soon(), holdTag: 0xa1b2c3d4 });
+    const frame = ack(flow, 'held');
+    const held = run(frame);
+    expect(held).toMatchObject({ retval: redirect, verdicts: ['held'] });
+    expect(held.frame.subarray(0, 6).toString('hex')).toBe('0200a1b2c3d4');
+    expect(outstanding(flow)).toBe(1);
+    expect(gauge(gaugesLayout.heldBytes)).toBe(frame.length);
+
+    // Written back too early it goes into the device again and is counted once.
+    expect(run(held.frame, 'reenter').frame.subarray(0, 6).toString('hex')).toBe('0200a1b2c3d4');
+    expect(outstanding(flow)).toBe(1);
+
+    apply({ op: 'freeze', flow, epoch: 0, deadlineNs: soon() });
+    expect(apply({ op: 'switch', flow, epoch: 0, newEpoch: 1, endpointId: 1 })).toEqual(['ok']);
+    expect(apply({ op: 'release', flow, epoch: 1 })).toEqual(['ok']);
+    expect(record(flow)).toMatchObject({ phase: 'releasing', endpointId: 1, epoch: 1 });
+
+    expect(run(frame).verdicts).toEqual(['held']);
+    expect(apply({ op: 'settle', flow, epoch: 1 })).toEqual(['phase']);
+    for (let i = 0; i < 2; i++) {
+      const outcome = run(held.frame, 'reenter');
+      expect(outcome).toMatchObject({ retval: redirect, verdicts: ['released'] });
+      expect(outcome.frame).toEqual(towards(frame, 1));
+    }
+    expect(gauge(gaugesLayout.heldBytes)).toBe(0);
+    expect(gauge(gaugesLayout.heldFrames)).toBe(0);
+    expect(apply({ op: 'settle', flow, epoch: 1 })).toEqual(['ok']);
+    expect(run(frame).frame).toEqual(towards(frame, 1));
+    expect(record(flow)).toMatchObject({ phase: 'active', packets: 3n });
+  });
+
+  it('holds later fragments and ICMP errors of a held flow too', () => {
+    const flow = established(2);
+    apply({ op: 'hold', flow, epoch: 0, deadlineNs: soon(), holdTag: 9 });
+    run(segment(flow, tcpFlags.ack, { fragment: { id: 5, offset: 0, more: true }, payload: 'x'.repeat(44) }));
+    expect(
+      run(segment(flow, 0, { fragment: { id: 5, offset: 8, more: false }, payload: 'y' })).verdicts,
+    ).toEqual(['held']);
+    const tooBig = buildIcmpError({
+      reporter: router,
+      quotedSource: service,
+      quotedDestination: flow.client,
+    });
+    expect(run(tooBig).verdicts).toEqual(['held']);
+    expect(outstanding(flow)).toBe(3);
+  });
+
+  it('drops a held frame that comes back after the frozen deadline, and closes its account', () => {
+    const flow = established(2);
+    apply({ op: 'freeze', flow, epoch: 0, deadlineNs: soon(), holdTag: 3 });
+    const held = run(ack(flow));
+    apply({ op: 'freeze', flow, epoch: 0, deadlineNs: past });
+    expect(run(held.frame, 'reenter')).toMatchObject({
+      retval: shot,
+      verdicts: expect.arrayContaining(['drop_frozen']),
+    });
+    expect(outstanding(flow)).toBe(0);
+    expect(gauge(gaugesLayout.heldFrames)).toBe(0);
+  });
+});
+
+describe('keys', () => {
+  it('are those of core', () => {
+    const flow = { client: { address: '10.0.0.1', port: 258 }, vip: { address: 'fd00::1', port: 772 } };
+    const key = encodeFlowKey(flow);
+    expect(decodeFlowKey(key)).toEqual(flow);
+    expect(key.subarray(0, 16)).toEqual(encodeAddress('10.0.0.1'));
+    expect(frameMacs.destination).toHaveLength(6);
+  });
+});
