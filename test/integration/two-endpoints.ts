@@ -3,7 +3,6 @@
  * `lo`. Steering is the client's own static neighbour entry: no daemon, no BPF.
  */
 import { execFileSync } from 'node:child_process';
-import type { SocketAddress } from '@restitch/core';
 import { inNetworkNamespace } from '@restitch/sys';
 
 /** One of the two endpoints. */

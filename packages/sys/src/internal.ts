@@ -67,4 +67,10 @@ export {
 } from './option-names.js';
 export { getTcpInfo, parseTcpInfo, tcpInfoBytes, tcpInfoOffsets, tcpState } from './tcp-info.js';
 export type { TcpInfo } from './tcp-info.js';
-export { attachDropFilter, detachFilter, receiveMemoryBytes } from './socket-filter.js';
+export {
+  attachDropFilter,
+  blockOutput,
+  detachFilter,
+  receiveMemoryBytes,
+  unblockOutput,
+} from './socket-block.js';

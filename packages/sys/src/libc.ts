@@ -9,7 +9,7 @@ import koffi from 'koffi';
 import { RestitchError } from '@restitch/core';
 
 /** What crosses the seam. Pointers go in as Buffers (kept reachable by the caller) and come back as bigint or null. */
-export type NativeArgument = number | bigint | string | Uint8Array | null;
+export type NativeArgument = number | bigint | string | NodeJS.ArrayBufferView | null;
 
 /** A native function that returns an integer (`int`, `ssize_t`, `long`). */
 export type NativeFunction = (...args: readonly NativeArgument[]) => number;

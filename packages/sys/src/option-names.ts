@@ -30,10 +30,17 @@ export const so = {
 } as const;
 
 /** linux/in.h */
-export const ip = { tos: 1, ttl: 2, freebind: 15, transparent: 19 } as const;
+export const ip = { tos: 1, ttl: 2, freebind: 15, xfrmPolicy: 17, transparent: 19 } as const;
 
 /** linux/in6.h */
-export const ipv6 = { unicastHops: 16, v6only: 26, tclass: 67, transparent: 75, freebind: 78 } as const;
+export const ipv6 = {
+  unicastHops: 16,
+  v6only: 26,
+  xfrmPolicy: 35,
+  tclass: 67,
+  transparent: 75,
+  freebind: 78,
+} as const;
 
 /** linux/tcp.h */
 export const tcp = {

@@ -2,6 +2,7 @@
 import type { TcpImage } from '@restitch/core/internal';
 import {
   detachFilter,
+  familyOf,
   getTcpInfo,
   setIntOption,
   shutdownSend,
@@ -9,6 +10,7 @@ import {
   tcp,
   tcpState,
   unacknowledgedBytes,
+  unblockOutput,
 } from '@restitch/sys/internal';
 import { hasPeerFin, sendPeerFin } from './peer-fin.js';
 import { enterRepair, leaveRepair, selectQueue, windowField } from './repair.js';
@@ -37,6 +39,7 @@ export function activateSocket(pending: PendingTcp): ActiveTcp {
   const { fd, tcp: image, finSenderFd } = pending;
   // On a local path the answer to the probe arrives within the call that sends it: the filter must be off before.
   detachFilter(fd);
+  if (image.sentBytes > 0) unblockOutput(fd, familyOf(pending.flow.vip.address));
   leaveRepair(fd, windowField(image.window, 'rcvWnd') > 0);
   if (image.options.cork === 1) setIntOption(fd, solTcp, tcp.cork, 1);
   restoreFins(pending);

@@ -1,15 +1,20 @@
 /**
- * Freeze: one connected socket becomes an image, and stays behind in repair with a filter that drops every packet.
+ * Freeze: one connected socket becomes an image, and stays behind in repair, shut off from the network both ways.
  *
  * The filter comes first, because a socket in repair still receives and still acknowledges: bytes that arrived after
- * the dump would be acknowledged and lost. All is synchronous, so no other code of the process runs in between.
+ * the dump would be acknowledged and lost. Its timers run on, too, and would resend data and send delayed ACKs, so its
+ * output is blocked as well. All is synchronous: no other code of the process runs in between.
  */
 import { RestitchError, addSeq, toRestitchError } from '@restitch/core';
 import type { TcpImage } from '@restitch/core/internal';
 import {
+  afInet,
   attachDropFilter,
+  blockOutput,
   detachFilter,
+  familyOf,
   getIntOption,
+  getPeerAddress,
   getTcpInfo,
   peekBytes,
   so,
@@ -19,6 +24,7 @@ import {
   tcpState,
   type TcpInfo,
   unacknowledgedBytes,
+  unblockOutput,
   unreadBytes,
   unsentBytes,
 } from '@restitch/sys/internal';
@@ -66,9 +72,12 @@ export function freezeSocket(fd: number, options: FreezeOptions = {}): FrozenTcp
   const at = { step: 'filter' };
   try {
     attachDropFilter(fd);
+    at.step = 'output';
+    const family = getIntOption(fd, solSocket, so.domain);
+    blockOutput(fd, family, packetFamilyOf(fd, family));
     at.step = 'repair';
     enterRepair(fd);
-    return { fd, tcp: dump(fd, options, at) };
+    return { fd, tcp: dump(fd, family, options, at) };
   } catch (cause) {
     undo(fd);
     const error = toRestitchError(cause);
@@ -85,6 +94,7 @@ export function unfreezeSocket(fd: number): void {
     const isWindowOpen = windowField(readWindow(fd), 'rcvWnd') > 0;
     // On a local path the answer to the probe arrives within the call that sends it: the filter must be off before.
     detachFilter(fd);
+    unblockOutput(fd, getIntOption(fd, solSocket, so.domain));
     leaveRepair(fd, isWindowOpen);
     if (isInRepair(fd)) throw new RestitchError('internal', 'socket is still in repair');
   } catch (cause) {
@@ -102,15 +112,16 @@ export function discardFrozenSocket(fd: number): void {
 
 function undo(fd: number): void {
   try {
-    if (isInRepair(fd)) leaveRepair(fd, false);
     detachFilter(fd);
+    unblockOutput(fd, getIntOption(fd, solSocket, so.domain));
+    if (isInRepair(fd)) leaveRepair(fd, false);
   } catch {
     // The error that brought us here says more than this one.
   }
 }
 
 /** Everything of an image, from a socket in repair. */
-function dump(fd: number, options: FreezeOptions, at: { step: string }): TcpImage {
+function dump(fd: number, family: number, options: FreezeOptions, at: { step: string }): TcpImage {
   at.step = 'info';
   const info = getTcpInfo(fd);
   const state = movableState(info.state);
@@ -118,14 +129,13 @@ function dump(fd: number, options: FreezeOptions, at: { step: string }): TcpImag
   const timestamp = getIntOption(fd, solTcp, tcp.timestamp) >>> 0;
   const window = readWindow(fd);
   at.step = 'options';
-  const carried = readSocketOptions(fd, getIntOption(fd, solSocket, so.domain));
+  const carried = readSocketOptions(fd, family);
   if (options.timers !== undefined) Object.assign(carried, options.timers);
   const congestion = readCongestion(fd);
   at.step = 'receive-queue';
   const receive = dumpReceiveQueue(fd, state);
   at.step = 'send-queue';
   const send = dumpSendQueue(fd, state);
-  selectQueue(fd, 'none');
   // A segment that had passed the filter before it was attached may be processed late on another processor.
   if (unreadBytes(fd) !== receive.recvQueue.length) {
     throw new RestitchError('freeze_failed', 'bytes arrived while the queues were read', { retryable: true });
@@ -146,6 +156,11 @@ function dump(fd: number, options: FreezeOptions, at: { step: string }): TcpImag
     congestion,
     ...elapsedOnTimers(info),
   };
+}
+
+/** IPv4 clients of an AF_INET6 listener send IPv4 packets. */
+function packetFamilyOf(fd: number, family: number): number {
+  return family === afInet ? family : familyOf(getPeerAddress(fd).address);
 }
 
 function movableState(state: TcpInfo['state']): TcpImage['state'] {

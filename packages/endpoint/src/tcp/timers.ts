@@ -42,9 +42,6 @@ export function continueTimers(fd: number, image: TcpImage): TimerSettings | und
     setIntOption(fd, solTcp, tcp.keepidle, left.keepidle);
     setIntOption(fd, solTcp, tcp.keepcnt, left.keepcnt);
     setIntOption(fd, solSocket, so.keepalive, 1);
-  } else {
-    setIntOption(fd, solTcp, tcp.keepidle, configured.keepidle);
-    setIntOption(fd, solTcp, tcp.keepcnt, configured.keepcnt);
   }
   const isSame =
     left.userTimeout === configured.userTimeout &&
