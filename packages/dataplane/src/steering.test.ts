@@ -160,7 +160,7 @@ describe.each([4, 6] as const)('IPv%i', (family) => {
     readonly packet: () => Buffer;
     readonly verdict: VerdictName;
     /** 'same', or towards an endpoint, or dropped. */
-    readonly then: 'same' | 'dropped' | number;
+    readonly expected: 'same' | 'dropped' | number;
   }
 
   const rows: Row[] = [
@@ -168,13 +168,13 @@ describe.each([4, 6] as const)('IPv%i', (family) => {
       what: 'TCP to a port of the VIP that is no service',
       packet: () => segment({ ...newFlow(), vip: { address: vip, port: 22 } }, tcpFlags.syn),
       verdict: 'pass',
-      then: 'same',
+      expected: 'same',
     },
     {
       what: 'TCP to another address',
       packet: () => segment({ ...newFlow(), vip: { address: other, port } }, tcpFlags.ack),
       verdict: 'pass',
-      then: 'same',
+      expected: 'same',
     },
     {
       what: 'a later fragment to another address',
@@ -184,20 +184,20 @@ describe.each([4, 6] as const)('IPv%i', (family) => {
           payload: 'x'.repeat(64),
         }),
       verdict: 'pass',
-      then: 'same',
+      expected: 'same',
     },
     {
       what: 'a frame that ends in the middle of its headers',
       packet: () => ack(newFlow()).subarray(0, family === 4 ? 40 : 60),
       verdict: 'pass',
-      then: 'same',
+      expected: 'same',
     },
-    { what: 'a SYN', packet: () => syn(newFlow()), verdict: 'syn', then: 1 },
+    { what: 'a SYN', packet: () => syn(newFlow()), verdict: 'syn', expected: 1 },
     {
       what: 'a SYN with a VLAN tag',
       packet: () => segment(newFlow(), tcpFlags.syn, { vlan: 42 }),
       verdict: 'syn',
-      then: 1,
+      expected: 1,
     },
     {
       what: 'a resent SYN, after the set of endpoints changed',
@@ -208,7 +208,7 @@ describe.each([4, 6] as const)('IPv%i', (family) => {
         return syn(flow);
       },
       verdict: 'syn',
-      then: 1,
+      expected: 1,
     },
     {
       what: "the client's ACK of a half-open flow",
@@ -219,7 +219,7 @@ describe.each([4, 6] as const)('IPv%i', (family) => {
         return ack(flow);
       },
       verdict: 'promoted',
-      then: 1,
+      expected: 1,
     },
     {
       what: 'RST of a half-open flow',
@@ -229,27 +229,32 @@ describe.each([4, 6] as const)('IPv%i', (family) => {
         return segment(flow, tcpFlags.rst);
       },
       verdict: 'syn',
-      then: 1,
+      expected: 1,
     },
-    { what: 'data of an unknown flow', packet: () => ack(newFlow(), 'data'), verdict: 'fallback', then: 1 },
+    {
+      what: 'data of an unknown flow',
+      packet: () => ack(newFlow(), 'data'),
+      verdict: 'fallback',
+      expected: 1,
+    },
     {
       what: 'data of a recorded flow',
       packet: () => ack(established(2), 'data'),
       verdict: 'steered',
-      then: 2,
+      expected: 2,
     },
     {
       what: 'data of a recorded flow with a VLAN tag',
       packet: () => segment(established(2), tcpFlags.ack, { vlan: 7, payload: 'data' }),
       verdict: 'steered',
-      then: 2,
+      expected: 2,
     },
-    { what: 'SYN of a recorded flow', packet: () => syn(established(2)), verdict: 'steered', then: 2 },
+    { what: 'SYN of a recorded flow', packet: () => syn(established(2)), verdict: 'steered', expected: 2 },
     {
       what: 'RST of a recorded flow',
       packet: () => segment(established(2), tcpFlags.rst),
       verdict: 'steered',
-      then: 2,
+      expected: 2,
     },
     {
       what: 'data of a closing flow',
@@ -259,7 +264,7 @@ describe.each([4, 6] as const)('IPv%i', (family) => {
         return ack(flow);
       },
       verdict: 'steered',
-      then: 2,
+      expected: 2,
     },
     {
       what: 'SYN on a closing flow',
@@ -269,7 +274,7 @@ describe.each([4, 6] as const)('IPv%i', (family) => {
         return syn(flow);
       },
       verdict: 'syn',
-      then: 1,
+      expected: 1,
     },
     {
       what: 'data of a flow closed long ago',
@@ -279,7 +284,7 @@ describe.each([4, 6] as const)('IPv%i', (family) => {
         return ack(flow);
       },
       verdict: 'fallback',
-      then: 1,
+      expected: 1,
     },
     {
       what: 'SYN on a flow whose owner is gone',
@@ -289,7 +294,7 @@ describe.each([4, 6] as const)('IPv%i', (family) => {
         return syn(flow);
       },
       verdict: 'syn',
-      then: 1,
+      expected: 1,
     },
     {
       what: 'data of a flow whose owner is gone',
@@ -299,7 +304,7 @@ describe.each([4, 6] as const)('IPv%i', (family) => {
         return ack(flow);
       },
       verdict: 'drop_no_target',
-      then: 'dropped',
+      expected: 'dropped',
     },
     {
       what: 'data for an endpoint without a MAC',
@@ -309,7 +314,7 @@ describe.each([4, 6] as const)('IPv%i', (family) => {
         return ack(flow);
       },
       verdict: 'drop_no_target',
-      then: 'dropped',
+      expected: 'dropped',
     },
     {
       what: 'a SYN when no endpoint serves',
@@ -318,7 +323,7 @@ describe.each([4, 6] as const)('IPv%i', (family) => {
         return syn(newFlow());
       },
       verdict: 'drop_no_backend',
-      then: 'dropped',
+      expected: 'dropped',
     },
     {
       what: 'data of an unknown flow when no endpoint serves',
@@ -327,7 +332,7 @@ describe.each([4, 6] as const)('IPv%i', (family) => {
         return ack(newFlow());
       },
       verdict: 'drop_no_backend',
-      then: 'dropped',
+      expected: 'dropped',
     },
     {
       what: 'data of a recorded flow when no endpoint serves',
@@ -336,7 +341,7 @@ describe.each([4, 6] as const)('IPv%i', (family) => {
         return ack(established(2));
       },
       verdict: 'steered',
-      then: 2,
+      expected: 2,
     },
     {
       what: 'a SYN while rebuilding',
@@ -345,7 +350,7 @@ describe.each([4, 6] as const)('IPv%i', (family) => {
         return syn(newFlow());
       },
       verdict: 'drop_rebuilding',
-      then: 'dropped',
+      expected: 'dropped',
     },
     {
       what: 'data of an unknown flow while rebuilding',
@@ -354,7 +359,7 @@ describe.each([4, 6] as const)('IPv%i', (family) => {
         return ack(newFlow());
       },
       verdict: 'drop_rebuilding',
-      then: 'dropped',
+      expected: 'dropped',
     },
     {
       what: 'data of a recorded flow while rebuilding',
@@ -363,7 +368,7 @@ describe.each([4, 6] as const)('IPv%i', (family) => {
         return ack(established(2));
       },
       verdict: 'steered',
-      then: 2,
+      expected: 2,
     },
     {
       what: 'a SYN when the table is full',
@@ -373,7 +378,7 @@ describe.each([4, 6] as const)('IPv%i', (family) => {
         return syn(newFlow());
       },
       verdict: 'drop_table_full',
-      then: 'dropped',
+      expected: 'dropped',
     },
     {
       what: 'the first fragment of a recorded flow',
@@ -383,7 +388,7 @@ describe.each([4, 6] as const)('IPv%i', (family) => {
           payload: 'x'.repeat(44),
         }),
       verdict: 'steered',
-      then: 2,
+      expected: 2,
     },
     {
       what: 'a later fragment after its first',
@@ -398,14 +403,14 @@ describe.each([4, 6] as const)('IPv%i', (family) => {
         return segment(flow, 0, { fragment: { id: 78, offset: 8, more: false }, payload: 'tail' });
       },
       verdict: 'steered',
-      then: 2,
+      expected: 2,
     },
     {
       what: 'a later fragment whose first was not seen',
       packet: () =>
         segment(established(2), 0, { fragment: { id: 79, offset: 8, more: false }, payload: 'tail' }),
       verdict: 'drop_fragment',
-      then: 'dropped',
+      expected: 'dropped',
     },
     {
       what: '"too big" about a recorded flow',
@@ -414,7 +419,7 @@ describe.each([4, 6] as const)('IPv%i', (family) => {
         return buildIcmpError({ reporter: router, quotedSource: service, quotedDestination: flow.client });
       },
       verdict: 'icmp',
-      then: 2,
+      expected: 2,
     },
     {
       what: '"too big" about a half-open flow',
@@ -424,14 +429,14 @@ describe.each([4, 6] as const)('IPv%i', (family) => {
         return buildIcmpError({ reporter: router, quotedSource: service, quotedDestination: flow.client });
       },
       verdict: 'icmp',
-      then: 1,
+      expected: 1,
     },
     {
       what: '"too big" about an unknown flow of a service',
       packet: () =>
         buildIcmpError({ reporter: router, quotedSource: service, quotedDestination: newFlow().client }),
       verdict: 'drop_icmp',
-      then: 'dropped',
+      expected: 'dropped',
     },
     {
       what: '"too big" about a connection of the host',
@@ -442,7 +447,7 @@ describe.each([4, 6] as const)('IPv%i', (family) => {
           quotedDestination: newFlow().client,
         }),
       verdict: 'pass',
-      then: 'same',
+      expected: 'same',
     },
     {
       what: '"too big" about UDP',
@@ -454,7 +459,7 @@ describe.each([4, 6] as const)('IPv%i', (family) => {
           quotedProtocol: 17,
         }),
       verdict: 'pass',
-      then: 'same',
+      expected: 'same',
     },
     {
       what: 'ping',
@@ -466,7 +471,7 @@ describe.each([4, 6] as const)('IPv%i', (family) => {
           type: family === 4 ? 8 : 128,
         }),
       verdict: 'pass',
-      then: 'same',
+      expected: 'same',
     },
     {
       what: 'a held flow past its deadline, not frozen',
@@ -476,7 +481,7 @@ describe.each([4, 6] as const)('IPv%i', (family) => {
         return ack(flow);
       },
       verdict: 'steered',
-      then: 2,
+      expected: 2,
     },
     {
       what: 'a frozen flow past its deadline',
@@ -486,7 +491,7 @@ describe.each([4, 6] as const)('IPv%i', (family) => {
         return ack(flow);
       },
       verdict: 'drop_frozen',
-      then: 'dropped',
+      expected: 'dropped',
     },
     {
       what: 'a held flow over its bound',
@@ -498,7 +503,7 @@ describe.each([4, 6] as const)('IPv%i', (family) => {
         return ack(flow, 'x'.repeat(200));
       },
       verdict: 'drop_hold_full',
-      then: 'dropped',
+      expected: 'dropped',
     },
   ];
   if (family === 6) {
@@ -506,16 +511,16 @@ describe.each([4, 6] as const)('IPv%i', (family) => {
       what: 'a segment behind an extension header',
       packet: () => segment(established(2), tcpFlags.ack, { hasExtension: true, payload: 'x' }),
       verdict: 'steered',
-      then: 2,
+      expected: 2,
     });
   }
 
-  it.each(rows)('$what: $verdict', ({ packet, verdict, then }) => {
+  it.each(rows)('$what: $verdict', ({ packet, verdict, expected }) => {
     const frame = packet();
     const outcome = run(frame);
     expect(outcome.verdicts).toEqual([verdict]);
-    expect(outcome.retval).toBe(then === 'same' ? toHost : then === 'dropped' ? shot : redirect);
-    expect(outcome.frame).toEqual(typeof then === 'number' ? towards(frame, then) : frame);
+    expect(outcome.retval).toBe(expected === 'same' ? toHost : expected === 'dropped' ? shot : redirect);
+    expect(outcome.frame).toEqual(typeof expected === 'number' ? towards(frame, expected) : frame);
   });
 
   it('serves a half-open flow that finds no room, and counts it', () => {
