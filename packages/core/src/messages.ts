@@ -7,6 +7,7 @@
  */
 import { z } from 'zod';
 import { RestitchError, type ErrorCode, isErrorCode } from './errors.js';
+import { normalizeAddress } from './flow.js';
 
 /** Version of the message protocol; majors must match, a newer minor may add keys. */
 export const protocolVersion = { major: 1, minor: 0 } as const;
@@ -18,8 +19,21 @@ const id = z.string().min(1).max(64);
 const text = z.string().max(1000);
 const ms = z.number().nonnegative().max(86_400_000);
 
+/** An IP address, normalised: it becomes part of keys, and a key must not have two spellings. */
+const ipAddress = z
+  .string()
+  .max(45)
+  .transform((text, ctx) => {
+    try {
+      return normalizeAddress(text);
+    } catch {
+      ctx.addIssue({ code: 'custom', message: 'expected an IP address' });
+      return z.NEVER;
+    }
+  });
+
 /** Address and port. */
-export const socketAddressSchema = z.object({ address: z.string().min(2).max(45), port });
+export const socketAddressSchema = z.object({ address: ipAddress, port });
 /** A flow. */
 export const flowSchema = z.object({ client: socketAddressSchema, vip: socketAddressSchema });
 /** Application name and version, compared before anything is frozen. */
@@ -60,7 +74,7 @@ export const fromEndpointSchema = z.discriminatedUnion('t', [
     /** Where this endpoint takes images. */
     stateAddress: socketAddressSchema,
     /** Its address on the network of the VIP: the data plane learns the MAC from it. */
-    dataAddress: z.string().max(45),
+    dataAddress: ipAddress,
     listeners: z.array(z.object({ name, vip: socketAddressSchema })).max(256),
     features: z.array(z.string().max(40)).max(64),
     capacitySessions: u32.optional(),

@@ -1,0 +1,160 @@
+/** One valid sample of every message, an image, and configurations: where mutations start. */
+import type { FromEndpoint, SessionImageBody, ToEndpoint, ToSource, ToTarget } from '@restitch/core/internal';
+
+const protocol = { major: 1, minor: 0 };
+const flow = { client: { address: '10.0.0.2', port: 40000 }, vip: { address: '2001:db8::100', port: 8080 } };
+const app = { name: 'echo', version: '1' };
+const session = {
+  id: 's1',
+  flow,
+  epoch: 3,
+  phase: 'frozen',
+  moveId: 'm1',
+  pinned: 'no',
+  openedAtMs: 1,
+} as const;
+const failure = { code: 'thaw_failed', message: 'bind', details: { step: 'bind' } };
+
+/** Endpoint → access point. */
+export const fromEndpointSeeds: readonly FromEndpoint[] = [
+  {
+    t: 'hello',
+    protocol,
+    name: 'a',
+    instance: 'i1',
+    app,
+    dataAddress: '10.0.0.11',
+    capacitySessions: 10,
+    stateAddress: { address: '10.0.0.11', port: 7500 },
+    listeners: [{ name: 'web', vip: flow.vip }],
+    features: ['repair'],
+  },
+  { t: 'announce', sessions: [session, session], last: true },
+  { t: 'opened', sessions: [session] },
+  { t: 'ended', sessions: [{ id: 's1', flow, epoch: 3, reason: 'closed' }] },
+  { t: 'pinned', id: 's1', reason: null },
+  { t: 'heartbeat', n: 7, sessions: 1, eventLoopDelayMs: 0.5, counters: { moves: 1 } },
+  { t: 'thawed', moveId: 'm1', thawUs: 20 },
+  { t: 'thaw-failed', moveId: 'm1', failure },
+  { t: 'confirmed', moveId: 'm1', serverRtos: 0 },
+  { t: 'reply', re: 1, ok: true, data: { owned: [true, false] } },
+  { t: 'refusal', re: 1, failure },
+];
+
+/** Access point → endpoint. */
+export const toEndpointSeeds: readonly ToEndpoint[] = [
+  { t: 'welcome', protocol, heartbeatMs: 500, accessPoint: 'ap' },
+  {
+    t: 'reserve',
+    rq: 1,
+    moveId: 'm1',
+    sessionId: 's1',
+    flow,
+    epoch: 3,
+    source: 'a',
+    app,
+    listener: 'web',
+    expiresMs: 1000,
+  },
+  {
+    t: 'prepare',
+    rq: 2,
+    moveId: 'm1',
+    sessionId: 's1',
+    budgetMs: 50,
+    target: { name: 'b', address: { address: '10.0.0.12', port: 7500 } },
+  },
+  { t: 'freeze', rq: 3, moveId: 'm1', epoch: 4, budgetMs: 50 },
+  { t: 'activate', rq: 4, moveId: 'm1', epoch: 4 },
+  { t: 'abort', rq: 5, moveId: 'm1' },
+  { t: 'revert', rq: 6, moveId: 'm1' },
+  { t: 'release', rq: 7, moveId: 'm1' },
+  { t: 'query', rq: 8, flows: [flow] },
+  { t: 'reset', rq: 9, sessionIds: ['s1'] },
+  { t: 'stats', rq: 10, sessionIds: ['s1'] },
+  { t: 'draining', on: true },
+];
+
+/** Source → target. */
+export const toTargetSeeds: readonly ToTarget[] = [
+  { t: 'state-hello', protocol, name: 'a' },
+  { t: 'image', moveId: 'm1', epoch: 4, image: Buffer.from('image') },
+];
+
+/** Target → source. */
+export const toSourceSeeds: readonly ToSource[] = [
+  { t: 'state-welcome', protocol, name: 'b' },
+  { t: 'image-refused', moveId: 'm1', failure },
+];
+
+/** A session at rest. */
+export const imageSeed: SessionImageBody = {
+  sessionId: 's1',
+  epoch: 4,
+  flow,
+  listener: 'web',
+  app,
+  state: { lines: 3, open: ['x', { deep: null }] },
+  tcp: {
+    state: 1,
+    rcvNxt: 0xfffffff0,
+    writeSeq: 12,
+    sentBytes: 3,
+    finReceived: false,
+    finSent: false,
+    recvQueue: Buffer.from('queued'),
+    sendQueue: Buffer.from('to send'),
+    window: Buffer.alloc(20, 1),
+    mssClamp: 1460,
+    sndWscale: 7,
+    rcvWscale: 7,
+    hasWscale: true,
+    hasSack: true,
+    hasTimestamps: true,
+    timestamp: 12345,
+    options: { keepIdle: 7200, noDelay: 1 },
+    congestion: 'bbr',
+    keepaliveElapsedMs: 0,
+    unackedElapsedMs: 0,
+  },
+  unread: Buffer.from('unread'),
+  unwritten: Buffer.from('unwritten'),
+  endPending: false,
+  outputEnded: false,
+  inputEnded: false,
+  openedAtMs: 1_700_000_000_000,
+  moves: 2,
+  bytesRead: 100,
+  bytesWritten: 200,
+};
+
+/** Configurations: the smallest and one with everything. */
+export const configSeeds: readonly string[] = [
+  `name: ap1
+cluster: dev
+interface: eth0
+control:
+  listen: 10.0.0.1:7400
+  tls: {cert: /etc/r/ap.crt, key: /etc/r/ap.key, ca: /etc/r/ca.crt}
+listeners:
+  - name: web
+    vip: 10.0.0.100:8080
+`,
+  `name: ap1
+cluster: dev
+interface: eth0
+adminSocket: /run/x.sock
+control: {listen: "[2001:db8::1]:7400", tls: {cert: /a, key: /b, ca: /c}, maxMessage: 1MiB}
+listeners:
+  - {name: web, vip: "10.0.0.100:8080", weights: {a: 3}}
+  - {name: six, vip: {address: 2001:db8::2, port: 443}}
+registration: listed
+endpoints:
+  - {name: a, weight: 50, labels: {zone: north}, capacity: 1000}
+  - name: b
+hold: {flowBytes: 1MiB, totalBytes: 64MiB}
+moves: {budget: 80ms, deadlines: {confirm: 3s}, onTargetFailure: next-target}
+health: {heartbeat: 200ms, suspectAfter: 1s, deadAfter: 3s, tcpProbe: {interval: 5s}}
+drain: {deadline: 1h, onDeadline: reset}
+`,
+];
