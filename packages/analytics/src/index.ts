@@ -15,3 +15,36 @@ export type { PanelOptions } from './forecast/panel-forecaster.js';
 export type { ExpertGroup } from './forecast/expert-group.js';
 export { createRandom } from './seeded-random.js';
 export type { Random } from './seeded-random.js';
+export { scoreStability } from './risk/stability-score.js';
+export type { Cause, CauseRisks, Risk, StabilityScore } from './risk/stability-score.js';
+export { exceedanceProbability } from './risk/exceedance.js';
+export type { ForecastBand } from './risk/exceedance.js';
+export { createBrakes, DEFAULT_BRAKES, movesAllowed, stepBrakes } from './control/brakes.js';
+export type { BrakeEvent, BrakeInput, BrakeLimits, BrakeReason, BrakeState } from './control/brakes.js';
+export { actsAlone, createGovernor, stepGovernor } from './control/mode-governor.js';
+export type { ActiveRule, AnalyticsMode, GovernorEvent, GovernorInput, GovernorState } from './control/mode-governor.js';
+export { SkillTracker } from './control/skill-tracker.js';
+export type { Skill, SkillOptions } from './control/skill-tracker.js';
+export { MovedLoadLedger } from './control/moved-load.js';
+export type { MovedSession } from './control/moved-load.js';
+export {
+  believableLoad,
+  createEndpointColumns,
+  createSessionColumns,
+  SESSION_MOVING,
+  SESSION_PINNED,
+} from './plan/fleet.js';
+export type { EndpointColumns, FleetSnapshot, SessionColumns } from './plan/fleet.js';
+export { costOf, DEFAULT_OBJECTIVE, gainOf, isAllowed } from './plan/objective.js';
+export type { Objective } from './plan/objective.js';
+export type { PlanContext } from './plan/plan-context.js';
+export { planMoves, preparePlan } from './plan/planner.js';
+export type { InsufficientCapacity, Plan, PlannedMove } from './plan/planner.js';
+export { VerdictTable } from './plan/verdict-table.js';
+export type { PushResult, Verdict } from './plan/verdict-table.js';
+export { ReservationBook } from './plan/reservation-book.js';
+export type { ReserveResult } from './plan/reservation-book.js';
+export { findEmptiable } from './plan/scale-in.js';
+export { SessionTable } from './plan/session-table.js';
+export type { FoldResult, TelemetryBatch } from './plan/session-table.js';
+export { IdIndex } from './plan/id-index.js';

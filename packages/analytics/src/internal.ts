@@ -1,2 +1,3 @@
 /** Door for sibling packages of @restitch/analytics. */
-export {};
+export { createRandomFleet } from './plan/random-fleet.js';
+export type { RandomFleetOptions } from './plan/random-fleet.js';

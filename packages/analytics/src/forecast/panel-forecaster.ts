@@ -174,12 +174,21 @@ export class PanelForecaster {
 
   /** Whether enough new rows came since the last training. */
   trainingDue(): boolean {
-    return (this.options.trainingRows ?? DEFAULT_TRAINING_ROWS) > 0 && isTrainingDue(this.rows, this.model);
+    return (
+      (this.options.trainingRows ?? DEFAULT_TRAINING_ROWS) > 0 &&
+      isTrainingDue(this.rows, this.step, this.model)
+    );
   }
 
   /** Trains the trees on matured rows and installs them; heavy (up to a few seconds), meant for a worker or a gap. */
   train(): void {
-    this.model = trainPanelModel(this.rows, this.frame.featureCount, this.horizons.length, this.random);
+    this.model = trainPanelModel(
+      this.rows,
+      this.frame.featureCount,
+      this.horizons.length,
+      this.step,
+      this.random,
+    );
   }
 
   /** Features of a series as of its last value, for the classifiers on top; a view that the next `observe` overwrites. */

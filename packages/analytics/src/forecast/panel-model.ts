@@ -12,24 +12,28 @@ import type { TrainingRows } from './training-rows.js';
 /** Trees a horizon: the median fitted to all rows. */
 export const TREE_CANDIDATES = ['trees'] as const;
 
-/** Plain data; `trainedAt` counts rows ever added, for the schedule. */
+/** Plain data; `trainedStep` is the panel's step at the fit, for the schedule. */
 export interface PanelModel {
-  readonly trainedAt: number;
+  readonly trainedStep: number;
   /** Trees that forecast the change until t + h in units of the row's scale: horizons × `TREE_CANDIDATES`. */
   readonly changes: readonly (readonly BoostedTrees[])[];
 }
 
-/** Rows before a first fit. */
+/** Rows and steps before a first fit. */
 const FIRST_FIT_ROWS = 400;
-/** A refit at 20 % more rows while young, at least every 2,880 rows (two days of minutes). */
+const FIRST_FIT_STEPS = 60;
+/** A refit after 20 % more steps while young, at least every 2,880 (two days of minutes). */
 const GROWTH = 0.2;
-const MAX_REFIT_ROWS = 2_880;
+const MAX_REFIT_STEPS = 2_880;
+const MIN_REFIT_STEPS = 20;
 
-/** Whether enough rows came since the last fit. */
-export function isTrainingDue(rows: TrainingRows, model: PanelModel | undefined): boolean {
-  if (model === undefined) return rows.added >= FIRST_FIT_ROWS;
-  const since = rows.added - model.trainedAt;
-  return since >= Math.max(FIRST_FIT_ROWS / 4, Math.min(MAX_REFIT_ROWS, model.trainedAt * GROWTH));
+/** Whether enough steps passed since the last fit. Steps and not rows: a panel of many series has rows in plenty. */
+export function isTrainingDue(rows: TrainingRows, step: number, model: PanelModel | undefined): boolean {
+  if (model === undefined) return rows.added >= FIRST_FIT_ROWS && step >= FIRST_FIT_STEPS;
+  return (
+    step - model.trainedStep >=
+    Math.max(MIN_REFIT_STEPS, Math.min(MAX_REFIT_STEPS, model.trainedStep * GROWTH))
+  );
 }
 
 /** Size of the ensemble by the number of rows: few rows carry few leaves. */
@@ -51,6 +55,7 @@ export function trainPanelModel(
   rows: TrainingRows,
   featureCount: number,
   horizonCount: number,
+  step: number,
   random: Random,
 ): PanelModel {
   const matrix = createBinMatrix(rows.features, rows.count, featureCount, random);
@@ -60,5 +65,5 @@ export function trainPanelModel(
     for (let i = 0; i < rows.count; i++) targets[i] = rows.changes[i * horizonCount + h]!;
     changes.push([trainOnBins(matrix, targets, undefined, boostOptionsFor(rows.count), random)]);
   }
-  return { trainedAt: rows.added, changes };
+  return { trainedStep: step, changes };
 }

@@ -1,0 +1,54 @@
+/**
+ * Load that was moved away, counted back: an endpoint that did not cross its limit because sessions left it in time must not
+ * teach the model that it would not have. Each move leaves a credit at its source (and a debit at its target) that fades
+ * with the session's expected remaining life and ends with the session.
+ */
+
+/** One committed move. */
+export interface MovedSession {
+  readonly session: number;
+  readonly from: number;
+  readonly to: number;
+  /** Load of the session in the unit of the endpoint's metric. */
+  readonly load: number;
+  readonly atMs: number;
+  /** Expected remaining life; the credit falls to 1/e after it. */
+  readonly lifeMs: number;
+}
+
+/** Most moves remembered; beyond it the oldest is forgotten, whose credit has faded most. */
+const MAX_MOVES = 100_000;
+
+/** Ledger of credits and debits. */
+export class MovedLoadLedger {
+  private readonly moves = new Map<number, MovedSession>();
+
+  /** Remembers a move; a second move of a session replaces its target and keeps its first source. */
+  add(move: MovedSession): void {
+    const before = this.moves.get(move.session);
+    this.moves.delete(move.session);
+    this.moves.set(move.session, before === undefined ? move : { ...move, from: before.from });
+    if (this.moves.size > MAX_MOVES) {
+      for (const oldest of this.moves.keys()) {
+        this.moves.delete(oldest);
+        break;
+      }
+    }
+  }
+
+  /** The session ended: it would have ended at the source too. */
+  end(session: number): void {
+    this.moves.delete(session);
+  }
+
+  /** Load to add to what an endpoint shows to know what it would have shown without the moves. */
+  correction(endpoint: number, nowMs: number): number {
+    let sum = 0;
+    for (const { from, to, load, atMs, lifeMs } of this.moves.values()) {
+      if (from === to || (from !== endpoint && to !== endpoint)) continue;
+      const left = load * Math.exp(-Math.max(0, nowMs - atMs) / lifeMs);
+      sum += from === endpoint ? left : -left;
+    }
+    return sum;
+  }
+}

@@ -1,0 +1,157 @@
+/**
+ * The written objective of a plan: the sum over its moves of value = gain − cost, in expected disturbances of an ordinary
+ * session. The planner and the linear-programming oracle of the benchmark read the same function.
+ */
+import { stabilityOf } from '../risk/stability-score.js';
+import { type FleetSnapshot, SESSION_MOVING, SESSION_PINNED } from './fleet.js';
+
+/** Prices and bounds of planning; `DEFAULT_OBJECTIVE` is documented in docs/analytics.md. */
+export interface Objective {
+  /** Seconds over which a disturbance counts; a session that lives shorter has less to lose. */
+  readonly horizonS: number;
+  /** Cost of a move in disturbances: the gap itself, each megabyte moved, rebuilding a replica elsewhere. */
+  readonly gapCost: number;
+  readonly costPerMb: number;
+  readonly replicaCost: number;
+  /** Probability that a move is reverted; a revert costs the gap twice. */
+  readonly revertRatio: number;
+  /** Worth of emptying an endpoint that is to be switched off, a session. */
+  readonly emptyingGain: number;
+  /** Fewest seconds on an endpoint, and fewest expected seconds to live, for a move that no certain event forces. */
+  readonly minResidenceS: number;
+  readonly minLifeS: number;
+  /** Score below which an endpoint is relieved, and above which relief ends (hysteresis). */
+  readonly enterScore: number;
+  readonly leaveScore: number;
+  /** Share of the limit up to which a target may be filled, counted at P90. */
+  readonly fillRatio: number;
+  /** Share of the limit down to which a source is relieved. */
+  readonly relieveRatio: number;
+  /** Seconds over which a newcomer's room grows to its full size. */
+  readonly rampS: number;
+  /** Moves a period: in all, from one source, to one target. */
+  readonly maxMoves: number;
+  readonly maxMovesPerSource: number;
+  readonly maxMovesPerTarget: number;
+}
+
+/** Residence 60 s and life 30 s keep moves useful by the definition of the laboratory; the rest are plain orders of magnitude. */
+export const DEFAULT_OBJECTIVE: Objective = {
+  horizonS: 60,
+  gapCost: 0.01,
+  costPerMb: 0.005,
+  replicaCost: 0.01,
+  revertRatio: 0.01,
+  emptyingGain: 0.2,
+  minResidenceS: 60,
+  minLifeS: 30,
+  enterScore: 0.85,
+  leaveScore: 0.95,
+  fillRatio: 0.85,
+  relieveRatio: 0.9,
+  rampS: 60,
+  maxMoves: 10_000,
+  maxMovesPerSource: 1_000,
+  maxMovesPerTarget: 200,
+};
+
+/** Probability that session `s` stays undisturbed on endpoint `e`. */
+export function scoreOn(fleet: FleetSnapshot, s: number, e: number, horizonS: number): number {
+  const { endpoints, sessions } = fleet;
+  return stabilityOf(
+    endpoints.overloadRisk[e]!,
+    endpoints.failureRisk[e]!,
+    fleet.pathRisk[sessions.region[s]! * endpoints.count + e]!,
+    sessions.clientRisk[s]!,
+    endpoints.eventInS[e]! <= horizonS ? 1 : 0,
+  );
+}
+
+/** Score of an endpoint without regard to a session: load, failure and events only. */
+export function endpointScore(fleet: FleetSnapshot, e: number, horizonS: number): number {
+  const { endpoints } = fleet;
+  const event = endpoints.eventInS[e]! <= horizonS ? 1 : 0;
+  return stabilityOf(endpoints.overloadRisk[e]!, endpoints.failureRisk[e]!, Number.NaN, Number.NaN, event);
+}
+
+/** How much of a session's worth is still ahead of it within the horizon, 0..weight. */
+export function worthOf(fleet: FleetSnapshot, s: number, horizonS: number): number {
+  const { weight, lifeS } = fleet.sessions;
+  return weight[s]! * Math.min(1, lifeS[s]! / horizonS);
+}
+
+/** Expected disturbances avoided by moving `s` from `from` to `to`. */
+export function gainOf(
+  fleet: FleetSnapshot,
+  objective: Objective,
+  s: number,
+  from: number,
+  to: number,
+): number {
+  const { horizonS } = objective;
+  const better = scoreOn(fleet, s, to, horizonS) - scoreOn(fleet, s, from, horizonS);
+  const emptied = fleet.endpoints.emptying[from]! * objective.emptyingGain;
+  return worthOf(fleet, s, horizonS) * (better + emptied);
+}
+
+/** Expected disturbances caused by the move itself. */
+export function costOf(fleet: FleetSnapshot, objective: Objective, s: number, to: number): number {
+  const { sessions } = fleet;
+  const buddy = sessions.buddy[s]!;
+  // A buddy holds the state already: only the difference travels, taken as a tenth.
+  const mb = (sessions.imageBytes[s]! / 1e6) * (buddy === to ? 0.1 : 1);
+  const replica = buddy >= 0 && buddy !== to ? objective.replicaCost : 0;
+  return objective.gapCost * (1 + 2 * objective.revertRatio) + objective.costPerMb * mb + replica;
+}
+
+/** Whether `s` may be moved at all now; a certain event overrides residence and life. */
+export function isMovable(fleet: FleetSnapshot, objective: Objective, s: number): boolean {
+  const { sessions, endpoints } = fleet;
+  const from = sessions.endpoint[s]!;
+  if (from < 0 || (sessions.flags[s]! & (SESSION_PINNED | SESSION_MOVING)) !== 0) return false;
+  if (Number.isFinite(endpoints.eventInS[from]!)) return true;
+  // Up to a quarter more residence, by the session's key: sessions that came together do not leave together.
+  const jitter = 1 + (sessions.key[s]! % 256) / 1024;
+  return (
+    sessions.residenceS[s]! >= objective.minResidenceS * jitter && sessions.lifeS[s]! >= objective.minLifeS
+  );
+}
+
+/** Whether target `e` is allowed for `s` by labels, failure domains and state, capacity aside. */
+export function isAllowed(fleet: FleetSnapshot, s: number, e: number): boolean {
+  const { sessions, endpoints } = fleet;
+  if (endpoints.accepts[e] === 0 || e === sessions.endpoint[s]! || Number.isFinite(endpoints.eventInS[e]!))
+    return false;
+  if (endpoints.emptying[e] === 1) return false;
+  const labels = endpoints.labels[e]!;
+  if ((labels & sessions.require[s]!) >>> 0 !== sessions.require[s]! || (labels & sessions.forbid[s]!) !== 0)
+    return false;
+  const buddy = sessions.buddy[s]!;
+  // The copy must survive what takes the session: another failure domain, unless the session moves to the copy itself.
+  return buddy < 0 || buddy === e || endpoints.domain[buddy] !== endpoints.domain[e];
+}
+
+/** Room of a target at P90 for loads of moves, 0 when none; a newcomer's grows with its age. */
+export function roomOf(fleet: FleetSnapshot, objective: Objective, e: number): number {
+  const { endpoints } = fleet;
+  if (endpoints.accepts[e] === 0) return 0;
+  const ramp = objective.rampS > 0 ? Math.min(1, endpoints.ageS[e]! / objective.rampS) : 1;
+  const room = objective.fillRatio * endpoints.limit[e]! - endpoints.loadP90[e]! - endpoints.reserved[e]!;
+  return Number.isFinite(room) ? Math.max(0, room * ramp) : 0;
+}
+
+/**
+ * Load a source should lose: all of it before a certain event or when it is to be emptied; what lies above the relief level
+ * when its score is too low; else 0.
+ */
+export function needOf(fleet: FleetSnapshot, objective: Objective, e: number): number {
+  const { endpoints } = fleet;
+  if (Number.isFinite(endpoints.eventInS[e]!) || endpoints.emptying[e] === 1) return Number.POSITIVE_INFINITY;
+  const score = endpointScore(fleet, e, objective.horizonS);
+  const bound = endpoints.relieving[e] === 1 ? objective.leaveScore : objective.enterScore;
+  if (!(score < bound)) return 0;
+  const above = endpoints.loadP90[e]! - objective.relieveRatio * endpoints.limit[e]!;
+  // A bad score that is not about load (a failing machine) asks for everything.
+  const failing = endpoints.failureRisk[e]! > endpoints.overloadRisk[e]!;
+  return failing ? Number.POSITIVE_INFINITY : Math.max(0, above);
+}

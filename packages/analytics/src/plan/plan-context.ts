@@ -1,0 +1,26 @@
+/** What the parts of the planner share. */
+import type { FleetSnapshot } from './fleet.js';
+import type { Objective } from './objective.js';
+
+/** Everything derived from a snapshot once. */
+export interface PlanContext {
+  readonly fleet: FleetSnapshot;
+  readonly objective: Objective;
+  /** Load each endpoint should lose. */
+  readonly need: Float64Array;
+  /** Load each endpoint may gain. */
+  readonly room: Float64Array;
+  /** Endpoints that may receive, best first. */
+  readonly targets: Int32Array;
+  /** Sessions that may move. */
+  readonly candidates: Int32Array;
+  /** Score of each endpoint without regard to a session. */
+  readonly score: Float64Array;
+}
+
+/** Shadow prices of one unit of load at a target and at a source, and of one move. */
+export interface Prices {
+  readonly target: Float64Array;
+  readonly source: Float64Array;
+  readonly move: number;
+}

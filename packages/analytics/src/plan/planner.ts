@@ -1,0 +1,280 @@
+/**
+ * From a fleet to a prioritised list of moves. Sources in need offer their sessions, best value per unit of load first; each
+ * goes to the allowed target where its value is highest at present prices, while budgets and rooms last.
+ * A greedy rule with prices and not an exact solver: it plans a million sessions in a second, and stays within a few percent
+ * of the linear-programming bound (measured by the planner benchmark with HiGHS as the oracle).
+ */
+import type { FleetSnapshot } from './fleet.js';
+import {
+  costOf,
+  DEFAULT_OBJECTIVE,
+  endpointScore,
+  gainOf,
+  isAllowed,
+  isMovable,
+  needOf,
+  type Objective,
+  roomOf,
+  scoreOn,
+  worthOf,
+} from './objective.js';
+import type { PlanContext, Prices } from './plan-context.js';
+import { findPrices } from './prices.js';
+import { sortByKeyDescending } from './sort-keys.js';
+
+/** One recommended move. */
+export interface PlannedMove {
+  /** Handle of the session. */
+  readonly session: number;
+  readonly from: number;
+  readonly to: number;
+  /** Score where it is, and where it would be. */
+  readonly score: number;
+  readonly scoreThere: number;
+  /** Expected disturbances avoided and caused. */
+  readonly gain: number;
+  readonly cost: number;
+  /** Seconds from now by which it should have happened. */
+  readonly deadlineS: number;
+  readonly reasons: readonly string[];
+}
+
+/** What the fleet lacks. */
+export interface InsufficientCapacity {
+  /** Load that should move and found no place, in the unit of the limits. */
+  readonly missing: number;
+  /** Sources it is on. */
+  readonly endpoints: readonly number[];
+}
+
+/** A plan; carrying it out is not its business. */
+export interface Plan {
+  /** Most urgent first, then most valuable. */
+  readonly moves: readonly PlannedMove[];
+  readonly insufficientCapacity: InsufficientCapacity | undefined;
+  /** 1 = relieved in this period; becomes `relieving` of the next snapshot. */
+  readonly relieving: Uint8Array;
+  /** Sum of gain − cost. */
+  readonly value: number;
+}
+
+/** Cells (candidates × targets) up to which prices are searched; beyond it the first greedy pass stands. */
+const PRICE_SEARCH_CELLS = 400_000;
+
+/** Plans the moves of one period. The same snapshot and objective give the same plan; the order of handles does not matter. */
+export function planMoves(fleet: FleetSnapshot, objective: Objective = DEFAULT_OBJECTIVE): Plan {
+  const context = preparePlan(fleet, objective);
+  const order = orderCandidates(context);
+  let best = assign(context, order, undefined);
+  const targets = context.targets.length;
+  const cells = order.length * targets;
+  if (targets > 0 && cells > 0 && cells <= PRICE_SEARCH_CELLS) {
+    for (const prices of findPrices(context, order)) {
+      const next = assign(context, order, prices);
+      if (next.value > best.value) best = next;
+    }
+  }
+  return toPlan(context, best);
+}
+
+/** Derives needs, rooms, targets and candidates; the oracle of the benchmark builds its constraints from the same numbers. */
+export function preparePlan(fleet: FleetSnapshot, objective: Objective): PlanContext {
+  const { endpoints, sessions } = fleet;
+  const need = new Float64Array(endpoints.count);
+  const room = new Float64Array(endpoints.count);
+  const score = new Float64Array(endpoints.count);
+  const targets: number[] = [];
+  for (let e = 0; e < endpoints.count; e++) {
+    need[e] = needOf(fleet, objective, e);
+    room[e] = roomOf(fleet, objective, e);
+    score[e] = endpointScore(fleet, e, objective.horizonS);
+    // A source in need never receives.
+    if (need[e] === 0 && room[e]! > 0) targets.push(e);
+  }
+  // Best first, so that a search that must stop early has seen the likely ones.
+  targets.sort((a, b) => score[b]! - score[a]! || room[b]! - room[a]! || a - b);
+  const candidates = new Int32Array(sessions.count);
+  let count = 0;
+  for (let s = 0; s < sessions.count; s++) {
+    const from = sessions.endpoint[s]!;
+    if (from >= 0 && need[from]! > 0 && isMovable(fleet, objective, s)) candidates[count++] = s;
+  }
+  const chosen = candidates.subarray(0, count);
+  raiseSmallNeeds(fleet, need, chosen);
+  return { fleet, objective, need, room, score, targets: Int32Array.from(targets), candidates: chosen };
+}
+
+/** A need smaller than every session could never be met: it is raised to the smallest session of its endpoint. */
+function raiseSmallNeeds(fleet: FleetSnapshot, need: Float64Array, candidates: Int32Array): void {
+  const { endpoint, load } = fleet.sessions;
+  const smallest = new Float64Array(need.length).fill(Number.POSITIVE_INFINITY);
+  for (const s of candidates) smallest[endpoint[s]!] = Math.min(smallest[endpoint[s]!]!, load[s]!);
+  for (let e = 0; e < need.length; e++) {
+    if (need[e]! > 0 && smallest[e]! < Number.POSITIVE_INFINITY) need[e] = Math.max(need[e]!, smallest[e]!);
+  }
+}
+
+/** Certain events first, the nearest first; then by worth per unit of load; ties by the session's key. */
+function orderCandidates(context: PlanContext): Int32Array {
+  const { fleet, objective, candidates } = context;
+  const { sessions, endpoints } = fleet;
+  const keys = new Float64Array(candidates.length);
+  for (let i = 0; i < candidates.length; i++) {
+    const s = candidates[i]!;
+    const from = sessions.endpoint[s]!;
+    const event = endpoints.eventInS[from]!;
+    const worth = worthOf(fleet, s, objective.horizonS) * (1 - context.score[from]!);
+    const limited = Number.isFinite(context.need[from]!);
+    const density = limited ? worth / Math.max(sessions.load[s]!, 1e-9 * endpoints.limit[from]!) : worth;
+    // log keeps the classes apart: an event at most 1e9 s away outranks every density.
+    const urgency = Number.isFinite(event) ? 1e4 - Math.log(1 + event) * 100 : 0;
+    keys[i] = urgency + Math.log(1e-9 + density);
+  }
+  return sortByKeyDescending(candidates, keys, sessions.key);
+}
+
+interface Assignment {
+  readonly sessions: number[];
+  readonly targets: number[];
+  value: number;
+  readonly missing: Float64Array;
+}
+
+function assign(context: PlanContext, order: Int32Array, prices: Prices | undefined): Assignment {
+  const { fleet, objective, targets } = context;
+  const { sessions, endpoints } = fleet;
+  const room = context.room.slice();
+  const need = context.need.slice();
+  const fromCount = new Int32Array(endpoints.count);
+  const toCount = new Int32Array(endpoints.count);
+  const unplaced = new Float64Array(endpoints.count);
+  const result: Assignment = { sessions: [], targets: [], value: 0, missing: unplaced };
+  const sequence = prices === undefined ? order : orderByReducedValue(context, order, prices);
+  // A load that found no place will find none later in this plan: rooms only shrink.
+  let hopeless = Number.POSITIVE_INFINITY;
+  for (const s of sequence) {
+    if (result.sessions.length >= objective.maxMoves) break;
+    const from = sessions.endpoint[s]!;
+    const load = sessions.load[s]!;
+    if (load > need[from]! || fromCount[from]! >= objective.maxMovesPerSource) continue;
+    const worth = worthOf(fleet, s, objective.horizonS);
+    const scoreHere = scoreOn(fleet, s, from, objective.horizonS);
+    const emptied = endpoints.emptying[from]! * objective.emptyingGain;
+    let to = -1;
+    let most = Number.NEGATIVE_INFINITY;
+    let fits = false;
+    if (load < hopeless) {
+      for (const e of targets) {
+        if (room[e]! < load || toCount[e]! >= objective.maxMovesPerTarget) continue;
+        if (!isAllowed(fleet, s, e)) continue;
+        fits = true;
+        const gain = worth * (scoreOn(fleet, s, e, objective.horizonS) - scoreHere + emptied);
+        const value = gain - costOf(fleet, objective, s, e);
+        // Without prices, of nearly equal targets the emptier one: sessions spread instead of stampeding.
+        const reduced =
+          prices === undefined
+            ? value * (1 + 1e-3 * (room[e]! / endpoints.limit[e]!))
+            : value - load * prices.target[e]!;
+        if (value > 0 && reduced > most) {
+          most = reduced;
+          to = e;
+        }
+      }
+    }
+    if (to < 0) {
+      if (!fits) {
+        unplaced[from] = unplaced[from]! + load;
+        if (sessions.require[s] === 0 && sessions.forbid[s] === 0 && sessions.buddy[s]! < 0)
+          hopeless = Math.min(hopeless, load);
+      }
+      continue;
+    }
+    room[to] = room[to]! - load;
+    need[from] = need[from]! - load;
+    fromCount[from] = fromCount[from]! + 1;
+    toCount[to] = toCount[to]! + 1;
+    result.sessions.push(s);
+    result.targets.push(to);
+    result.value += gainOf(fleet, objective, s, from, to) - costOf(fleet, objective, s, to);
+  }
+  for (let e = 0; e < endpoints.count; e++) unplaced[e] = Math.min(unplaced[e]!, Math.max(0, need[e]!));
+  return result;
+}
+
+/** Order by value less the price of what a move uses up; candidates that no target pays for go last. */
+function orderByReducedValue(context: PlanContext, order: Int32Array, prices: Prices): Int32Array {
+  const { fleet, objective, targets } = context;
+  const { sessions, endpoints } = fleet;
+  const keys = new Float64Array(order.length);
+  for (let i = 0; i < order.length; i++) {
+    const s = order[i]!;
+    const from = sessions.endpoint[s]!;
+    let best = Number.NEGATIVE_INFINITY;
+    for (const e of targets) {
+      if (!isAllowed(fleet, s, e)) continue;
+      const value = gainOf(fleet, objective, s, from, e) - costOf(fleet, objective, s, e);
+      const reduced = value - sessions.load[s]! * (prices.target[e]! + prices.source[from]!) - prices.move;
+      if (reduced > best) best = reduced;
+    }
+    const event = endpoints.eventInS[from]!;
+    const urgency = Number.isFinite(event) ? 1e4 - Math.log(1 + event) * 100 : 0;
+    keys[i] = best === Number.NEGATIVE_INFINITY ? -1e9 : urgency + best;
+  }
+  return sortByKeyDescending(order, keys, sessions.key);
+}
+
+function toPlan(context: PlanContext, assignment: Assignment): Plan {
+  const { fleet, objective, need } = context;
+  const { sessions, endpoints } = fleet;
+  const moves = assignment.sessions.map((session, i): PlannedMove => {
+    const from = sessions.endpoint[session]!;
+    const to = assignment.targets[i]!;
+    return {
+      session,
+      from,
+      to,
+      score: scoreOn(fleet, session, from, objective.horizonS),
+      scoreThere: scoreOn(fleet, session, to, objective.horizonS),
+      gain: gainOf(fleet, objective, session, from, to),
+      cost: costOf(fleet, objective, session, to),
+      deadlineS: Math.min(endpoints.eventInS[from]!, objective.horizonS),
+      reasons: reasonsOf(context, session, from, to),
+    };
+  });
+  moves.sort(
+    (a, b) =>
+      a.deadlineS - b.deadlineS ||
+      b.gain - b.cost - (a.gain - a.cost) ||
+      sessions.key[a.session]! - sessions.key[b.session]!,
+  );
+  const lacking = [...assignment.missing.keys()].filter(
+    (e) => assignment.missing[e]! > 0 && endpoints.emptying[e] === 0,
+  );
+  return {
+    moves,
+    value: assignment.value,
+    relieving: Uint8Array.from(need, (n) => (n > 0 ? 1 : 0)),
+    insufficientCapacity:
+      lacking.length === 0
+        ? undefined
+        : { missing: lacking.reduce((sum, e) => sum + assignment.missing[e]!, 0), endpoints: lacking },
+  };
+}
+
+function reasonsOf(context: PlanContext, s: number, from: number, to: number): string[] {
+  const { endpoints, sessions, pathRisk } = context.fleet;
+  const reasons: string[] = [];
+  const percent = (p: number): string => `${Math.round(100 * p)} %`;
+  if (Number.isFinite(endpoints.eventInS[from]!))
+    reasons.push(`certain event in ${endpoints.eventInS[from]!} s`);
+  if (endpoints.emptying[from] === 1) reasons.push('endpoint is being emptied');
+  if (endpoints.overloadRisk[from]! > 0.05)
+    reasons.push(`overload ${percent(endpoints.overloadRisk[from]!)}`);
+  if (endpoints.failureRisk[from]! > 0.05) reasons.push(`failure ${percent(endpoints.failureRisk[from]!)}`);
+  else if (Number.isNaN(endpoints.failureRisk[from]!)) reasons.push('failure unknown');
+  const region = sessions.region[s]! * endpoints.count;
+  const shorter = pathRisk[region + from]! - pathRisk[region + to]!;
+  if (shorter > 0.01) reasons.push(`path risk less by ${percent(shorter)}`);
+  if (sessions.buddy[s] === to) reasons.push('target is the buddy');
+  return reasons;
+}
