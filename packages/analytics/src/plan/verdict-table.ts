@@ -25,6 +25,11 @@ export class VerdictTable {
     this.expiries = new Float64Array(capacity);
   }
 
+  /** Bytes held in all. */
+  get byteLength(): number {
+    return this.targets.byteLength + this.expiries.byteLength;
+  }
+
   /**
    * Replaces verdicts. A generation not newer than the last is ignored as a whole: messages may overtake each other.
    * `expiresMs` is absolute, on the clock the reader uses. Handles outside the table are ignored.

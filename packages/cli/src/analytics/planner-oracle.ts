@@ -29,11 +29,23 @@ export interface LpProblem {
   readonly coefficients: readonly number[];
 }
 
+/** What is used of the loaded library. */
+interface HighsModule {
+  withModel<T>(model: Readonly<Record<string, unknown>>, operation: (model: SolvedModel) => T): T;
+}
+
+interface SolvedModel {
+  run(): unknown;
+  getObjectiveValue(): number;
+}
+
 /** Loads HiGHS. Throws `unsupported_host` when it is not installed. */
 export async function openHighs(): Promise<LpSolver> {
-  let loader;
+  let loader: () => Promise<HighsModule>;
   try {
-    loader = (await import('highs')).default;
+    // The package's types describe a CommonJS module, what Node loads is an ES module: hence the detour.
+    const loaded: unknown = await import('highs');
+    loader = (loaded as { readonly default: () => Promise<HighsModule> }).default;
   } catch (cause) {
     throw new RestitchError('unsupported_host', 'planner benchmark: the development dependency highs is not installed', {
       cause,
