@@ -14,6 +14,8 @@ export interface TwoEndpoints {
   readonly vip6: string;
   readonly client4: string;
   readonly client6: string;
+  /** A namespace's file, for nsenter. */
+  namespacePath(where: EndpointName | 'client'): string;
   /** Runs synchronous code in a namespace. */
   inside<T>(where: EndpointName | 'client', fn: () => T): T;
   /** From now on the client's packets for the VIP go to this endpoint. */
@@ -54,6 +56,7 @@ X`,
   }
   return {
     ...net,
+    namespacePath: (where) => `/run/netns/${ns[where]}`,
     inside: (where, fn) => inNetworkNamespace(`/run/netns/${ns[where]}`, fn),
     steer,
     run: (where, command) => sh(`nsenter --net=/run/netns/${ns[where]} ${command}`),

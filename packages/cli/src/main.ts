@@ -14,16 +14,29 @@ interface CommandRoom {
 
 const rooms: readonly CommandRoom[] = [
   {
-    names: ['lab'],
-    mount: async (program) => (await import('./lab/commands.js')).registerLabCommands(program),
+    names: ['access-point', 'status', 'reload', 'endpoint', 'session'],
+    mount: async (program) => (await import('./operate/commands.js')).registerOperateCommands(program),
   },
   {
     names: ['pki'],
     mount: async (program) => (await import('./pki/pki-commands.js')).registerPkiCommands(program),
   },
   {
-    names: ['access-point', 'status', 'reload', 'endpoint', 'session'],
-    mount: async (program) => (await import('./operate/commands.js')).registerOperateCommands(program),
+    names: ['host'],
+    mount: async (program) => (await import('./host/commands.js')).registerHostCommands(program),
+  },
+  {
+    names: ['analytics'],
+    mount: async (program) =>
+      void (await import('./analytics/commands.js')).registerAnalyticsCommands(program),
+  },
+  {
+    names: ['lab'],
+    mount: async (program) => (await import('./lab/commands.js')).registerLabCommands(program),
+  },
+  {
+    names: ['check', 'validate'],
+    mount: async (program) => (await import('./check/check-commands.js')).registerCheckCommands(program),
   },
 ];
 

@@ -22,6 +22,7 @@ import {
   resolveEndpointOptions,
 } from './options.js';
 import { type ConnectionListener, Server } from './server.js';
+import type { ServerHost } from './server-host.js';
 import { SessionTable, toReport } from './session-table.js';
 import type { Session, SessionWatcher } from './session/session.js';
 
@@ -40,7 +41,7 @@ export type EndpointStatus =
 /** One endpoint process. Emits 'status' with an EndpointStatus, and 'close'. */
 export class Endpoint
   extends EventEmitter<{ status: [EndpointStatus]; close: [] }>
-  implements SessionWatcher
+  implements SessionWatcher, ServerHost
 {
   /** @internal */
   readonly options: ResolvedEndpointOptions;
@@ -114,7 +115,7 @@ export class Endpoint
   /** Stops listening; the endpoint closes when its last session has ended or moved away. */
   close(): void {
     this.#isClosing = true;
-    for (const server of [...this.#servers.values()]) server.close();
+    for (const server of this.#servers.values()) server.close();
     this.#closeIfDone();
   }
 
@@ -124,8 +125,7 @@ export class Endpoint
     this.#isClosing = false;
     this.#starting ??= this.#start();
     await this.#starting;
-    if (this.#link.isUp) this.#link.restart();
-    else this.#link.start();
+    this.#link.refresh();
   }
 
   /** @internal */
@@ -133,7 +133,7 @@ export class Endpoint
     if (this.#servers.get(server.listenerName) !== server) return;
     this.#servers.delete(server.listenerName);
     if (this.#servers.size === 0) this.#isClosing = true;
-    else if (this.#link.isUp) this.#link.restart();
+    else this.#link.refresh();
     this.#closeIfDone();
   }
 

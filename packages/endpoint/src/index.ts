@@ -1,7 +1,7 @@
 /** Public door of @restitch/endpoint: what a Node server embeds. */
 export { createEndpoint } from './endpoint.js';
 export type { Endpoint, EndpointStatus } from './endpoint.js';
-export { createServer } from './server.js';
+export { createServer } from './create-server.js';
 export type { ConnectionListener, ListenOptions, Server } from './server.js';
 export type { FreezeHook, ResumeReason, Session, SessionPhase } from './session/session.js';
 export type { AppIdentity, AppOptions, EndpointOptions, ServerOptions } from './options.js';

@@ -9,11 +9,11 @@ import {
   toRestitchError,
 } from '@restitch/core';
 import type { SessionImage } from '@restitch/core/internal';
-import { Endpoint } from './endpoint.js';
 import { watchConfirmation } from './move/confirmation.js';
 import { runHooks } from './move/source-moves.js';
 import type { AcceptingListener, ThawedSession } from './move/target-moves.js';
-import type { EndpointOptions, ServerOptions } from './options.js';
+import type { ServerOptions } from './options.js';
+import type { ServerHost } from './server-host.js';
 import { Carrier, adoptSocket } from './session/carrier.js';
 import { assertNodeSupported } from './session/node-handle.js';
 import { assertPlainData } from './session/plain-data.js';
@@ -41,16 +41,15 @@ interface ServerEvents {
 
 /** A server of an endpoint. Emits 'listening', 'session', 'error', 'close'. */
 export class Server extends EventEmitter<ServerEvents> implements AcceptingListener {
-  readonly endpoint: Endpoint;
+  readonly #endpoint: ServerHost;
   readonly #options: ServerOptions;
   readonly #net: ReturnType<typeof createNetServer>;
   #vip: SocketAddress | undefined;
   #isClosing = false;
-  #ownsEndpoint = false;
 
-  constructor(endpoint: Endpoint, options: ServerOptions, onSession?: ConnectionListener) {
+  constructor(endpoint: ServerHost, options: ServerOptions, onSession?: ConnectionListener) {
     super();
-    this.endpoint = endpoint;
+    this.#endpoint = endpoint;
     this.#options = options;
     if (onSession !== undefined) this.on('session', onSession);
     this.#net = createNetServer({
@@ -112,16 +111,10 @@ export class Server extends EventEmitter<ServerEvents> implements AcceptingListe
     if (this.#isClosing) return this;
     this.#isClosing = true;
     this.#net.close();
-    const own = [...this.endpoint.sessions].filter((session) => session.listener === this.listenerName);
+    const own = [...this.#endpoint.sessions].filter((session) => session.listener === this.listenerName);
     let open = own.length;
     const done = (): void => {
-      if (open > 0) return;
-      if (!this.#ownsEndpoint) {
-        this.emit('close');
-        return;
-      }
-      this.endpoint.once('close', () => this.emit('close'));
-      this.endpoint.close();
+      if (open === 0) this.emit('close');
     };
     for (const session of own) {
       session.once('close', () => {
@@ -129,20 +122,14 @@ export class Server extends EventEmitter<ServerEvents> implements AcceptingListe
         done();
       });
     }
-    this.endpoint.unregister(this);
+    this.#endpoint.unregister(this);
     done();
-    return this;
-  }
-
-  /** @internal `createServer` made the endpoint for this server alone. */
-  ownEndpoint(): this {
-    this.#ownsEndpoint = true;
     return this;
   }
 
   /** @internal */
   accepts(app: { readonly name: string; readonly version: string }): boolean {
-    const own = this.endpoint.options.app;
+    const own = this.#endpoint.options.app;
     if (own.accepts !== undefined) return own.accepts(app.name, app.version);
     if (app.name !== own.name) return false;
     return app.version === own.version || this.#options.upgradeState !== undefined;
@@ -151,7 +138,7 @@ export class Server extends EventEmitter<ServerEvents> implements AcceptingListe
   /** @internal */
   upgradeState(image: SessionImage): PlainData {
     const { upgradeState } = this.#options;
-    if (image.app.version === this.endpoint.options.app.version || upgradeState === undefined)
+    if (image.app.version === this.#endpoint.options.app.version || upgradeState === undefined)
       return image.state;
     try {
       const state = upgradeState(image.state, image.app.version);
@@ -169,7 +156,7 @@ export class Server extends EventEmitter<ServerEvents> implements AcceptingListe
   /** @internal */
   resume(thawed: ThawedSession): void {
     const { image, epoch, socket } = thawed;
-    const { clock, counters } = this.endpoint.options;
+    const { clock, counters } = this.#endpoint.options;
     const session = new Session({
       id: image.sessionId,
       epoch,
@@ -188,7 +175,7 @@ export class Server extends EventEmitter<ServerEvents> implements AcceptingListe
       },
     });
     const carrier = new Carrier(adoptSocket(socket.fd), session.carrierEvents);
-    this.endpoint.sessionOpened(session);
+    this.#endpoint.sessionOpened(session);
     session.prime(
       image.unread,
       [socket.unsent, image.unwritten].filter((b) => b.length > 0),
@@ -197,7 +184,7 @@ export class Server extends EventEmitter<ServerEvents> implements AcceptingListe
     session.attach(carrier);
     session.kernelTimers = socket.timers;
     watchConfirmation({ session, ownSegsIn: socket.ownSegsIn, clock, counters }, (serverRtos) =>
-      this.endpoint.confirmed(thawed.moveId, serverRtos),
+      this.#endpoint.confirmed(thawed.moveId, serverRtos),
     );
     this.#serve(session);
     session.emit('migrated', { from: thawed.source, moveId: thawed.moveId });
@@ -212,7 +199,7 @@ export class Server extends EventEmitter<ServerEvents> implements AcceptingListe
       throw new RestitchError('usage', 'listen: host must be the VIP, or `vip` must say what it is');
     }
     this.#vip = { address, port: options.vip?.port ?? bound.port };
-    await this.endpoint.register(this);
+    await this.#endpoint.register(this);
   }
 
   #accept(socket: Socket): void {
@@ -227,9 +214,9 @@ export class Server extends EventEmitter<ServerEvents> implements AcceptingListe
       listener: this.listenerName,
       flow,
       allowHalfOpen: this.#options.allowHalfOpen ?? false,
-      openedAtMs: this.endpoint.options.clock.wallMs(),
+      openedAtMs: this.#endpoint.options.clock.wallMs(),
     });
-    this.endpoint.sessionOpened(session);
+    this.#endpoint.sessionOpened(session);
     session.attach(new Carrier(socket, session.carrierEvents));
     this.#serve(session);
   }
@@ -244,12 +231,4 @@ export class Server extends EventEmitter<ServerEvents> implements AcceptingListe
       });
     }
   }
-}
-
-/** A server with an endpoint of its own, as near as possible to net.createServer. Throws `usage`. */
-export function createServer(
-  options: EndpointOptions & ServerOptions,
-  onSession?: ConnectionListener,
-): Server {
-  return new Server(new Endpoint(options), options, onSession).ownEndpoint();
 }

@@ -15,3 +15,5 @@ export { Fd, closeFd, duplicateFd } from './fd.js';
 export { enterNetworkNamespace, inNetworkNamespace } from './network-namespace.js';
 export { interfaceIndex } from './network-interface.js';
 export { threadCpuNs } from './thread-clock.js';
+export { createReadWaiter, openWireTap } from './wire-tap.js';
+export type { WireTap } from './wire-tap.js';

@@ -9,8 +9,10 @@ import { Lab } from './lab.js';
 import { labPorts } from './lab-plan.js';
 import { chooseLabId, isOwned, listLabIds, readLabState } from './lab-state.js';
 import { isSameProcess } from './process-identity.js';
+import { runLabMove } from './lab-move.js';
+import type { LabMoveOptions } from './lab-move.js';
 import { openLab } from './open-lab.js';
-import { parseCount, parseMs, parseRatio } from './parse-option.js';
+import { parseCount, parseMs, parsePayload, parseRatio, parseWhole } from './parse-option.js';
 
 /** Options of `lab up`. */
 export interface LabUpOptions {
@@ -45,6 +47,21 @@ export function registerLabCommands(program: Command): void {
     .option('--lab <id>')
     .option('--all', 'all laboratories on this host that no running command uses')
     .action((options: { lab?: string; all?: boolean }) => runLabDown(env(), options));
+  withLinkOptions(lab.command('move').description('moves sessions under load and checks every byte'))
+    .addOption(new Option('--sessions <n>', 'client sessions').argParser(parseCount).default(50))
+    .addOption(new Option('--moves <n>', 'moves in all').argParser(parseCount).default(1000))
+    .addOption(new Option('--payload <bytes>', 'of one request').argParser(parsePayload).default(64))
+    .addOption(
+      new Option('--rate <n>', 'requests a second of each client').argParser(parseCount).default(200),
+    )
+    .addOption(new Option('--moves-per-sec <n>', 'moves begun a second').argParser(parseCount).default(50))
+    .addOption(new Option('--concurrency <n>', 'moves under way at once').argParser(parseCount).default(8))
+    .addOption(new Option('--seed <n>', 'of choices and losses').argParser(parseWhole).default(1))
+    .option('--bulk', 'clients upload and download at once, as fast as it goes')
+    .option('--json', 'one JSON object on standard output')
+    .action(async (options: LabMoveOptions) => {
+      process.exitCode = await runLabMove(env(), options);
+    });
   lab
     .command('exec')
     .description('runs a command in the network namespace of a party')
@@ -53,7 +70,7 @@ export function registerLabCommands(program: Command): void {
     .option('--lab <id>')
     .passThroughOptions()
     .action(async (party: string, command: string[], options: { lab?: string }) => {
-      process.exitCode = await runLabExec(party, command, options);
+      process.exitCode = await runLabExec(party, command[0] === '--' ? command.slice(1) : command, options);
     });
 }
 

@@ -5,7 +5,7 @@
  */
 import { spawn } from 'node:child_process';
 import type { ChildProcess, StdioOptions } from 'node:child_process';
-import { closeSync, mkdirSync, openSync, rmSync } from 'node:fs';
+import { closeSync, mkdirSync, openSync, readFileSync, readdirSync, rmSync } from 'node:fs';
 import { RestitchError } from '@restitch/core';
 import { createCgroup, enterCgroup, removeCgroups } from './lab-cgroup.js';
 import { buildFabric, joinParty, removeNamespaces } from './lab-network.js';
@@ -99,6 +99,16 @@ export class Lab {
   /** Path of a process's log. */
   logFile(name: string): string {
     return `${this.plan.directory}/${name}.log`;
+  }
+
+  /** The end of every log, for a failure that takes the logs with it. */
+  lastLogLines(lines = 5): string {
+    const logs = readdirSync(this.plan.directory).filter((file) => file.endsWith('.log'));
+    const tails = logs.map((file) => {
+      const text = readFileSync(`${this.plan.directory}/${file}`, 'utf8').trimEnd();
+      return text === '' ? '' : `--- ${file}\n${text.split('\n').slice(-lines).join('\n')}`;
+    });
+    return tails.filter((tail) => tail !== '').join('\n');
   }
 
   /** Starts a process in a party's namespace; its output goes to its log. */

@@ -5,6 +5,8 @@ import { Lab } from './lab.js';
 import { planClientAddresses, planEndpoint } from './lab-plan.js';
 import { isOwned, listLabIds, readLabState } from './lab-state.js';
 import { identifyProcess } from './process-identity.js';
+import { awaitHealthy, prepareAccessPoint, startAccessPoint, startEndpoint } from './start-parties.js';
+import { joinClientByLink } from './start-link.js';
 
 /** What a laboratory should be like. */
 export interface LabOptions {
@@ -12,6 +14,12 @@ export interface LabOptions {
   readonly ipv6: boolean;
   readonly rttMs: number;
   readonly lossRatio: number;
+  /** Delay from client to bridge; half the round trip if left out. */
+  readonly upMs?: number;
+  /** Only namespaces and links, no access point and no endpoints. */
+  readonly isNetworkOnly?: boolean;
+  /** Of the link's losses. */
+  readonly seed?: number;
   /** Stays when this process ends; `lab down` removes it. */
   readonly isKept: boolean;
   readonly id?: string;
@@ -38,13 +46,35 @@ export async function openLab(options: LabOptions, progress: (text: string) => v
     progress(`laboratory ${lab.plan.id}: network`);
     lab.buildFabric();
     lab.join(lab.plan.accessPoint);
-    lab.join(lab.plan.client, { extraIpv4: planClientAddresses(options.extraClientAddresses ?? 0) });
-    for (let i = 0; i < options.endpoints; i++) lab.join(planEndpoint(lab.plan, i));
+    await joinClient(lab, options);
+    const endpoints = Array.from({ length: options.endpoints }, (_, i) => planEndpoint(lab.plan, i));
+    for (const party of endpoints) lab.join(party);
+    if (options.isNetworkOnly === true) return lab;
+    progress(`laboratory ${lab.plan.id}: access point and ${options.endpoints} endpoints`);
+    await prepareAccessPoint(lab);
+    await startAccessPoint(lab);
+    await Promise.all(endpoints.map((party) => startEndpoint(lab, party)));
+    await awaitHealthy(
+      lab,
+      endpoints.map((party) => party.name),
+    );
     return lab;
   } catch (error) {
+    progress(lab.lastLogLines());
     await lab.down();
     throw toRestitchError(error);
   }
+}
+
+async function joinClient(lab: Lab, options: LabOptions): Promise<void> {
+  const join = { extraIpv4: planClientAddresses(options.extraClientAddresses ?? 0) };
+  const upMs = options.upMs ?? options.rttMs / 2;
+  const { lossRatio, seed = 1 } = options;
+  if (options.rttMs === 0 && lossRatio === 0 && upMs === 0) {
+    lab.join(lab.plan.client, join);
+    return;
+  }
+  await joinClientByLink(lab, { upMs, downMs: options.rttMs - upMs, lossRatio, seed }, join);
 }
 
 /** Takes down laboratories whose maker has died; those of "lab up" stay. */

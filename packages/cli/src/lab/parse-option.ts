@@ -1,5 +1,6 @@
 /** Command line values to numbers; what does not fit is a usage error that says what would. */
 import { InvalidArgumentError } from 'commander';
+import { minRecordBytes } from './clients/records.js';
 
 /** A whole number of at least 1. */
 export function parseCount(text: string): number {
@@ -28,5 +29,14 @@ export function parseMs(text: string): number {
 export function parseRatio(text: string): number {
   const value = Number(text);
   if (!(value >= 0 && value <= 1)) throw new InvalidArgumentError('expected a ratio, 0 to 1.');
+  return value;
+}
+
+/** Bytes of a record: it holds its session and number, and fits one read. */
+export function parsePayload(text: string): number {
+  const value = Number(text);
+  if (!Number.isSafeInteger(value) || value < minRecordBytes || value > 65_536) {
+    throw new InvalidArgumentError(`expected bytes, ${minRecordBytes} to 65536.`);
+  }
   return value;
 }

@@ -53,6 +53,7 @@ export class ControlLink {
   #channel: Channel | undefined;
   #isClosed = false;
   #isWelcome = false;
+  #isDialling = false;
   #retryMs = firstRetryMs;
   #cancelTimer: () => void = () => undefined;
   readonly #dialling = new AbortController();
@@ -70,17 +71,13 @@ export class ControlLink {
     return this.#isWelcome;
   }
 
-  /** Starts dialling; failures are retried until `close`. */
-  start(): void {
-    if (this.#isClosed || this.#channel !== undefined) return;
-    this.#dial().catch((error: unknown) => {
-      this.#options.logger.error({ err: error }, 'control link');
-    });
-  }
-
-  /** Says hello anew, after the listeners have changed. */
-  restart(): void {
-    this.#channel?.close(new RestitchError('closed', 'listeners changed'));
+  /** Dials, or says hello anew on a new connection; failures are retried until `close`. */
+  refresh(): void {
+    if (this.#channel === undefined) this.#start();
+    else {
+      this.#retryMs = 0;
+      this.#channel.close(new RestitchError('closed', 'listeners changed'));
+    }
   }
 
   /** Sends a message if the link is up; what happens while it is down is told by the next announce. */
@@ -110,6 +107,13 @@ export class ControlLink {
     this.#channel?.close();
   }
 
+  #start(): void {
+    if (this.#isClosed || this.#isDialling || this.#channel !== undefined) return;
+    this.#isDialling = true;
+    this.#cancelTimer();
+    this.#dial().catch((error: unknown) => this.#options.logger.error({ err: error }, 'control link'));
+  }
+
   async #dial(): Promise<void> {
     const { accessPoint, tls, counters, logger } = this.#options;
     try {
@@ -123,9 +127,11 @@ export class ControlLink {
         counters,
         logger,
       });
+      this.#isDialling = false;
       if (this.#isClosed) return channel.close();
       this.#serve(channel);
     } catch (error) {
+      this.#isDialling = false;
       if (this.#isClosed) return;
       counters.add('endpoint_control_dials_failed_total');
       logger.warn({ code: (error as RestitchError).code }, `control connection: ${(error as Error).message}`);
@@ -204,8 +210,8 @@ export class ControlLink {
   #retry(): void {
     const { clock, random = Math.random } = this.#options;
     const waitMs = this.#retryMs * (0.5 + random() / 2);
-    this.#retryMs = Math.min(longestRetryMs, this.#retryMs * 2);
-    this.#cancelTimer = clock.after(waitMs, () => this.start());
+    this.#retryMs = Math.min(longestRetryMs, Math.max(firstRetryMs, this.#retryMs * 2));
+    this.#cancelTimer = clock.after(waitMs, () => this.#start());
   }
 
   #flushSoon(): void {

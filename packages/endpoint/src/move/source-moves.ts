@@ -14,6 +14,7 @@ import { assertPlainData } from '../session/plain-data.js';
 import type { FreezeHook, Session } from '../session/session.js';
 import { discardFrozenSocket, freezeSocket, inspectSocket, unfreezeSocket } from '../tcp/index.js';
 import { FinishedMoves } from './finished-moves.js';
+import type { StateTarget } from './state-pool.js';
 import { withDeadline } from './with-deadline.js';
 
 type Request<T extends ToEndpoint['t']> = Extract<ToEndpoint, { t: T }>;
@@ -21,9 +22,8 @@ type Request<T extends ToEndpoint['t']> = Extract<ToEndpoint, { t: T }>;
 interface SourceMove {
   readonly moveId: string;
   readonly session: Session;
-  readonly target: string;
+  readonly target: StateTarget;
   phase: 'preparing' | 'prepared' | 'freezing' | 'frozen';
-  channel: Channel | undefined;
   /** Epoch the target will have; 0 before the freeze. */
   epoch: number;
   fd: number;
@@ -37,10 +37,7 @@ interface SourceMove {
 export interface SourceContext {
   readonly table: SessionTable;
   readonly app: { readonly name: string; readonly version: string };
-  readonly openState: (target: {
-    name: string;
-    address: { address: string; port: number };
-  }) => Promise<Channel>;
+  readonly openState: (target: StateTarget) => Promise<Channel>;
   readonly maxImageBytes: number;
   readonly clock: Clock;
   readonly counters: Counters;
@@ -83,7 +80,7 @@ export class SourceMoves {
     const deadlineMs = this.#ctx.clock.monotonicMs() + request.budgetMs;
     try {
       inspectSocket(session.fd);
-      move.channel = await this.#ctx.openState(request.target);
+      await this.#ctx.openState(request.target);
       await this.#waitSafe(session, deadlineMs);
       if (this.#moves.get(move.moveId) !== move) throw givenUp(move);
       assertMovable(session);
@@ -106,8 +103,15 @@ export class SourceMoves {
     move.phase = 'freezing';
     try {
       await this.#reachSafePoint(move, request.budgetMs);
+      // Usually the one that prepare opened; it may have broken since.
+      const channel = await withDeadline(
+        this.#ctx.openState(move.target),
+        request.budgetMs / 2,
+        this.#ctx.clock,
+        'state connection',
+      );
       if (this.#moves.get(move.moveId) !== move) throw givenUp(move);
-      return this.#freezeNow(move, request.epoch);
+      return this.#freezeNow(move, request.epoch, channel);
     } catch (error) {
       if (move.phase === 'freezing') move.phase = 'prepared';
       this.#runThawHooks(move);
@@ -150,14 +154,14 @@ export class SourceMoves {
     this.#finished.set(move.moveId, 'released');
     discardFrozenSocket(move.fd);
     this.#ctx.table.remove(move.session, move.epoch);
-    move.session.leave(move.target);
+    move.session.leave(move.target.name);
     this.#ctx.counters.add('endpoint_moves_released_total');
     return {};
   }
 
   /** Calls off what is not frozen yet, after the access point was lost. Frozen sessions wait. */
   dropUnfrozen(): void {
-    for (const move of [...this.#moves.values()]) if (move.phase !== 'frozen') this.#forget(move);
+    for (const move of this.#moves.values()) if (move.phase !== 'frozen') this.#forget(move);
   }
 
   /** The session's end ends its move, unless it is frozen. */
@@ -183,9 +187,8 @@ export class SourceMoves {
     const move: SourceMove = {
       moveId: request.moveId,
       session,
-      target: request.target.name,
+      target: request.target,
       phase: 'preparing',
-      channel: undefined,
       epoch: 0,
       fd: -1,
       areHooksOpen: false,
@@ -236,11 +239,9 @@ export class SourceMoves {
     assertMovable(session);
   }
 
-  #freezeNow(move: SourceMove, epoch: number): Record<string, unknown> {
-    const { session, channel } = move;
+  #freezeNow(move: SourceMove, epoch: number, channel: Channel): Record<string, unknown> {
+    const { session } = move;
     const { clock, counters } = this.#ctx;
-    if (channel === undefined)
-      throw new RestitchError('transfer_failed', `move ${move.moveId}: no state connection`);
     const startMs = clock.monotonicMs();
     const half = session.freeze();
     move.fd = half.fd;

@@ -1,0 +1,113 @@
+/** `restitch check [FILE]` and `restitch validate FILE`. */
+import { readFileSync } from 'node:fs';
+import { release } from 'node:os';
+import { type ConfigResult, checkConfig, formatIssue } from '@restitch/access-point/internal';
+import { type Clock, RestitchError, systemClock } from '@restitch/core';
+import type { Command } from 'commander';
+import type { CliEnv } from '../cli-env.js';
+import { configChecks } from './check-config.js';
+import { type CheckResult, type HostRole, hostChecks, hostRoles, runChecks } from './check-host.js';
+import { type HostFacts, createHostFacts } from './host-facts.js';
+
+/** What the commands take from outside; tests describe another host. */
+export interface CheckEnv extends Pick<CliEnv, 'out'> {
+  readonly facts: HostFacts;
+  readonly clock: Clock;
+}
+
+const realEnv: CheckEnv = {
+  out: (text) => void process.stdout.write(text),
+  facts: createHostFacts(release()),
+  clock: systemClock,
+};
+
+/** Adds `check` and `validate` to the program. */
+export function registerCheckCommands(program: Command, env: CheckEnv = realEnv): void {
+  program
+    .command('check')
+    .description('list what this host has and lacks, with remedies; exit 2 when something needed is missing')
+    .argument('[file]', 'configuration of an access point, to check the host against it')
+    .option('--role <role>', `what the host is to be: ${hostRoles.join(', ')}`)
+    .option('--json', 'one object on standard output', false)
+    .action(async (file: string | undefined, options: { role?: string; json: boolean }) => {
+      const role = parseRole(options.role ?? (file === undefined ? 'lab' : 'access-point'));
+      const extra = file === undefined ? [] : configChecks(readConfig(file), env.clock);
+      const results = await runChecks([...hostChecks, ...extra], role, env.facts);
+      report(results, role, { json: options.json, out: env.out });
+    });
+  program
+    .command('validate')
+    .description('check a configuration file without a host: keys, units, names')
+    .argument('<file>', 'configuration of an access point')
+    .option('--json', 'one object on standard output', false)
+    .action((file: string, options: { json: boolean }) => {
+      const result = checkConfig(readText(file));
+      if (options.json)
+        env.out(`${JSON.stringify({ ok: result.ok, file, issues: result.ok ? [] : result.issues })}\n`);
+      throwIfInvalid(result, file);
+      if (!options.json) env.out(`${file}: good\n`);
+    });
+}
+
+function report(
+  results: readonly CheckResult[],
+  role: HostRole,
+  to: { readonly json: boolean; readonly out: (text: string) => void },
+): void {
+  const missing = results.filter((r) => r.status === 'missing');
+  if (to.json) to.out(`${JSON.stringify({ ok: missing.length === 0, role, checks: results })}\n`);
+  else to.out(formatChecks(results));
+  if (missing.length === 0) return;
+  const names = missing.map((r) => r.name);
+  throw new RestitchError('unsupported_host', `needed and missing for ${role}: ${names.join(', ')}`, {
+    details: { missing: names },
+  });
+}
+
+/** The list for people: groups, a mark, what was found, the remedy on a line of its own. */
+export function formatChecks(results: readonly CheckResult[]): string {
+  const marks = { ok: 'ok     ', missing: 'MISSING', absent: 'absent ' } as const;
+  const width = Math.max(0, ...results.map((r) => r.name.length));
+  let group = '';
+  let text = '';
+  for (const r of results) {
+    if (r.group !== group) text += `${r.group}\n`;
+    group = r.group;
+    text += `  ${marks[r.status]}  ${r.name.padEnd(width)}  ${r.found}\n`;
+    if (r.remedy !== '') text += `           → ${r.remedy}\n`;
+  }
+  return text;
+}
+
+function readConfig(file: string) {
+  const result = checkConfig(readText(file));
+  throwIfInvalid(result, file);
+  return result.config;
+}
+
+function throwIfInvalid(
+  result: ConfigResult,
+  file: string,
+): asserts result is Extract<ConfigResult, { ok: true }> {
+  if (result.ok) return;
+  const listed = result.issues.map((issue) => formatIssue(issue, file));
+  throw new RestitchError('config_invalid', listed.join('\n'), { details: { issues: listed } });
+}
+
+function readText(file: string): string {
+  try {
+    return readFileSync(file, 'utf8');
+  } catch (cause) {
+    throw new RestitchError('usage', `cannot read ${file}: ${(cause as NodeJS.ErrnoException).code ?? ''}`, {
+      cause,
+    });
+  }
+}
+
+function parseRole(text: string): HostRole {
+  const role = hostRoles.find((r) => r === text);
+  if (role === undefined) {
+    throw new RestitchError('usage', `--role ${text}: it is one of ${hostRoles.join(', ')}`);
+  }
+  return role;
+}

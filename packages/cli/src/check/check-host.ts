@@ -1,0 +1,187 @@
+/** What a host must have for a role, as a list of small checks; each says what it found and what would help. */
+import { type CapabilityName, type HostFacts, parseCapabilities } from './host-facts.js';
+
+/** What a host is to be. `lab` is all parties on one machine, as the demo and the tests need it. */
+export type HostRole = 'access-point' | 'endpoint' | 'lab';
+
+/** The roles, for messages and completions. */
+export const hostRoles: readonly HostRole[] = ['access-point', 'endpoint', 'lab'];
+
+/** `missing` is needed and not there; `absent` would be good to have. */
+export type CheckStatus = 'ok' | 'missing' | 'absent';
+
+/** One line of the list. */
+export interface CheckResult {
+  readonly group: string;
+  readonly name: string;
+  readonly status: CheckStatus;
+  readonly found: string;
+  /** What to do; '' when nothing is. */
+  readonly remedy: string;
+}
+
+/** One thing that is looked for. */
+export interface Check {
+  readonly group: string;
+  readonly name: string;
+  readonly neededBy: readonly HostRole[];
+  /** Roles for which it is good to have. */
+  readonly usefulFor?: readonly HostRole[];
+  readonly remedy: string;
+  /** What was found, or undefined when it is not there. */
+  readonly look: (facts: HostFacts) => string | undefined | Promise<string | undefined>;
+  /** What to print when it is not there. */
+  readonly lack?: string;
+}
+
+const everyRole = hostRoles;
+const steering: readonly HostRole[] = ['access-point', 'lab'];
+
+/** Runs the checks a role is concerned with, in order. */
+export async function runChecks(
+  checks: readonly Check[],
+  role: HostRole,
+  facts: HostFacts,
+): Promise<CheckResult[]> {
+  const results: CheckResult[] = [];
+  for (const check of checks) {
+    const isNeeded = check.neededBy.includes(role);
+    if (!isNeeded && check.usefulFor?.includes(role) !== true) continue;
+    const found = await check.look(facts);
+    const { group, name } = check;
+    if (found !== undefined) results.push({ group, name, status: 'ok', found, remedy: '' });
+    else {
+      const status = isNeeded ? 'missing' : 'absent';
+      results.push({ group, name, status, found: check.lack ?? 'not there', remedy: check.remedy });
+    }
+  }
+  return results;
+}
+
+/** Everything that does not depend on a configuration and needs no system call of our own. */
+export const hostChecks: readonly Check[] = [
+  {
+    group: 'system',
+    name: 'Linux',
+    neededBy: everyRole,
+    remedy: 'run restitch on Linux',
+    look: (f) => (f.platform === 'linux' ? f.kernelRelease : undefined),
+  },
+  {
+    group: 'system',
+    name: 'kernel 5.14 or newer',
+    neededBy: steering,
+    usefulFor: ['endpoint'],
+    remedy: 'update the kernel (Debian 12 has 6.1)',
+    look: (f) => (isAtLeast(f.kernelRelease, 5, 14) ? f.kernelRelease : undefined),
+  },
+  {
+    group: 'system',
+    name: 'Node.js 20 to 26',
+    neededBy: everyRole,
+    remedy: 'install Node.js 20 to 26',
+    look: (f) => {
+      const major = Number(f.nodeVersion.split('.')[0]);
+      return major >= 20 && major <= 26 ? f.nodeVersion : undefined;
+    },
+  },
+  capability('CAP_NET_ADMIN', everyRole),
+  capability('CAP_BPF', steering),
+  capability('CAP_PERFMON', steering),
+  capability('CAP_SYS_ADMIN', ['lab']),
+  {
+    group: 'kernel',
+    name: 'BTF',
+    neededBy: steering,
+    remedy: 'use a kernel built with CONFIG_DEBUG_INFO_BTF',
+    look: (f) => present(f, '/sys/kernel/btf/vmlinux'),
+  },
+  {
+    group: 'kernel',
+    name: 'BPF JIT',
+    neededBy: [],
+    usefulFor: steering,
+    remedy: 'sysctl net.core.bpf_jit_enable=1; without it packets are interpreted',
+    look: (f) => (Number(f.readText('/proc/sys/net/core/bpf_jit_enable') ?? '0') > 0 ? 'on' : undefined),
+  },
+  {
+    group: 'kernel',
+    name: 'bpffs at /sys/fs/bpf',
+    neededBy: steering,
+    remedy: 'mount -t bpf bpf /sys/fs/bpf',
+    look: (f) => (/^\S+ \/sys\/fs\/bpf bpf /m.test(f.readText('/proc/mounts') ?? '') ? 'mounted' : undefined),
+    lack: 'not mounted',
+  },
+  {
+    group: 'kernel',
+    name: 'TUN/TAP',
+    neededBy: steering,
+    remedy: 'modprobe tun; in a container give it /dev/net/tun',
+    look: (f) => present(f, '/dev/net/tun'),
+  },
+  {
+    group: 'kernel',
+    name: 'connection tracking lets moved sessions pass',
+    neededBy: [],
+    usefulFor: ['access-point', 'endpoint'],
+    remedy: 'sysctl net.netfilter.nf_conntrack_tcp_be_liberal=1, or notrack for the VIP (docs/operations.md)',
+    look: (f) => {
+      const liberal = f.readText('/proc/sys/net/netfilter/nf_conntrack_tcp_be_liberal');
+      if (liberal === undefined) return 'no tracking';
+      return liberal.trim() === '1' ? 'liberal' : undefined;
+    },
+    lack: 'strict',
+  },
+  program('clang', 'clang', [], ['lab']),
+  program('bpftool', 'bpftool', [], steering),
+  program('ip', 'iproute2', ['lab'], ['access-point', 'endpoint']),
+  program('nft', 'nftables', ['lab']),
+  program('nsenter', 'util-linux', ['lab']),
+  program('curl', 'curl', [], ['lab']),
+  {
+    group: 'packages',
+    name: 'libbpf.so.1',
+    neededBy: steering,
+    remedy: 'apt-get install libbpf1',
+    look: (f) => f.findLibrary('libbpf.so.1'),
+  },
+  {
+    group: 'packages',
+    name: 'libbpf headers',
+    neededBy: [],
+    usefulFor: ['lab'],
+    remedy: 'apt-get install libbpf-dev; needed to build the BPF programs only',
+    look: (f) => present(f, '/usr/include/bpf/bpf_helpers.h'),
+  },
+];
+
+function capability(name: CapabilityName, neededBy: readonly HostRole[]): Check {
+  return {
+    group: 'privileges',
+    name,
+    neededBy,
+    remedy: `run as root, or give the process ${name} (systemd: AmbientCapabilities=${name})`,
+    look: (f) =>
+      parseCapabilities(f.readText('/proc/self/status') ?? '').has(name) ? 'effective' : undefined,
+  };
+}
+
+function program(
+  name: string,
+  debianPackage: string,
+  neededBy: readonly HostRole[],
+  usefulFor: readonly HostRole[] = [],
+): Check {
+  const remedy = `apt-get install ${debianPackage}`;
+  return { group: 'packages', name, neededBy, usefulFor, remedy, look: (f) => f.findProgram(name) };
+}
+
+function present(facts: HostFacts, path: string): string | undefined {
+  return facts.exists(path) ? path : undefined;
+}
+
+/** Compares the first two numbers of a kernel release such as `6.1.0-18-amd64`. */
+function isAtLeast(release: string, major: number, minor: number): boolean {
+  const [a = 0, b = 0] = release.split('.').map((part) => Number.parseInt(part, 10));
+  return a > major || (a === major && b >= minor);
+}

@@ -1,0 +1,234 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { release, tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { parseConfig } from '@restitch/access-point/internal';
+import { systemClock } from '@restitch/core';
+import { Command } from 'commander';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { createDevPki } from '../pki/dev-pki.js';
+import { registerCheckCommands } from './check-commands.js';
+import { configChecks } from './check-config.js';
+import { type CheckResult, type HostRole, hostChecks, runChecks } from './check-host.js';
+import { type HostFacts, createHostFacts, parseCapabilities } from './host-facts.js';
+
+let directory: string;
+beforeEach(() => {
+  directory = mkdtempSync(join(tmpdir(), 'restitch-check-'));
+});
+afterEach(() => rmSync(directory, { recursive: true }));
+
+const allCapabilities = 'Name:\tnode\nCapEff:\t000001ffffffffff\n';
+
+/** A host that has everything; parts of it can be taken away. */
+function goodHost(
+  change: Partial<HostFacts> & { files?: Record<string, string | undefined> } = {},
+): HostFacts {
+  const files: Record<string, string | undefined> = {
+    '/proc/self/status': allCapabilities,
+    '/proc/mounts': 'none /sys/fs/bpf bpf rw 0 0\n',
+    '/proc/sys/net/core/bpf_jit_enable': '1\n',
+    '/sys/class/net/eth0/operstate': 'up\n',
+    ...change.files,
+  };
+  const real = createHostFacts('6.1.0');
+  return {
+    platform: 'linux',
+    kernelRelease: '6.1.0-18-amd64',
+    nodeVersion: '20.20.2',
+    readText: (path) => (path.startsWith(directory) ? real.readText(path) : files[path]),
+    exists: () => true,
+    addresses: () => [
+      { interfaceName: 'eth0', address: '10.0.0.1' },
+      { interfaceName: 'eth0', address: '10.0.0.100' },
+      { interfaceName: 'eth0', address: 'fe80::1%eth0' },
+    ],
+    findProgram: (name) => `/usr/bin/${name}`,
+    findLibrary: (name) => `/usr/lib/${name}`,
+    run: async () => '[{"dst":"10.0.0.11","lladdr":"02:00:00:00:00:01","state":["REACHABLE"]}]',
+    ...change,
+  };
+}
+
+async function lacking(role: HostRole, facts: HostFacts): Promise<Array<[string, string]>> {
+  const results = await runChecks(hostChecks, role, facts);
+  for (const r of results) if (r.status !== 'ok') expect(r.remedy, r.name).not.toBe('');
+  return results.filter((r) => r.status !== 'ok').map((r) => [r.name, r.status]);
+}
+
+describe('a host', () => {
+  it.each(['access-point', 'endpoint', 'lab'] as const)(
+    'that has everything lacks nothing as %s',
+    async (role) => {
+      expect(await lacking(role, goodHost())).toEqual([]);
+    },
+  );
+
+  it('is told what it lacks, needed or merely useful, by its role', async () => {
+    const bare = goodHost({ findProgram: () => undefined, findLibrary: () => undefined });
+    expect(await lacking('lab', bare)).toEqual([
+      ['clang', 'absent'],
+      ['bpftool', 'absent'],
+      ['ip', 'missing'],
+      ['nft', 'missing'],
+      ['nsenter', 'missing'],
+      ['curl', 'absent'],
+      ['libbpf.so.1', 'missing'],
+    ]);
+    expect(await lacking('endpoint', bare)).toEqual([['ip', 'absent']]);
+  });
+
+  it.each([
+    ['an old kernel', { kernelRelease: '5.10.0-28' }, 'kernel 5.14 or newer', 'missing'],
+    ['an old Node', { nodeVersion: '18.19.0' }, 'Node.js 20 to 26', 'missing'],
+    ['a newer Node than was tested', { nodeVersion: '27.0.0' }, 'Node.js 20 to 26', 'missing'],
+    [
+      'no bpffs',
+      { files: { '/proc/mounts': 'tmpfs /sys/fs/bpf tmpfs rw 0 0\n' } },
+      'bpffs at /sys/fs/bpf',
+      'missing',
+    ],
+    ['no JIT', { files: { '/proc/sys/net/core/bpf_jit_enable': '0\n' } }, 'BPF JIT', 'absent'],
+    [
+      'a strict connection tracker',
+      { files: { '/proc/sys/net/netfilter/nf_conntrack_tcp_be_liberal': '0\n' } },
+      'connection tracking lets moved sessions pass',
+      'absent',
+    ],
+  ] as const)('with %s', async (_what, change, name, status) => {
+    expect(await lacking('access-point', goodHost(change))).toEqual([[name, status]]);
+  });
+
+  it('needs one capability as an endpoint and three as an access point', async () => {
+    const netAdminOnly = goodHost({ files: { '/proc/self/status': 'CapEff:\t0000000000001000\n' } });
+    expect(await lacking('endpoint', netAdminOnly)).toEqual([]);
+    expect(await lacking('access-point', netAdminOnly)).toEqual([
+      ['CAP_BPF', 'missing'],
+      ['CAP_PERFMON', 'missing'],
+    ]);
+  });
+
+  it('shows its capabilities as bits above 32 too', () => {
+    expect([...parseCapabilities('CapEff:\t000000c000001000\n')]).toEqual([
+      'CAP_NET_ADMIN',
+      'CAP_PERFMON',
+      'CAP_BPF',
+    ]);
+    expect([...parseCapabilities('')]).toEqual([]);
+  });
+
+  it('is this one, too', async () => {
+    const results = await runChecks(hostChecks, 'lab', createHostFacts(release()));
+    expect(results.find((r) => r.name === 'Linux')).toMatchObject({ status: 'ok', found: release() });
+    expect(results.find((r) => r.name === 'Node.js 20 to 26')).toMatchObject({
+      found: process.versions.node,
+    });
+  });
+});
+
+async function writeConfig(): Promise<string> {
+  const pki = await createDevPki(join(directory, 'pki'), { cluster: 'lab' });
+  const tls = await pki.issue('access-point', 'ap1');
+  const file = join(directory, 'ap.yaml');
+  writeFileSync(
+    file,
+    `name: ap1
+cluster: lab
+interface: eth0
+adminSocket: ${directory}/ap1.sock
+control:
+  listen: 10.0.0.1:7400
+  tls: {cert: ${tls.certFile}, key: ${tls.keyFile}, ca: ${tls.caFile}}
+listeners:
+  - {name: web, vip: "10.0.0.100:8080"}
+  - {name: admin, vip: "10.0.0.100:8081"}
+`,
+  );
+  return file;
+}
+
+describe('a host against its configuration', () => {
+  async function against(facts: HostFacts, clock = systemClock): Promise<CheckResult[]> {
+    const text = facts.readText(await writeConfig()) ?? '';
+    return runChecks(configChecks(parseConfig(text), clock), 'access-point', facts);
+  }
+  const notOk = (results: CheckResult[]): string[] =>
+    results.filter((r) => r.status !== 'ok').map((r) => r.name);
+
+  it('is good when it has interface, VIP, address, neighbours and certificates', async () => {
+    const results = await against(goodHost());
+    expect(notOk(results)).toEqual([]);
+    expect(results.filter((r) => r.name.startsWith('VIP'))).toHaveLength(1);
+    expect(results.find((r) => r.name.startsWith('certificate of'))?.found).toBe(
+      'restitch://lab/access-point/ap1',
+    );
+  });
+
+  it('is told that the VIP is on another interface', async () => {
+    const facts = goodHost({
+      addresses: () => [
+        { interfaceName: 'eth0', address: '10.0.0.1' },
+        { interfaceName: 'lo', address: '10.0.0.100' },
+      ],
+    });
+    expect(notOk(await against(facts))).toEqual(['VIP 10.0.0.100 on eth0']);
+  });
+
+  it('is told of an interface that is down and neighbours nobody knows', async () => {
+    const facts = goodHost({ files: { '/sys/class/net/eth0/operstate': 'down\n' }, run: async () => '[]' });
+    expect(notOk(await against(facts))).toEqual(['interface eth0', 'neighbours on eth0']);
+  });
+
+  it('is told of a certificate that has ended, and of one that soon will', async () => {
+    const later = (days: number) => ({ ...systemClock, wallMs: () => Date.now() + days * 86_400_000 });
+    expect(notOk(await against(goodHost(), later(80)))).toEqual(['certificate lasts 14 days']);
+    rmSync(join(directory, 'pki'), { recursive: true });
+    expect(notOk(await against(goodHost(), later(91)))).toEqual([
+      'certificate of ap1',
+      'certificate lasts 14 days',
+    ]);
+  });
+});
+
+describe('the commands', () => {
+  async function run(facts: HostFacts, ...args: string[]): Promise<{ out: string; code: string }> {
+    let out = '';
+    const program = new Command('restitch').exitOverride().configureOutput({ writeErr: () => undefined });
+    registerCheckCommands(program, { out: (text) => void (out += text), facts, clock: systemClock });
+    const code = await program.parseAsync(args, { from: 'user' }).then(
+      () => 'done',
+      (error: { code: string }) => error.code,
+    );
+    return { out, code };
+  }
+
+  it('check: a list for people, one object for programs, an error when something is missing', async () => {
+    const good = await run(goodHost(), 'check', await writeConfig(), '--json');
+    expect(JSON.parse(good.out)).toMatchObject({ ok: true, role: 'access-point' });
+    expect(good.code).toBe('done');
+    const bad = await run(goodHost({ findLibrary: () => undefined }), 'check');
+    expect(bad.code).toBe('unsupported_host');
+    expect(bad.out).toMatch(/MISSING {2}libbpf\.so\.1 +not there\n +→ apt-get install libbpf1/);
+  });
+
+  it('validate: good, or every issue with its place', async () => {
+    const file = await writeConfig();
+    expect(await run(goodHost(), 'validate', file)).toEqual({ out: `${file}: good\n`, code: 'done' });
+    writeFileSync(file, 'name: ap1\nclaster: x\n');
+    const bad = await run(goodHost(), 'validate', file, '--json');
+    expect(bad.code).toBe('config_invalid');
+    const { ok, issues } = JSON.parse(bad.out) as {
+      ok: boolean;
+      issues: Array<{ path: string; line: number }>;
+    };
+    expect(ok).toBe(false);
+    expect(issues.find((i) => i.path === 'claster')).toMatchObject({
+      line: 2,
+      remedy: 'did you mean cluster?',
+    });
+  });
+
+  it('refuse a file that is not there and a role nobody has', async () => {
+    expect((await run(goodHost(), 'validate', join(directory, 'nothing.yaml'))).code).toBe('usage');
+    expect((await run(goodHost(), 'check', '--role', 'king')).code).toBe('usage');
+  });
+});

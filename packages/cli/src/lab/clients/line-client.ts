@@ -1,0 +1,54 @@
+/** Sends numbered records on a fixed schedule, however late answers are, and checks every byte of every answer. */
+import { ClientSession } from './client-session.js';
+import type { ClientSpec } from './driver-messages.js';
+import { monotonicMs } from './monotonic.js';
+import { RecordChecker, encodeRecord } from './records.js';
+
+/** A line-protocol client; latency counts from the scheduled instant, so a stall is not hidden by what it delays. */
+export class LineClient extends ClientSession {
+  readonly #checker: RecordChecker;
+  readonly #periodMs: number;
+  /** Scheduled instants of records not answered yet, in order. */
+  readonly #scheduled: number[] = [];
+  #firstUnanswered = 0;
+  #dueMs = 0;
+  #sent = 0;
+
+  constructor(spec: ClientSpec) {
+    super(spec);
+    this.#checker = new RecordChecker(spec.tag, spec.recordBytes);
+    this.#periodMs = 1000 / spec.recordsPerSec;
+  }
+
+  /** Sets the instant of the first record. */
+  schedule(firstMs: number): void {
+    this.#dueMs = firstMs;
+  }
+
+  get isDrained(): boolean {
+    return this.#firstUnanswered >= this.#sent;
+  }
+
+  pump(nowMs: number): void {
+    while (this.#dueMs > 0 && nowMs >= this.#dueMs) {
+      this.#scheduled.push(this.#dueMs);
+      this.#dueMs += this.#periodMs;
+      if (!this.isOpen) continue;
+      this.socket.write(encodeRecord(this.spec.tag, this.#sent++, this.spec.recordBytes));
+      this.sentBytes += this.spec.recordBytes;
+    }
+  }
+
+  tally(): RecordChecker['tally'] {
+    if (this.#checker.firstTrouble !== undefined) this.trouble ??= this.#checker.firstTrouble;
+    return this.#checker.tally;
+  }
+
+  protected onBytes(bytes: Buffer): void {
+    this.#checker.push(bytes, (n) => {
+      const scheduledMs = this.#scheduled[n];
+      if (scheduledMs !== undefined) this.samples.add(scheduledMs, monotonicMs() - scheduledMs);
+      this.#firstUnanswered = n + 1;
+    });
+  }
+}

@@ -1,0 +1,49 @@
+/** An endpoint of the laboratory: a Node server on the SDK with the default applications, on both VIPs. */
+import { RestitchError } from '@restitch/core';
+import { createEndpoint } from '@restitch/endpoint';
+import type { Endpoint, Session } from '@restitch/endpoint';
+import { serveEcho } from './apps/echo-app.js';
+import { serveFiles } from './apps/files-app.js';
+import type { EndpointProgramOptions } from './start-parties.js';
+
+const applications: Readonly<Record<string, (session: Session) => void>> = {
+  echo: serveEcho,
+  files: serveFiles,
+};
+
+async function main(options: EndpointProgramOptions): Promise<void> {
+  const endpoint = createEndpoint({
+    name: options.name,
+    accessPoint: options.accessPoint,
+    tls: options.tls,
+    stateAddress: { host: options.address, port: 0 },
+    app: { name: 'restitch-lab', version: '1' },
+  });
+  for (const listener of options.listeners) await listen(endpoint, listener);
+  // A finished SIGTERM is a stop: whoever wants sessions to live drains first.
+  process.on('SIGTERM', () => process.exit(0));
+  if (!endpoint.isConnected) {
+    await new Promise<void>((resolve) => {
+      endpoint.on('status', (status) => status.t === 'connected' && resolve());
+    });
+  }
+  process.send?.({ t: 'ready' }, undefined, undefined, () => process.disconnect());
+}
+
+async function listen(
+  endpoint: Endpoint,
+  listener: EndpointProgramOptions['listeners'][number],
+): Promise<void> {
+  const serve = applications[listener.application];
+  if (serve === undefined) throw new RestitchError('usage', `no application ${listener.application}`);
+  const server = endpoint.createServer(
+    { listener: listener.name, noDelay: true, allowHalfOpen: true },
+    serve,
+  );
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', reject);
+    server.listen({ host: listener.address, port: listener.port, backlog: 4096 }, resolve);
+  });
+}
+
+await main(JSON.parse(process.argv[2] ?? '{}') as EndpointProgramOptions);

@@ -1,0 +1,135 @@
+/** `restitch lab move`: sessions of unmodified clients are moved at random under load, and every byte is checked. */
+import { setTimeout as sleep } from 'node:timers/promises';
+import { exitCodes } from '../cli-env.js';
+import type { CliEnv } from '../cli-env.js';
+import { ClientFleet } from './client-fleet.js';
+import type { ClientSpec } from './clients/driver-messages.js';
+import type { Lab } from './lab.js';
+import { LabAdmin } from './lab-admin.js';
+import { labPorts } from './lab-plan.js';
+import { matchSessions, runMoveSeries } from './move-load.js';
+import type { MoveSeries } from './move-load.js';
+import { createMoveReport, isClean } from './move-report.js';
+import type { MoveReport } from './move-report.js';
+import { openLab } from './open-lab.js';
+import { createRandom } from './seeded-random.js';
+
+/** Options of `lab move`. */
+export interface LabMoveOptions {
+  readonly sessions: number;
+  readonly moves: number;
+  readonly endpoints: number;
+  readonly payload: number;
+  readonly rate: number;
+  readonly movesPerSec: number;
+  readonly concurrency: number;
+  readonly rttMs: number;
+  readonly loss: number;
+  readonly seed: number;
+  readonly bulk?: boolean;
+  readonly ipv6?: boolean;
+  readonly json?: boolean;
+}
+
+/** Traffic before the first move, so that medians, windows and neighbours have settled. */
+const warmUpMs = 1000;
+const coolDownMs = 300;
+
+/** Runs the experiment in a laboratory of its own; 0 only when nothing was lost. */
+export async function runLabMove(env: CliEnv, options: LabMoveOptions): Promise<number> {
+  const progress = (text: string): void => env.err(`${text}\n`);
+  const lab = await openLab(
+    {
+      endpoints: options.endpoints,
+      ipv6: options.ipv6 === true,
+      rttMs: options.rttMs,
+      lossRatio: options.loss,
+      seed: options.seed,
+      isKept: false,
+    },
+    progress,
+  );
+  try {
+    const report = await moveUnderLoad(lab, options, { progress, signal: env.signal });
+    env.out(options.json === true ? `${JSON.stringify(report)}\n` : formatReport(report));
+    return isClean(report) && report.moves.committed > 0 ? exitCodes.ok : exitCodes.failed;
+  } finally {
+    await lab.down();
+  }
+}
+
+/** The experiment in a laboratory that is up. */
+export async function moveUnderLoad(
+  lab: Lab,
+  options: LabMoveOptions,
+  run: { readonly progress: (text: string) => void; readonly signal: AbortSignal },
+): Promise<MoveReport> {
+  const fleet = await ClientFleet.start(lab);
+  const admin = await LabAdmin.open(lab.plan);
+  try {
+    const opened = await fleet.open(createClients(lab, options));
+    const sessions = await matchSessions(admin, opened);
+    run.progress(`${opened.length} clients connected`);
+    await sleep(warmUpMs);
+    const ids = [...sessions.values()].map((session) => session.id);
+    const series = await runMoveSeries(admin, {
+      ...options,
+      random: createRandom(options.seed),
+      signal: run.signal,
+      candidates: () => ids,
+      onMove: (done) => {
+        if (done % 100 === 0) run.progress(`${done} moves`);
+      },
+    });
+    await sleep(coolDownMs + options.rttMs);
+    const serverRtos = await countServerRtos(admin, series);
+    const clients = await fleet.finish();
+    return createMoveReport({ ...series, clients, serverRtos, rttMs: options.rttMs });
+  } finally {
+    admin.close();
+    await fleet.close();
+  }
+}
+
+/** Specifications of the clients of an experiment. */
+export function createClients(lab: Lab, options: LabMoveOptions): ClientSpec[] {
+  return Array.from({ length: options.sessions }, (_, i) => ({
+    tag: `c${i}`,
+    kind: options.bulk === true ? 'bulk' : 'line',
+    address: options.ipv6 === true ? lab.plan.vipIpv6 : lab.plan.vipIpv4,
+    port: labPorts.echo,
+    recordBytes: options.payload,
+    recordsPerSec: options.rate,
+  }));
+}
+
+/** Sockets that live now, and those that were left by a later move, at their last count. */
+async function countServerRtos(admin: LabAdmin, series: MoveSeries): Promise<number> {
+  let rtos = 0;
+  for (const endpoint of await admin.endpoints()) rtos += await admin.serverRtos(endpoint.name);
+  const lastMove = new Map(series.records.map((r) => [r.sessionId, r.moveId]));
+  for (const record of series.records) {
+    if (lastMove.get(record.sessionId) !== record.moveId) rtos += record.figures['serverRtos'] ?? 0;
+  }
+  return rtos;
+}
+
+function formatReport(report: MoveReport): string {
+  const { moves, bytes } = report;
+  const ms = (d: MoveReport['gapMs']): string => `p50 ${d.p50}  p99 ${d.p99}  max ${d.max} ms`;
+  const lines = [
+    `sessions     ${report.sessions}`,
+    `moves        ${moves.committed} committed, ${moves.reverted} reverted, ${moves.refused} refused, ${moves.failed} failed`,
+    `bytes        ${bytes.sent} sent, ${bytes.received} received and checked`,
+    `             ${bytes.lost} lost, ${bytes.duplicated} doubled, ${bytes.mismatched} mismatched`,
+    `clients      ${report.clientResets} resets, ${report.clientRtos} retransmission timeouts`,
+    `gap          ${ms(report.gapMs)}`,
+    `  unmoved    ${ms(report.unmovedGapMs)}`,
+    `move         ${ms(report.moveMs)}`,
+    `prepare      ${ms(report.prepareMs)}`,
+    `confirm      ${ms(report.confirmMs)}`,
+    ...Object.entries(report.failures).map(([what, n]) => `not moved    ${n} × ${what}`),
+    ...report.stories.map((story) => `trouble      ${story}`),
+  ];
+  return `${lines.join('\n')}\n`;
+}

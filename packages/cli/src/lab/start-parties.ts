@@ -1,0 +1,113 @@
+/** Starts the access point and the endpoints of a laboratory, and says when they are ready. */
+import { existsSync, writeFileSync } from 'node:fs';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
+import type { TlsFiles } from '@restitch/channel';
+import { RestitchError } from '@restitch/core';
+import { createDevPki, openDevPki } from '../pki/dev-pki.js';
+import { awaitMessage } from './await-message.js';
+import type { Lab } from './lab.js';
+import { LabAdmin } from './lab-admin.js';
+import { adminSocketOf, createLabConfig, labCluster } from './lab-config.js';
+import { labControlPort, labPorts } from './lab-plan.js';
+import type { LabPlan, PartyPlan } from './lab-plan.js';
+import { programFile } from './program-file.js';
+
+/** What an endpoint's process is told, as its only argument in JSON. */
+export interface EndpointProgramOptions {
+  readonly name: string;
+  readonly address: string;
+  readonly accessPoint: { readonly host: string; readonly port: number };
+  readonly tls: TlsFiles;
+  readonly listeners: ReadonlyArray<{
+    readonly name: string;
+    readonly application: string;
+    readonly address: string;
+    readonly port: number;
+  }>;
+}
+
+/** Name of the access point in certificates and its process in the state file. */
+export const accessPointName = 'access-point';
+
+const readyMs = 30_000;
+const restitchBin = fileURLToPath(new URL('../../bin/restitch.js', import.meta.url));
+
+/** Makes the laboratory's certificate authority and the access point's certificate and configuration. */
+export async function prepareAccessPoint(lab: Lab): Promise<void> {
+  const pki = await createDevPki(`${lab.plan.directory}/pki`, { cluster: labCluster });
+  const tls = await pki.issue('access-point', `lab-${lab.plan.id}`);
+  writeFileSync(configFile(lab.plan), createLabConfig(lab.plan, tls));
+}
+
+/** Starts the daemon and waits until its admin socket answers. */
+export async function startAccessPoint(lab: Lab): Promise<void> {
+  const child = lab.start({
+    name: accessPointName,
+    party: lab.plan.accessPoint,
+    command: process.execPath,
+    args: [restitchBin, 'access-point', '--config', configFile(lab.plan)],
+  });
+  child.unref();
+  for (let i = 0; i < readyMs / 50; i++) {
+    if (existsSync(adminSocketOf(lab.plan)) && (await answers(lab.plan))) return;
+    if (child.exitCode !== null) break;
+    await sleep(50);
+  }
+  throw new RestitchError('internal', `the access point did not start: see ${lab.logFile(accessPointName)}`);
+}
+
+/** Starts an endpoint's process and waits until the access point has welcomed it. */
+export async function startEndpoint(lab: Lab, party: PartyPlan): Promise<void> {
+  const pki = await openDevPki(`${lab.plan.directory}/pki`);
+  const options: EndpointProgramOptions = {
+    name: party.name,
+    address: party.ipv4,
+    accessPoint: { host: lab.plan.accessPoint.ipv4, port: labControlPort },
+    tls: await pki.issue('endpoint', party.name, { force: true }),
+    listeners: Object.entries(labPorts).flatMap(([application, port]) => [
+      { name: application, application, address: lab.plan.vipIpv4, port },
+      { name: `${application}6`, application, address: lab.plan.vipIpv6, port },
+    ]),
+  };
+  const child = lab.start({
+    name: party.name,
+    party,
+    command: process.execPath,
+    args: [programFile('lab/endpoint-main'), JSON.stringify(options)],
+    cgroup: lab.makeCgroup(party),
+    hasChannel: true,
+  });
+  await awaitMessage(child, readyMs, `endpoint ${party.name} (see ${lab.logFile(party.name)})`, () => true);
+  child.unref();
+}
+
+/** Resolves when the access point takes new flows for all of `names`. */
+export async function awaitHealthy(lab: Lab, names: readonly string[]): Promise<void> {
+  const admin = await LabAdmin.open(lab.plan);
+  try {
+    for (let i = 0; i < readyMs / 50; i++) {
+      const endpoints = await admin.endpoints();
+      const isHealthy = (name: string): boolean =>
+        endpoints.some((e) => e.name === name && e.liveness === 'healthy');
+      if (names.every(isHealthy)) return;
+      await sleep(50);
+    }
+    throw new RestitchError('internal', `endpoints ${names.join(', ')} are not healthy`);
+  } finally {
+    admin.close();
+  }
+}
+
+async function answers(plan: LabPlan): Promise<boolean> {
+  try {
+    (await LabAdmin.open(plan)).close();
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+function configFile(plan: LabPlan): string {
+  return `${plan.directory}/access-point.yaml`;
+}

@@ -1,0 +1,130 @@
+// One endpoint process of the tests: several small applications, told what to do over IPC. Runs the built packages, so
+// that it can also run on other versions of Node.
+import { createHash } from 'node:crypto';
+import { createEndpoint } from '@restitch/endpoint';
+import { createCounters } from '@restitch/core';
+
+const config = JSON.parse(process.argv[2]);
+const counters = createCounters();
+const log = (level) => (fields, message) => {
+  if (config.verbose) console.error(config.name, level, message, JSON.stringify(fields));
+};
+const logger = { debug: log('debug'), info: log('info'), warn: log('warn'), error: log('error') };
+const endpoint = createEndpoint({ ...config.endpoint, counters, logger });
+const sessions = new Map();
+const seen = [];
+
+const applications = {
+  // Not a line of code about moves.
+  echo(session) {
+    session.pipe(session);
+  },
+  /** Answers `n\n` with `n <count>\n`; the count travels. */
+  lines(session) {
+    session.state ??= { count: 0, rest: '' };
+    session.on('data', (bytes) => {
+      const parts = (session.state.rest + bytes.toString('latin1')).split('\n');
+      session.state.rest = parts.pop();
+      for (const line of parts) session.write(`${line} ${++session.state.count}\n`);
+    });
+  },
+  /** Sends `bytes` of a pattern: its position is bytesWritten. */
+  download(session) {
+    const total = 32 * 1024 * 1024;
+    const piece = Buffer.alloc(65536);
+    const pump = () => {
+      for (;;) {
+        const at = session.bytesWritten;
+        if (at >= total) return session.writableEnded ? undefined : session.end();
+        const length = Math.min(piece.length, total - at);
+        for (let i = 0; i < length; i++) piece[i] = ((at + i) * 7 + ((at + i) >> 9)) & 0xff;
+        if (!session.write(Buffer.from(piece.subarray(0, length)))) return undefined;
+      }
+    };
+    session.on('drain', pump);
+    if (session.writable) pump();
+  },
+  /** Reads nothing by itself. */
+  idle() {},
+};
+
+function watch(session) {
+  sessions.set(session.id, session);
+  const note = (what) => seen.push(`${what}`);
+  note(session.resumed ? `resumed ${session.resumeReason} ${session.moves}` : 'opened');
+  for (const event of ['end', 'finish', 'close']) session.on(event, () => note(event));
+  session.on('error', (error) => note(`error ${error.code}`));
+  session.on('migrated', (move) => note(`migrated from ${move.from}`));
+  session.onFreeze(() => note('onFreeze'));
+  session.onThaw(() => note('onThaw'));
+}
+
+const commands = {
+  seen: () => seen.splice(0),
+  counters: () => Object.fromEntries(counters.entries()),
+  sessions: () =>
+    [...endpoint.sessions].map((s) => ({
+      id: s.id,
+      flow: s.flow,
+      phase: s.phase,
+      epoch: s.epoch,
+      state: s.state,
+      resumed: s.resumed,
+      moves: s.moves,
+      bytesRead: s.bytesRead,
+      bytesWritten: s.bytesWritten,
+      readableLength: s.readableLength,
+      writableLength: s.writableLength,
+    })),
+  pin: ({ id, reason }) => void sessions.get(id).pin(reason),
+  unpin: ({ id }) => void sessions.get(id).unpin(),
+  busy: ({ id, ms }) => {
+    const release = sessions.get(id).busy();
+    if (ms !== undefined) setTimeout(release, ms);
+  },
+  slowFreeze: ({ id, ms }) =>
+    void sessions.get(id).onFreeze(() => new Promise((resolve) => setTimeout(resolve, ms))),
+  badState: ({ id }) => void (sessions.get(id).state = { fine: true }, (sessions.get(id).state.bad = () => 1)),
+  write: ({ id, text }) => void sessions.get(id).write(text),
+  writeMany: ({ id, bytes }) => void sessions.get(id).write(Buffer.alloc(bytes, 'w')),
+  end: ({ id, text }) => void sessions.get(id).end(text),
+  destroy: ({ id }) => void sessions.get(id).destroy(),
+  read: ({ id }) => sessions.get(id).read()?.toString('latin1') ?? null,
+  readHash: ({ id }) =>
+    new Promise((resolve) => {
+      const hash = createHash('sha256');
+      let bytes = 0;
+      sessions.get(id).on('data', (chunk) => {
+        hash.update(chunk);
+        bytes += chunk.length;
+      });
+      sessions.get(id).on('end', () => resolve({ bytes, sha256: hash.digest('hex') }));
+    }),
+  setOptions: ({ id }) => void sessions.get(id).setNoDelay(true).setKeepAlive(true, 33_000),
+  close: () => endpoint.close(),
+  node: () => process.version,
+};
+
+process.on('message', async ({ n, command, args }) => {
+  try {
+    process.send({ n, result: (await commands[command](args ?? {})) ?? null });
+  } catch (error) {
+    process.send({ n, error: error.message });
+  }
+});
+process.on('disconnect', () => process.exit());
+
+for (const listener of config.listeners) {
+  const upgrade = config.upgradeState
+    ? { upgradeState: (state, from) => ({ ...state, upgradedFrom: from, ...(config.upgradeState === 'throw' ? undefinedName : {}) }) }
+    : {};
+  const server = endpoint.createServer({ listener: listener.name, allowHalfOpen: listener.allowHalfOpen, ...upgrade }, (session) => {
+    watch(session);
+    applications[listener.application](session);
+  });
+  await new Promise((resolve, reject) => {
+    server.once('error', reject);
+    server.listen({ host: listener.address, port: listener.port }, resolve);
+  });
+}
+process.send({ ready: true });

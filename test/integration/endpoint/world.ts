@@ -1,0 +1,256 @@
+/**
+ * Two endpoint processes in namespaces of their own, and this process as their access point and their client.
+ *
+ * Steering is the client's static neighbour entry; nothing is held, so a packet that comes while a session is frozen is
+ * dropped by the source's own filter and resent by the client.
+ */
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { type Socket, connect } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import type { SessionReport } from '@restitch/core/internal';
+import { enterNetworkNamespace } from '@restitch/sys';
+import { type DevPki, createDevPki } from '../../../packages/cli/src/pki/dev-pki.js';
+import { type EndpointName, type TwoEndpoints, createTwoEndpoints } from '../two-endpoints.js';
+import { FakeAccessPoint, type FakePeer } from './fake-access-point.js';
+
+const appFile = fileURLToPath(new URL('app.mjs', import.meta.url));
+
+/** Ports of the applications in app.mjs. */
+export const ports = { echo: 7000, lines: 7001, download: 7002, idle: 7003 } as const;
+/** An application in app.mjs. */
+export type Application = keyof typeof ports;
+
+/** What a test may want different of one endpoint. */
+export interface ChildOptions {
+  readonly version?: string;
+  readonly upgradeState?: boolean | 'throw';
+  readonly capacitySessions?: number;
+  readonly maxImageBytes?: number;
+  readonly node?: string;
+  readonly accessPointPort?: number;
+  readonly applications?: readonly Application[];
+  readonly ipv6?: boolean;
+}
+
+/** What a session looks like from inside its process. */
+export interface SeenSession {
+  readonly id: string;
+  readonly phase: string;
+  readonly epoch: number;
+  readonly state: unknown;
+  readonly resumed: boolean;
+  readonly moves: number;
+  readonly bytesRead: number;
+  readonly bytesWritten: number;
+  readonly readableLength: number;
+  readonly writableLength: number;
+}
+
+/** One endpoint process. */
+export class EndpointChild {
+  readonly name: EndpointName;
+  readonly process: ChildProcess;
+  readonly #waiting = new Map<number, (message: { result?: unknown; error?: string }) => void>();
+  #next = 1;
+
+  constructor(name: EndpointName, child: ChildProcess) {
+    this.name = name;
+    this.process = child;
+    child.on('message', (message: { n?: number; result?: unknown; error?: string }) => {
+      if (message.n !== undefined) this.#waiting.get(message.n)?.(message);
+    });
+  }
+
+  /** Runs a command of app.mjs in the process. */
+  async tell<T>(command: string, args: object = {}): Promise<T> {
+    const n = this.#next++;
+    const answer = new Promise<{ result?: unknown; error?: string }>((resolve) =>
+      this.#waiting.set(n, resolve),
+    );
+    this.process.send({ n, command, args });
+    const { result, error } = await answer;
+    this.#waiting.delete(n);
+    if (error !== undefined) throw new Error(`${this.name} ${command}: ${error}`);
+    return result as T;
+  }
+
+  sessions(): Promise<SeenSession[]> {
+    return this.tell('sessions');
+  }
+
+  async kill(): Promise<void> {
+    if (this.process.exitCode !== null || this.process.signalCode !== null) return;
+    this.process.kill('SIGKILL');
+    await once(this.process, 'exit');
+  }
+}
+
+/** Network, certificates, access point. */
+export class World {
+  readonly net: TwoEndpoints;
+  readonly pki: DevPki;
+  readonly #directory: string;
+  accessPoint: FakeAccessPoint;
+  readonly #children: EndpointChild[] = [];
+  readonly #sockets: Socket[] = [];
+  #moves = 0;
+
+  private constructor(net: TwoEndpoints, pki: DevPki, directory: string, accessPoint: FakeAccessPoint) {
+    this.net = net;
+    this.pki = pki;
+    this.#directory = directory;
+    this.accessPoint = accessPoint;
+  }
+
+  /** Builds everything; this thread lives in the client's namespace from then on. */
+  static async open(): Promise<World> {
+    const net = createTwoEndpoints();
+    const directory = mkdtempSync(join(tmpdir(), 'restitch-endpoint-'));
+    enterNetworkNamespace(net.namespacePath('client'));
+    const pki = await createDevPki(join(directory, 'pki'), { cluster: 'test' });
+    const accessPoint = await FakeAccessPoint.open(net.client4, await pki.issue('access-point', 'ap'));
+    return new World(net, pki, directory, accessPoint);
+  }
+
+  /** Starts an endpoint process and waits until it has announced itself. */
+  async start(name: EndpointName, options: ChildOptions = {}): Promise<EndpointChild> {
+    const { applications = ['echo', 'lines', 'download', 'idle'] } = options;
+    const address = options.ipv6 === true ? this.net.vip6 : this.net.vip4;
+    const config = {
+      name,
+      verbose: process.env['VERBOSE'] !== undefined,
+      upgradeState: options.upgradeState,
+      endpoint: {
+        name,
+        accessPoint: { host: this.net.client4, port: options.accessPointPort ?? this.accessPoint.port },
+        tls: await this.pki.issue('endpoint', name, { force: true }),
+        stateAddress: { host: name === 'a' ? '10.9.0.2' : '10.9.0.3', port: 0 },
+        app: { name: 'test', version: options.version ?? '1' },
+        capacitySessions: options.capacitySessions,
+        maxImageBytes: options.maxImageBytes,
+      },
+      listeners: applications.map((application) => ({
+        name: application,
+        application,
+        address,
+        port: ports[application],
+        allowHalfOpen: true,
+      })),
+    };
+    const node = options.node ?? process.execPath;
+    const child = spawn(
+      'nsenter',
+      [`--net=${this.net.namespacePath(name)}`, node, appFile, JSON.stringify(config)],
+      { stdio: ['ignore', 'inherit', 'inherit', 'ipc'] },
+    );
+    const endpoint = new EndpointChild(name, child);
+    this.#children.push(endpoint);
+    await new Promise<void>((resolve, reject) => {
+      child.once('message', () => resolve());
+      child.once('exit', (code) => reject(new Error(`endpoint ${name} exited with ${code}`)));
+    });
+    if (options.accessPointPort === undefined) await this.accessPoint.peer(name, applications.length);
+    return endpoint;
+  }
+
+  /** A client's connection, served by whomever the client's packets go to. */
+  async connect(application: Application, host = this.net.vip4): Promise<Socket> {
+    const socket = connect({ host, port: ports[application], allowHalfOpen: true });
+    this.#sockets.push(socket);
+    await once(socket, 'connect');
+    return socket;
+  }
+
+  /** A client's connection with what its endpoint reports of it. */
+  async open(
+    application: Application,
+    at: EndpointName = 'a',
+  ): Promise<{ client: Socket; report: SessionReport }> {
+    const peer = await this.accessPoint.peer(at);
+    const client = await this.connect(application);
+    const { sessions } = await peer.event('opened');
+    const report = sessions.find((s) => s.flow.client.port === client.localPort);
+    if (report === undefined) throw new Error(`no report of port ${client.localPort}`);
+    return { client, report };
+  }
+
+  newMoveId(): string {
+    return `m${++this.#moves}`;
+  }
+
+  /** The steps before the freeze. */
+  async reserveAndPrepare(
+    report: SessionReport,
+    from: EndpointName,
+    to: EndpointName,
+    epoch = report.epoch + 1,
+  ): Promise<string> {
+    const moveId = this.newMoveId();
+    const [source, target] = await Promise.all([this.accessPoint.peer(from), this.accessPoint.peer(to)]);
+    await target.ask(this.reservation(source, report, moveId, epoch));
+    const { stateAddress } = target.hello as NonNullable<FakePeer['hello']>;
+    await source.ask({
+      t: 'prepare',
+      moveId,
+      sessionId: report.id,
+      target: { name: to, address: stateAddress },
+      budgetMs: 2000,
+    });
+    return moveId;
+  }
+
+  /** A reserve request for this session. */
+  reservation(source: FakePeer, report: SessionReport, moveId: string, epoch: number, expiresMs = 10_000) {
+    const hello = source.hello as NonNullable<FakePeer['hello']>;
+    const listener = hello.listeners.find((l) => l.vip.port === report.flow.vip.port);
+    return {
+      t: 'reserve' as const,
+      moveId,
+      sessionId: report.id,
+      flow: report.flow,
+      epoch,
+      source: source.name,
+      app: hello.app,
+      listener: listener?.name ?? 'none',
+      expiresMs,
+    };
+  }
+
+  /** A whole move; resolves when it is released. Returns the figures and the session's new report. */
+  async move(report: SessionReport, from: EndpointName, to: EndpointName): Promise<SessionReport> {
+    const epoch = report.epoch + 1;
+    const moveId = await this.reserveAndPrepare(report, from, to, epoch);
+    const [source, target] = await Promise.all([this.accessPoint.peer(from), this.accessPoint.peer(to)]);
+    await source.ask({ t: 'freeze', moveId, epoch, budgetMs: 1000 });
+    await target.event('thawed', moveId);
+    this.net.steer(to);
+    await target.ask({ t: 'activate', moveId, epoch });
+    await target.event('confirmed', moveId);
+    await source.ask({ t: 'release', moveId });
+    return { ...report, epoch };
+  }
+
+  /** Ends processes and sockets, and forgets the endpoints; the network stays. */
+  async reset(): Promise<void> {
+    for (const socket of this.#sockets.splice(0)) socket.destroy();
+    for (const child of this.#children.splice(0)) await child.kill();
+    await this.accessPoint.close();
+    this.accessPoint = await FakeAccessPoint.open(
+      this.net.client4,
+      await this.pki.issue('access-point', 'ap', { force: true }),
+    );
+    this.net.steer('a');
+  }
+
+  async close(): Promise<void> {
+    for (const socket of this.#sockets.splice(0)) socket.destroy();
+    for (const child of this.#children.splice(0)) await child.kill();
+    await this.accessPoint.close();
+    this.net.close();
+    rmSync(this.#directory, { recursive: true, force: true });
+  }
+}
