@@ -88,9 +88,9 @@ export function mutateValue(value: unknown, random: Random): unknown {
   const copy: Record<string, unknown> = { ...(value as Record<string, unknown>) };
   const keys = Object.keys(copy);
   const key = keys.length === 0 ? 'added' : random.pick(keys);
-  if (random.chance(0.1)) delete copy[key];
-  else if (random.chance(0.1))
-    copy[random.pick(['added', 'rq', 're', 't', 'constructor'])] = random.pick(oddValues);
+  const kind = random.below(10);
+  if (kind === 0) delete copy[key];
+  else if (kind === 1) copy[random.pick(['added', 'rq', 're', 't', 'constructor'])] = random.pick(oddValues);
   else copy[key] = mutateValue(copy[key], random);
   return copy;
 }
