@@ -13,11 +13,23 @@ import {
   receiveBytes,
   sendBytes,
   setIntOption,
+  shutdownSend,
   so,
   solSocket,
   tcpState,
 } from '@restitch/sys/internal';
-import type { TwoEndpoints } from './two-endpoints.js';
+import {
+  type ActiveTcp,
+  type PendingTcp,
+  activateSocket,
+  discardFrozenSocket,
+  freezeSocket,
+  probeClient,
+  readConfirmation,
+  thawSocket,
+  unfreezeSocket,
+} from '../../packages/endpoint/src/tcp/index.js';
+import type { EndpointName, TwoEndpoints } from './two-endpoints.js';
 
 /** Both ends; the server's is on endpoint a. */
 export interface SocketPair {
@@ -111,4 +123,38 @@ export async function writeAll(fd: number, data: Buffer, limitMs = 10_000): Prom
     }
     return true;
   }, limitMs);
+}
+
+/** Moves a session between the endpoints as a coordinator would, without a hold: what the client sends meanwhile is lost. */
+export function moveSocket(net: TwoEndpoints, fd: number, flow: Flow, to: EndpointName): ActiveTcp {
+  const frozen = freezeSocket(fd);
+  let pending: PendingTcp;
+  try {
+    pending = net.inside(to, () => thawSocket(frozen.tcp, flow));
+  } catch (error) {
+    unfreezeSocket(fd);
+    throw error;
+  }
+  net.steer(to);
+  const active = activateSocket(pending);
+  discardFrozenSocket(frozen.fd);
+  return active;
+}
+
+/** Writes what the source's kernel had not sent, and its FIN if that waited behind. */
+export async function writeUnsent(active: ActiveTcp): Promise<void> {
+  await writeAll(active.fd, active.unsent);
+  if (active.endAfterUnsent) shutdownSend(active.fd);
+}
+
+/** Waits until the client was heard, asking it again as long as it may be limited in its answers. */
+export async function confirmed(active: ActiveTcp): Promise<void> {
+  let asked = Date.now();
+  await waitFor(() => {
+    if (Date.now() - asked > 300) {
+      asked = Date.now();
+      probeClient(active.fd);
+    }
+    return readConfirmation(active).isConfirmed;
+  });
 }

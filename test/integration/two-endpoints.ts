@@ -18,8 +18,8 @@ export interface TwoEndpoints {
   namespacePath(where: EndpointName | 'client'): string;
   /** Runs synchronous code in a namespace. */
   inside<T>(where: EndpointName | 'client', fn: () => T): T;
-  /** From now on the client's packets for the VIP go to this endpoint. */
-  steer(to: EndpointName): void;
+  /** From now on the client's packets for the VIP go to this endpoint, or are lost. */
+  steer(to: EndpointName | 'nowhere'): void;
   /** Runs a command line in a namespace and returns its output. */
   run(where: EndpointName | 'client', command: string): string;
   /** Packets an endpoint has put on the wire so far, without ARP and neighbour discovery. */
@@ -34,12 +34,12 @@ export function createTwoEndpoints(): TwoEndpoints {
   const prefix = `rs${process.pid}-${++made}`;
   const ns = { client: `${prefix}c`, a: `${prefix}a`, b: `${prefix}b` };
   const net = { vip4: '10.9.0.100', vip6: 'fd09::100', client4: '10.9.0.1', client6: 'fd09::1' };
-  const mac = { a: '02:09:00:00:00:0a', b: '02:09:00:00:00:0b' };
+  const mac = { a: '02:09:00:00:00:0a', b: '02:09:00:00:00:0b', nowhere: '02:09:00:00:00:ff' };
   const sh = (script: string): string => execFileSync('sh', ['-ec', script], { encoding: 'utf8' });
   const close = (): void => {
     for (const name of Object.values(ns)) sh(`ip netns del ${name} 2>/dev/null || true`);
   };
-  const steer = (to: EndpointName): void => {
+  const steer = (to: EndpointName | 'nowhere'): void => {
     sh(
       `nsenter --net=/run/netns/${ns.client} ip -batch - <<X
 neigh replace ${net.vip4} lladdr ${mac[to]} dev br0 nud permanent

@@ -71,6 +71,7 @@ export function openFinSender(image: TcpImage, flow: Flow, opened: number[]): nu
   const window = readWindow(fd);
   window.writeUInt32LE(windowField(image.window, 'sndWnd'), windowOffsets.rcvWnd);
   window.writeUInt32LE(firstUnacked, windowOffsets.rcvWup);
+  window.writeUInt32LE(firstUnacked, windowOffsets.sndWl1);
   window.writeUInt32LE(0xffff, windowOffsets.sndWnd);
   window.writeUInt32LE(0xffff, windowOffsets.maxWindow);
   writeWindow(fd, window);
