@@ -9,3 +9,4 @@ export { activateSocket, probeClient, readConfirmation, readTimeouts } from './a
 export type { ActiveTcp, Confirmation } from './activate-socket.js';
 export { restoreTimers } from './timers.js';
 export type { TimerSettings } from './timers.js';
+export { readRemainder, rethawRemainder } from './settle-remainder.js';

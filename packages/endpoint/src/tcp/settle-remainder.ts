@@ -1,0 +1,30 @@
+/**
+ * What the client really has, when bytes were in flight at the freeze.
+ *
+ * They are restored as sent, always: the client's answer to the probe of repair-off then says how many it has, and the
+ * kernel drops those from its queue. If some stay, they were lost on the way, and the kernel would resend them only
+ * after a timeout that a fresh socket sets long (0.4 to 3 s). `rethawRemainder` sends them at once.
+ */
+import type { Flow } from '@restitch/core';
+import { tcpState, unacknowledgedBytes, unsentBytes } from '@restitch/sys/internal';
+import { type ActiveTcp, activateSocket } from './activate-socket.js';
+import { discardFrozenSocket, freezeSocket } from './freeze-socket.js';
+import { thawSocket } from './thaw-socket.js';
+
+/** Bytes sent and still not acknowledged; before the client was heard this says nothing about what it has. */
+export function readRemainder(fd: number): number {
+  return unacknowledgedBytes(fd) - unsentBytes(fd);
+}
+
+/**
+ * Replaces a confirmed socket by one that has its remainder as unsent, and returns that; `fd` is closed. To be called
+ * only while the flow is held and after `readConfirmation` saw the client: between the two sockets an arriving packet
+ * would draw an RST from the listener. Never before the client was heard, or the connection may hang for good.
+ * Throws `freeze_failed` with the socket serving on, or `thaw_failed` with the session lost.
+ */
+export function rethawRemainder(fd: number, flow: Flow): ActiveTcp {
+  const { tcp } = freezeSocket(fd);
+  discardFrozenSocket(fd);
+  const finSent = tcp.finSent && tcp.state === tcpState.finWait2;
+  return activateSocket(thawSocket({ ...tcp, sentBytes: 0, finSent }, flow));
+}
