@@ -82,6 +82,38 @@ const actions = {
     }
     return { count, worstMs };
   },
+  /** Sends pseudo-random bytes and compares their echo. */
+  bulk({ name, bytes }) {
+    const { socket } = sockets.get(name);
+    socket.removeAllListeners('data');
+    const block = Buffer.from(Array.from({ length: 65537 }, (_, i) => (i * 2654435761) >>> 24));
+    const at = (offset, length) => {
+      const start = offset % block.length;
+      return block.subarray(start, Math.min(block.length, start + length));
+    };
+    return new Promise((resolve) => {
+      let sent = 0;
+      let received = 0;
+      const push = () => {
+        while (sent < bytes) {
+          const part = at(sent, bytes - sent);
+          sent += part.length;
+          if (!socket.write(part)) break;
+        }
+      };
+      socket.on('drain', push);
+      socket.on('data', (data) => {
+        for (let i = 0; i < data.length; ) {
+          const part = at(received, data.length - i);
+          if (part.compare(data, i, i + part.length) !== 0) return resolve(`differs at ${received}`);
+          i += part.length;
+          received += part.length;
+        }
+        if (received === bytes) resolve('identical');
+      });
+      push();
+    });
+  },
   close({ name, reset }) {
     const { socket } = sockets.get(name);
     if (reset) socket.resetAndDestroy();
