@@ -3,8 +3,14 @@ import { openDataplane } from '@restitch/dataplane';
 
 const dataplane = openDataplane(JSON.parse(process.argv[2]));
 process.send({ isAdopted: dataplane.isAdopted });
+const calls = {
+  /** Messages carry no bigint. */
+  applyHold: (flow, deadlineNs) =>
+    dataplane.apply([{ op: 'hold', flow, epoch: 0, deadlineNs: BigInt(deadlineNs) }]),
+};
 process.on('message', ({ call, args }) => {
-  process.send({ value: JSON.parse(JSON.stringify(dataplane[call](...args) ?? null, stringify)) });
+  const value = (calls[call] ?? dataplane[call].bind(dataplane))(...args) ?? null;
+  process.send({ value: JSON.parse(JSON.stringify(value, stringify)) });
 });
 function stringify(_, value) {
   return typeof value === 'bigint' ? Number(value) : value;
