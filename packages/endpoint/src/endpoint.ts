@@ -83,6 +83,7 @@ export class Endpoint
       isClosing: () => this.#isClosing,
       clock,
       counters,
+      logger,
     });
     this.#requests = new RequestHandler({ table: this.table, source: this.#source, target: this.#target });
     this.#link = this.#createLink();

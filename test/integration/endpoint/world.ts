@@ -11,7 +11,7 @@ import { type Socket, connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import type { SessionReport } from '@restitch/core/internal';
+import { type FromEndpoint, type SessionReport, fromFailure } from '@restitch/core/internal';
 import { enterNetworkNamespace } from '@restitch/sys';
 import { type DevPki, createDevPki } from '../../../packages/cli/src/pki/dev-pki.js';
 import { type EndpointName, type TwoEndpoints, createTwoEndpoints } from '../two-endpoints.js';
@@ -78,8 +78,10 @@ export class EndpointChild {
     return result as T;
   }
 
-  sessions(): Promise<SeenSession[]> {
-    return this.tell('sessions');
+  /** The session as its process sees it; undefined if it is not there. */
+  async session(id: string): Promise<SeenSession | undefined> {
+    const all = await this.tell<SeenSession[]>('sessions');
+    return all.find((session) => session.id === id);
   }
 
   async kill(): Promise<void> {
@@ -88,6 +90,9 @@ export class EndpointChild {
     await once(this.process, 'exit');
   }
 }
+
+/** What an endpoint says of a session that has ended. */
+export type EndedSession = Extract<FromEndpoint, { t: 'ended' }>['sessions'][number];
 
 /** Network, certificates, access point. */
 export class World {
@@ -172,10 +177,26 @@ export class World {
   ): Promise<{ client: Socket; report: SessionReport }> {
     const peer = await this.accessPoint.peer(at);
     const client = await this.connect(application);
-    const { sessions } = await peer.event('opened');
-    const report = sessions.find((s) => s.flow.client.port === client.localPort);
-    if (report === undefined) throw new Error(`no report of port ${client.localPort}`);
-    return { client, report };
+    for (;;) {
+      const { sessions } = await peer.event('opened');
+      const report = sessions.find((s) => s.flow.client.port === client.localPort);
+      if (report !== undefined) return { client, report };
+    }
+  }
+
+  /** Waits until an endpoint says that this session has ended. */
+  async ended(at: EndpointName, id: string): Promise<EndedSession> {
+    const peer = await this.accessPoint.peer(at);
+    for (;;) {
+      const { sessions } = await peer.event('ended');
+      const found = sessions.find((session) => session.id === id);
+      if (found !== undefined) return found;
+    }
+  }
+
+  /** The client's packets go nowhere. */
+  cut(): void {
+    this.net.run('client', `ip neigh replace ${this.net.vip4} lladdr 02:09:00:00:00:0f dev br0 nud permanent`);
   }
 
   newMoveId(): string {
@@ -226,7 +247,7 @@ export class World {
     const moveId = await this.reserveAndPrepare(report, from, to, epoch);
     const [source, target] = await Promise.all([this.accessPoint.peer(from), this.accessPoint.peer(to)]);
     await source.ask({ t: 'freeze', moveId, epoch, budgetMs: 1000 });
-    await target.event('thawed', moveId);
+    await thawed(target, moveId);
     this.net.steer(to);
     await target.ask({ t: 'activate', moveId, epoch });
     await target.event('confirmed', moveId);
@@ -253,4 +274,12 @@ export class World {
     this.net.close();
     rmSync(this.#directory, { recursive: true, force: true });
   }
+}
+
+/** The target has rebuilt the socket, or says why not. */
+export async function thawed(target: FakePeer, moveId: string): Promise<void> {
+  const failed = target.event('thaw-failed', moveId).then(({ failure }) => {
+    throw fromFailure(failure);
+  });
+  await Promise.race([target.event('thawed', moveId), failed]);
 }

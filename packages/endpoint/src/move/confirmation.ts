@@ -31,7 +31,8 @@ export function watchConfirmation(watched: WatchedSession, onConfirmed: (serverR
   const { session, ownSegsIn, clock, counters } = watched;
   const startMs = clock.monotonicMs();
   let nextProbeMs = startMs + probeAgainMs;
-  const look = (pauseMs: number): void => {
+  const look = (nextPauseMs: number): void => {
+    let pauseMs = nextPauseMs;
     const { fd, epoch } = session;
     if (fd < 0) return;
     if (readConfirmation({ fd, ownSegsIn }).isConfirmed) {
@@ -49,6 +50,7 @@ export function watchConfirmation(watched: WatchedSession, onConfirmed: (serverR
     if (nowMs >= nextProbeMs) {
       nextProbeMs = nowMs + probeAgainMs;
       probeClient(fd);
+      pauseMs = firstLookMs;
     }
     clock.after(pauseMs, () => {
       if (session.epoch === epoch) look(Math.min(longestPauseMs, pauseMs * 2));

@@ -9,6 +9,7 @@ import {
   type Clock,
   type Counters,
   type Flow,
+  type Logger,
   type PlainData,
   RestitchError,
   formatFlow,
@@ -84,6 +85,7 @@ export interface TargetContext {
   readonly isClosing: () => boolean;
   readonly clock: Clock;
   readonly counters: Counters;
+  readonly logger: Logger;
 }
 
 /** Moves to here. */
@@ -139,7 +141,7 @@ export class TargetMoves {
   takeImage(source: string, incoming: IncomingImage): void {
     const { moveId } = incoming;
     const reservation = this.#claim(source, incoming);
-    const { tell, clock, counters } = this.#ctx;
+    const { tell, clock, counters, logger } = this.#ctx;
     const startMs = clock.monotonicMs();
     try {
       const image = decodeImage(incoming.image, this.#ctx.maxImageBytes);
@@ -153,6 +155,7 @@ export class TargetMoves {
       const failure = toRestitchError(error, 'thaw_failed');
       this.#finished.set(moveId, 'failed');
       counters.add('endpoint_thaws_failed_total');
+      logger.warn({ moveId, code: failure.code }, failure.message);
       tell({ t: 'thaw-failed', moveId, failure: toFailure(failure) });
       throw failure;
     }
