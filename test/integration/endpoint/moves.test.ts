@@ -17,7 +17,9 @@ beforeAll(async () => {
 
 afterAll(() => world.close());
 
-async function openAt(application: Parameters<World['open']>[0]): Promise<{ client: Socket; report: SessionReport }> {
+async function openAt(
+  application: Parameters<World['open']>[0],
+): Promise<{ client: Socket; report: SessionReport }> {
   world.net.steer('a');
   await a.tell('seen');
   await b.tell('seen');
@@ -66,7 +68,9 @@ describe('a moved session', () => {
     const got = await b.tell<{ bytes: number; sha256: string }>('readHash', { id: report.id });
     expect(got).toEqual({
       bytes: 300_003,
-      sha256: createHash('sha256').update(`${'x'.repeat(300_000)}end`).digest('hex'),
+      sha256: createHash('sha256')
+        .update(`${'x'.repeat(300_000)}end`)
+        .digest('hex'),
     });
     client.destroy();
   });
@@ -91,7 +95,11 @@ describe('a moved session', () => {
       setTimeout(() => client.resume(), 1);
     });
     let moved = report;
-    for (const [from, to] of [['a', 'b'], ['b', 'a'], ['a', 'b']] as const) {
+    for (const [from, to] of [
+      ['a', 'b'],
+      ['b', 'a'],
+      ['a', 'b'],
+    ] as const) {
       await new Promise((resolve) => setTimeout(resolve, 50));
       moved = await world.move(moved, from, to);
     }
@@ -136,7 +144,7 @@ describe('a half-closed session', () => {
     client.destroy();
   });
 
-  it('moves after the application has seen the client\'s end, and does not hear of it again', async () => {
+  it("moves after the application has seen the client's end, and does not hear of it again", async () => {
     const { client, report } = await openAt('idle');
     client.end('bye');
     await a.tell('readHash', { id: report.id });

@@ -196,7 +196,10 @@ export class World {
 
   /** The client's packets go nowhere. */
   cut(): void {
-    this.net.run('client', `ip neigh replace ${this.net.vip4} lladdr 02:09:00:00:00:0f dev br0 nud permanent`);
+    this.net.run(
+      'client',
+      `ip neigh replace ${this.net.vip4} lladdr 02:09:00:00:00:0f dev br0 nud permanent`,
+    );
   }
 
   newMoveId(): string {
