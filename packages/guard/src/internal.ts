@@ -10,3 +10,15 @@ export { chooseBuddy, planBuddies, rankBuddies } from './takeover/buddy-choice.j
 export type { BuddyAssignment, BuddyCandidate, BuddyChange, BuddyQuery } from './takeover/buddy-choice.js';
 export { defaultWatchSettings, newWatch, stepWatch } from './takeover/watch.js';
 export type { DeathReason, WatchAction, WatchEvent, WatchSettings, WatchState } from './takeover/watch.js';
+export { createGuardControl } from './kernel/guard-control.js';
+export type { FlowOrigin, GuardControl, Registration } from './kernel/guard-control.js';
+export {
+  attachGuard,
+  detachGuard,
+  ensureGuardPins,
+  openGuardPins,
+  removeGuardPins,
+} from './kernel/guard-pins.js';
+export type { GuardHostOptions, GuardPins } from './kernel/guard-pins.js';
+export { guardFlags, maxLeases } from './kernel/layout.js';
+export type { GuardedFlow, GuardResult, GuardVerdict } from './kernel/layout.js';
