@@ -10,6 +10,8 @@ import { exitCodes, toExitCode } from './cli-env.js';
 interface CommandRoom {
   readonly names: readonly string[];
   readonly mount: (program: Command) => Promise<void>;
+  /** Its commands look at all the others. */
+  readonly needsAll?: true;
 }
 
 const rooms: readonly CommandRoom[] = [
@@ -38,6 +40,12 @@ const rooms: readonly CommandRoom[] = [
     names: ['check', 'validate'],
     mount: async (program) => (await import('./check/check-commands.js')).registerCheckCommands(program),
   },
+  {
+    names: ['completion'],
+    mount: async (program) =>
+      (await import('./completion/completion-command.js')).registerCompletionCommand(program),
+    needsAll: true,
+  },
 ];
 
 /** Runs one command line (without node and script) and returns the exit code: 0 ok, 1 failed, 2 usage, 3 degraded. */
@@ -59,7 +67,8 @@ export async function main(argv: readonly string[]): Promise<number> {
 
 async function mountRooms(program: Command, name: string | undefined): Promise<void> {
   const wanted = rooms.filter((room) => name !== undefined && room.names.includes(name));
-  for (const room of wanted.length > 0 ? wanted : rooms) await room.mount(program);
+  const areAllNeeded = wanted.length === 0 || wanted.some((room) => room.needsAll);
+  for (const room of areAllNeeded ? rooms : wanted) await room.mount(program);
 }
 
 function reportFailure(error: unknown): number {

@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 import { release } from 'node:os';
 import { type ConfigResult, checkConfig, formatIssue } from '@restitch/access-point/internal';
 import { type Clock, RestitchError, systemClock } from '@restitch/core';
-import type { Command } from 'commander';
+import { type Command, Option } from 'commander';
 import type { CliEnv } from '../cli-env.js';
 import { configChecks } from './check-config.js';
 import { type CheckResult, type HostRole, hostChecks, hostRoles, runChecks } from './check-host.js';
@@ -27,10 +27,10 @@ export function registerCheckCommands(program: Command, env: CheckEnv = realEnv)
     .command('check')
     .description('list what this host has and lacks, with remedies; exit 2 when something needed is missing')
     .argument('[file]', 'configuration of an access point, to check the host against it')
-    .option('--role <role>', `what the host is to be: ${hostRoles.join(', ')}`)
+    .addOption(new Option('--role <role>', 'what the host is to be').choices([...hostRoles]))
     .option('--json', 'one object on standard output', false)
-    .action(async (file: string | undefined, options: { role?: string; json: boolean }) => {
-      const role = parseRole(options.role ?? (file === undefined ? 'lab' : 'access-point'));
+    .action(async (file: string | undefined, options: { role?: HostRole; json: boolean }) => {
+      const role = options.role ?? (file === undefined ? 'lab' : 'access-point');
       const extra = file === undefined ? [] : configChecks(readConfig(file), env.clock);
       const results = await runChecks([...hostChecks, ...extra], role, env.facts);
       report(results, role, { json: options.json, out: env.out });
@@ -102,12 +102,4 @@ function readText(file: string): string {
       cause,
     });
   }
-}
-
-function parseRole(text: string): HostRole {
-  const role = hostRoles.find((r) => r === text);
-  if (role === undefined) {
-    throw new RestitchError('usage', `--role ${text}: it is one of ${hostRoles.join(', ')}`);
-  }
-  return role;
 }

@@ -229,6 +229,6 @@ describe('the commands', () => {
 
   it('refuse a file that is not there and a role nobody has', async () => {
     expect((await run(goodHost(), 'validate', join(directory, 'nothing.yaml'))).code).toBe('usage');
-    expect((await run(goodHost(), 'check', '--role', 'king')).code).toBe('usage');
+    expect((await run(goodHost(), 'check', '--role', 'king')).code).toBe('commander.invalidArgument');
   });
 });

@@ -103,11 +103,11 @@ describe('restitch pki', () => {
   });
 
   it.each([
-    ['an unknown role', ['pki', 'issue', 'root', 'a', '--dir', 'DIR']],
-    ['days that are none', ['pki', 'issue', 'endpoint', 'a', '--dir', 'DIR', '--days', 'soon']],
-  ])('refuses %s', async (_what, args) => {
+    ['an unknown role', ['pki', 'issue', 'root', 'a', '--dir', 'DIR'], 'commander.invalidArgument'],
+    ['days that are none', ['pki', 'issue', 'endpoint', 'a', '--dir', 'DIR', '--days', 'soon'], 'usage'],
+  ])('refuses %s', async (_what, args, code) => {
     await run('pki', 'init', '--dir', directory);
-    expect(await codeOf(() => run(...args.map((a) => (a === 'DIR' ? directory : a))))).toBe('usage');
+    expect(await codeOf(() => run(...args.map((a) => (a === 'DIR' ? directory : a))))).toBe(code);
     expect(existsSync(join(directory, 'endpoint-a.key'))).toBe(false);
   });
 });

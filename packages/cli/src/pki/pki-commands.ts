@@ -1,5 +1,5 @@
 /** `restitch pki init` and `restitch pki issue`. */
-import type { Command } from 'commander';
+import { Argument, type Command } from 'commander';
 import { type PeerRole, type TlsFiles, peerRoles } from '@restitch/channel';
 import { RestitchError } from '@restitch/core';
 import type { CliEnv } from '../cli-env.js';
@@ -31,13 +31,13 @@ export function registerPkiCommands(program: Command, env: Pick<CliEnv, 'out'> =
   pki
     .command('issue')
     .description('issue a certificate to one party')
-    .argument('<role>', peerRoles.join(', '))
+    .addArgument(new Argument('<role>', 'role of the party').choices([...peerRoles]))
     .argument('<name>', 'name of the party, as in the configuration')
     .requiredOption('--dir <directory>', 'directory of the authority')
     .option('--days <n>', 'validity', parseDays, defaultCertificateDays)
     .option('--force', 'replace files that are there (rotation)', false)
     .option('--json', 'one object on standard output', false)
-    .action(async (role: string, name: string, options: IssueFlags) => {
+    .action(async (role: PeerRole, name: string, options: IssueFlags) => {
       const files = await issue(role, name, options);
       printLine(
         env,
@@ -59,19 +59,9 @@ interface IssueFlags {
   readonly json: boolean;
 }
 
-async function issue(role: string, name: string, options: IssueFlags): Promise<TlsFiles> {
-  if (!isPeerRole(role)) {
-    throw new RestitchError(
-      'usage',
-      `no such role: ${JSON.stringify(role)}; it is one of ${peerRoles.join(', ')}`,
-    );
-  }
+async function issue(role: PeerRole, name: string, options: IssueFlags): Promise<TlsFiles> {
   const pki = await openDevPki(options.dir);
   return pki.issue(role, name, { validDays: options.days, force: options.force });
-}
-
-function isPeerRole(text: string): text is PeerRole {
-  return (peerRoles as readonly string[]).includes(text);
 }
 
 function parseDays(text: string): number {
