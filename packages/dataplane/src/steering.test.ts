@@ -1,11 +1,11 @@
 /** Every verdict as a table {what, packet, verdict, packet afterwards}, run in the kernel without a network. */
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import { decodeFlowKey, encodeAddress, encodeFlowKey, flowKeyBytes } from '@restitch/core';
+import { encodeFlowKey, flowKeyBytes } from '@restitch/core';
 import type { Flow, SocketAddress } from '@restitch/core';
 import { lookupElement, testRun, updateElement } from '@restitch/sys/internal';
 import { createControlProgram } from './control.js';
 import type { Command, ControlProgram } from './control.js';
-import { buildIcmpError, buildTcpFrame, frameMacs, tcpFlags } from './frames.js';
+import { buildIcmpError, buildTcpFrame, tcpFlags } from './frames.js';
 import type { TcpFrame } from './frames.js';
 import { actionL2, endpointLayout, flowValue, gaugesLayout, settingsLayout } from './layout.js';
 import type { VerdictName } from './layout.js';
@@ -135,6 +135,11 @@ function gauge(at: number): number {
   return Number(value.readBigUInt64LE(at));
 }
 
+/** A packet that is built after the stage was changed. */
+const after =
+  (change: () => void, packet: () => Buffer): (() => Buffer) =>
+  () => (change(), packet());
+
 const soon = (): bigint => process.hrtime.bigint() + 60_000_000_000n;
 const past = 1n;
 
@@ -157,363 +162,224 @@ describe.each([4, 6] as const)('IPv%i', (family) => {
 
   interface Row {
     readonly what: string;
-    /** Sets the stage, answers the packet. */
-    readonly packet: () => Buffer;
     readonly verdict: VerdictName;
-    /** 'same', or towards an endpoint, or dropped. */
     readonly expected: 'same' | 'dropped' | number;
+    readonly packet: () => Buffer;
   }
+  /** Expected: the packet as it came, dropped, or rewritten for an endpoint; `packet` sets the stage and answers it. */
+  const row = (what: string, verdict: VerdictName, expected: Row['expected'], packet: () => Buffer): Row => {
+    return { what, verdict, expected, packet };
+  };
 
   const rows: Row[] = [
-    {
-      what: 'TCP to a port of the VIP that is no service',
-      packet: () => segment({ ...newFlow(), vip: { address: vip, port: 22 } }, tcpFlags.syn),
-      verdict: 'pass',
-      expected: 'same',
-    },
-    {
-      what: 'TCP to another address',
-      packet: () => segment({ ...newFlow(), vip: { address: other, port } }, tcpFlags.ack),
-      verdict: 'pass',
-      expected: 'same',
-    },
-    {
-      what: 'a later fragment to another address',
-      packet: () =>
-        segment({ ...newFlow(), vip: { address: other, port } }, tcpFlags.ack, {
-          fragment: { id: 9, offset: 8, more: false },
-          payload: 'x'.repeat(64),
-        }),
-      verdict: 'pass',
-      expected: 'same',
-    },
-    {
-      what: 'a frame that ends in the middle of its headers',
-      packet: () => ack(newFlow()).subarray(0, family === 4 ? 40 : 60),
-      verdict: 'pass',
-      expected: 'same',
-    },
-    { what: 'a SYN', packet: () => syn(newFlow()), verdict: 'syn', expected: 1 },
-    {
-      what: 'a SYN with a VLAN tag',
-      packet: () => segment(newFlow(), tcpFlags.syn, { vlan: 42 }),
-      verdict: 'syn',
-      expected: 1,
-    },
-    {
-      what: 'a resent SYN, after the set of endpoints changed',
-      packet: () => {
-        const flow = newFlow();
-        run(syn(flow));
-        serve([2]);
-        return syn(flow);
-      },
-      verdict: 'syn',
-      expected: 1,
-    },
-    {
-      what: "the client's ACK of a half-open flow",
-      packet: () => {
-        const flow = newFlow();
-        run(syn(flow));
-        serve([2]);
-        return ack(flow);
-      },
-      verdict: 'promoted',
-      expected: 1,
-    },
-    {
-      what: 'RST of a half-open flow',
-      packet: () => {
-        const flow = newFlow();
-        run(syn(flow));
-        return segment(flow, tcpFlags.rst);
-      },
-      verdict: 'syn',
-      expected: 1,
-    },
-    {
-      what: 'data of an unknown flow',
-      packet: () => ack(newFlow(), 'data'),
-      verdict: 'fallback',
-      expected: 1,
-    },
-    {
-      what: 'data of a recorded flow',
-      packet: () => ack(established(2), 'data'),
-      verdict: 'steered',
-      expected: 2,
-    },
-    {
-      what: 'data of a recorded flow with a VLAN tag',
-      packet: () => segment(established(2), tcpFlags.ack, { vlan: 7, payload: 'data' }),
-      verdict: 'steered',
-      expected: 2,
-    },
-    { what: 'SYN of a recorded flow', packet: () => syn(established(2)), verdict: 'steered', expected: 2 },
-    {
-      what: 'RST of a recorded flow',
-      packet: () => segment(established(2), tcpFlags.rst),
-      verdict: 'steered',
-      expected: 2,
-    },
-    {
-      what: 'data of a closing flow',
-      packet: () => {
-        const flow = established(2);
-        apply({ op: 'close', flow, epoch: 0, deadlineNs: soon() });
-        return ack(flow);
-      },
-      verdict: 'steered',
-      expected: 2,
-    },
-    {
-      what: 'SYN on a closing flow',
-      packet: () => {
-        const flow = established(2);
-        apply({ op: 'close', flow, epoch: 0, deadlineNs: soon() });
-        return syn(flow);
-      },
-      verdict: 'syn',
-      expected: 1,
-    },
-    {
-      what: 'data of a flow closed long ago',
-      packet: () => {
-        const flow = established(2);
-        apply({ op: 'close', flow, epoch: 0, deadlineNs: past });
-        return ack(flow);
-      },
-      verdict: 'fallback',
-      expected: 1,
-    },
-    {
-      what: 'SYN on a flow whose owner is gone',
-      packet: () => {
-        const flow = established(2);
-        setEndpoint(2, 'gone');
-        return syn(flow);
-      },
-      verdict: 'syn',
-      expected: 1,
-    },
-    {
-      what: 'data of a flow whose owner is gone',
-      packet: () => {
-        const flow = established(2);
-        setEndpoint(2, 'gone');
-        return ack(flow);
-      },
-      verdict: 'drop_no_target',
-      expected: 'dropped',
-    },
-    {
-      what: 'data for an endpoint without a MAC',
-      packet: () => {
-        const flow = established(2);
-        setEndpoint(2, 'no-mac');
-        return ack(flow);
-      },
-      verdict: 'drop_no_target',
-      expected: 'dropped',
-    },
-    {
-      what: 'a SYN when no endpoint serves',
-      packet: () => {
-        serve([]);
-        return syn(newFlow());
-      },
-      verdict: 'drop_no_backend',
-      expected: 'dropped',
-    },
-    {
-      what: 'data of an unknown flow when no endpoint serves',
-      packet: () => {
-        serve([]);
-        return ack(newFlow());
-      },
-      verdict: 'drop_no_backend',
-      expected: 'dropped',
-    },
-    {
-      what: 'data of a recorded flow when no endpoint serves',
-      packet: () => {
-        serve([]);
-        return ack(established(2));
-      },
-      verdict: 'steered',
-      expected: 2,
-    },
-    {
-      what: 'a SYN while rebuilding',
-      packet: () => {
-        set({ isRebuilding: true });
-        return syn(newFlow());
-      },
-      verdict: 'drop_rebuilding',
-      expected: 'dropped',
-    },
-    {
-      what: 'data of an unknown flow while rebuilding',
-      packet: () => {
-        set({ isRebuilding: true });
-        return ack(newFlow());
-      },
-      verdict: 'drop_rebuilding',
-      expected: 'dropped',
-    },
-    {
-      what: 'data of a recorded flow while rebuilding',
-      packet: () => {
-        set({ isRebuilding: true });
-        return ack(established(2));
-      },
-      verdict: 'steered',
-      expected: 2,
-    },
-    {
-      what: 'a SYN when the table is full',
-      packet: () => {
-        set({ room: 3 });
-        for (let i = 0; i < 3; i++) established();
-        return syn(newFlow());
-      },
-      verdict: 'drop_table_full',
-      expected: 'dropped',
-    },
-    {
-      what: 'the first fragment of a recorded flow',
-      packet: () =>
-        segment(established(2), tcpFlags.ack, {
-          fragment: { id: 77, offset: 0, more: true },
+    row('TCP to a port of the VIP that is no service', 'pass', 'same', () =>
+      segment({ ...newFlow(), vip: { address: vip, port: 22 } }, tcpFlags.syn),
+    ),
+    row('TCP to another address', 'pass', 'same', () =>
+      segment({ ...newFlow(), vip: { address: other, port } }, tcpFlags.ack),
+    ),
+    row('a later fragment to another address', 'pass', 'same', () =>
+      segment({ ...newFlow(), vip: { address: other, port } }, tcpFlags.ack, {
+        fragment: { id: 9, offset: 8, more: false },
+        payload: 'x'.repeat(64),
+      }),
+    ),
+    row('a frame that ends in the middle of its headers', 'pass', 'same', () =>
+      ack(newFlow()).subarray(0, family === 4 ? 40 : 60),
+    ),
+    row('a SYN', 'syn', 1, () => syn(newFlow())),
+    row('a SYN with a VLAN tag', 'syn', 1, () => segment(newFlow(), tcpFlags.syn, { vlan: 42 })),
+    row('a resent SYN, after the set of endpoints changed', 'syn', 1, () => {
+      const flow = newFlow();
+      run(syn(flow));
+      serve([2]);
+      return syn(flow);
+    }),
+    row("the client's ACK of a half-open flow", 'promoted', 1, () => {
+      const flow = newFlow();
+      run(syn(flow));
+      serve([2]);
+      return ack(flow);
+    }),
+    row('RST of a half-open flow', 'syn', 1, () => {
+      const flow = newFlow();
+      run(syn(flow));
+      return segment(flow, tcpFlags.rst);
+    }),
+    row('data of an unknown flow', 'fallback', 1, () => ack(newFlow(), 'data')),
+    row('data of a recorded flow', 'steered', 2, () => ack(established(2), 'data')),
+    row('data of a recorded flow with a VLAN tag', 'steered', 2, () =>
+      segment(established(2), tcpFlags.ack, { vlan: 7, payload: 'data' }),
+    ),
+    row('SYN of a recorded flow', 'steered', 2, () => syn(established(2))),
+    row('RST of a recorded flow', 'steered', 2, () => segment(established(2), tcpFlags.rst)),
+    row('data of a closing flow', 'steered', 2, () => {
+      const flow = established(2);
+      apply({ op: 'close', flow, epoch: 0, deadlineNs: soon() });
+      return ack(flow);
+    }),
+    row('SYN on a closing flow', 'syn', 1, () => {
+      const flow = established(2);
+      apply({ op: 'close', flow, epoch: 0, deadlineNs: soon() });
+      return syn(flow);
+    }),
+    row('data of a flow closed long ago', 'fallback', 1, () => {
+      const flow = established(2);
+      apply({ op: 'close', flow, epoch: 0, deadlineNs: past });
+      return ack(flow);
+    }),
+    row('SYN on a flow whose owner is gone', 'syn', 1, () => {
+      const flow = established(2);
+      setEndpoint(2, 'gone');
+      return syn(flow);
+    }),
+    row('data of a flow whose owner is gone', 'drop_no_target', 'dropped', () => {
+      const flow = established(2);
+      setEndpoint(2, 'gone');
+      return ack(flow);
+    }),
+    row('data for an endpoint without a MAC', 'drop_no_target', 'dropped', () => {
+      const flow = established(2);
+      setEndpoint(2, 'no-mac');
+      return ack(flow);
+    }),
+    row(
+      'a SYN when no endpoint serves',
+      'drop_no_backend',
+      'dropped',
+      after(
+        () => serve([]),
+        () => syn(newFlow()),
+      ),
+    ),
+    row(
+      'data of an unknown flow when no endpoint serves',
+      'drop_no_backend',
+      'dropped',
+      after(
+        () => serve([]),
+        () => ack(newFlow()),
+      ),
+    ),
+    row(
+      'data of a recorded flow when no endpoint serves',
+      'steered',
+      2,
+      after(
+        () => serve([]),
+        () => ack(established(2)),
+      ),
+    ),
+    row(
+      'a SYN while rebuilding',
+      'drop_rebuilding',
+      'dropped',
+      after(
+        () => set({ isRebuilding: true }),
+        () => syn(newFlow()),
+      ),
+    ),
+    row(
+      'data of an unknown flow while rebuilding',
+      'drop_rebuilding',
+      'dropped',
+      after(
+        () => set({ isRebuilding: true }),
+        () => ack(newFlow()),
+      ),
+    ),
+    row(
+      'data of a recorded flow while rebuilding',
+      'steered',
+      2,
+      after(
+        () => set({ isRebuilding: true }),
+        () => ack(established(2)),
+      ),
+    ),
+    row('a SYN when the table is full', 'drop_table_full', 'dropped', () => {
+      set({ room: 3 });
+      for (let i = 0; i < 3; i++) established();
+      return syn(newFlow());
+    }),
+    row('the first fragment of a recorded flow', 'steered', 2, () =>
+      segment(established(2), tcpFlags.ack, {
+        fragment: { id: 77, offset: 0, more: true },
+        payload: 'x'.repeat(44),
+      }),
+    ),
+    row('a later fragment after its first', 'steered', 2, () => {
+      const flow = established(2);
+      run(
+        segment(flow, tcpFlags.ack, {
+          fragment: { id: 78, offset: 0, more: true },
           payload: 'x'.repeat(44),
         }),
-      verdict: 'steered',
-      expected: 2,
-    },
-    {
-      what: 'a later fragment after its first',
-      packet: () => {
-        const flow = established(2);
-        run(
-          segment(flow, tcpFlags.ack, {
-            fragment: { id: 78, offset: 0, more: true },
-            payload: 'x'.repeat(44),
-          }),
-        );
-        return segment(flow, 0, { fragment: { id: 78, offset: 8, more: false }, payload: 'tail' });
-      },
-      verdict: 'steered',
-      expected: 2,
-    },
-    {
-      what: 'a later fragment whose first was not seen',
-      packet: () =>
-        segment(established(2), 0, { fragment: { id: 79, offset: 8, more: false }, payload: 'tail' }),
-      verdict: 'drop_fragment',
-      expected: 'dropped',
-    },
-    {
-      what: '"too big" about a recorded flow',
-      packet: () => {
-        const flow = established(2);
-        return buildIcmpError({ reporter: router, quotedSource: service, quotedDestination: flow.client });
-      },
-      verdict: 'icmp',
-      expected: 2,
-    },
-    {
-      what: '"too big" about a half-open flow',
-      packet: () => {
-        const flow = newFlow();
-        run(syn(flow));
-        return buildIcmpError({ reporter: router, quotedSource: service, quotedDestination: flow.client });
-      },
-      verdict: 'icmp',
-      expected: 1,
-    },
-    {
-      what: '"too big" about an unknown flow of a service',
-      packet: () =>
-        buildIcmpError({ reporter: router, quotedSource: service, quotedDestination: newFlow().client }),
-      verdict: 'drop_icmp',
-      expected: 'dropped',
-    },
-    {
-      what: '"too big" about a connection of the host',
-      packet: () =>
-        buildIcmpError({
-          reporter: router,
-          quotedSource: { address: vip, port: 22 },
-          quotedDestination: newFlow().client,
-        }),
-      verdict: 'pass',
-      expected: 'same',
-    },
-    {
-      what: '"too big" about UDP',
-      packet: () =>
-        buildIcmpError({
-          reporter: router,
-          quotedSource: service,
-          quotedDestination: established().client,
-          quotedProtocol: 17,
-        }),
-      verdict: 'pass',
-      expected: 'same',
-    },
-    {
-      what: 'ping',
-      packet: () =>
-        buildIcmpError({
-          reporter: router,
-          quotedSource: service,
-          quotedDestination: established().client,
-          type: family === 4 ? 8 : 128,
-        }),
-      verdict: 'pass',
-      expected: 'same',
-    },
-    {
-      what: 'a held flow past its deadline, not frozen',
-      packet: () => {
-        const flow = established(2);
-        apply({ op: 'hold', flow, epoch: 0, deadlineNs: past, holdTag: 5 });
-        return ack(flow);
-      },
-      verdict: 'steered',
-      expected: 2,
-    },
-    {
-      what: 'a frozen flow past its deadline',
-      packet: () => {
-        const flow = established(2);
-        apply({ op: 'freeze', flow, epoch: 0, deadlineNs: past, holdTag: 5 });
-        return ack(flow);
-      },
-      verdict: 'drop_frozen',
-      expected: 'dropped',
-    },
-    {
-      what: 'a held flow over its bound',
-      packet: () => {
-        set({ holdFlowBytes: 300 });
-        const flow = established(2);
-        apply({ op: 'hold', flow, epoch: 0, deadlineNs: soon(), holdTag: 5 });
-        run(ack(flow, 'x'.repeat(200)));
-        return ack(flow, 'x'.repeat(200));
-      },
-      verdict: 'drop_hold_full',
-      expected: 'dropped',
-    },
+      );
+      return segment(flow, 0, { fragment: { id: 78, offset: 8, more: false }, payload: 'tail' });
+    }),
+    row('a later fragment whose first was not seen', 'drop_fragment', 'dropped', () =>
+      segment(established(2), 0, { fragment: { id: 79, offset: 8, more: false }, payload: 'tail' }),
+    ),
+    row('"too big" about a recorded flow', 'icmp', 2, () => {
+      const flow = established(2);
+      return buildIcmpError({ reporter: router, quotedSource: service, quotedDestination: flow.client });
+    }),
+    row('"too big" about a half-open flow', 'icmp', 1, () => {
+      const flow = newFlow();
+      run(syn(flow));
+      return buildIcmpError({ reporter: router, quotedSource: service, quotedDestination: flow.client });
+    }),
+    row('"too big" about an unknown flow of a service', 'drop_icmp', 'dropped', () =>
+      buildIcmpError({ reporter: router, quotedSource: service, quotedDestination: newFlow().client }),
+    ),
+    row('"too big" about a connection of the host', 'pass', 'same', () =>
+      buildIcmpError({
+        reporter: router,
+        quotedSource: { address: vip, port: 22 },
+        quotedDestination: newFlow().client,
+      }),
+    ),
+    row('"too big" about UDP', 'pass', 'same', () =>
+      buildIcmpError({
+        reporter: router,
+        quotedSource: service,
+        quotedDestination: established().client,
+        quotedProtocol: 17,
+      }),
+    ),
+    row('ping', 'pass', 'same', () =>
+      buildIcmpError({
+        reporter: router,
+        quotedSource: service,
+        quotedDestination: established().client,
+        type: family === 4 ? 8 : 128,
+      }),
+    ),
+    row('a held flow past its deadline, not frozen', 'steered', 2, () => {
+      const flow = established(2);
+      apply({ op: 'hold', flow, epoch: 0, deadlineNs: past, holdTag: 5 });
+      return ack(flow);
+    }),
+    row('a frozen flow past its deadline', 'drop_frozen', 'dropped', () => {
+      const flow = established(2);
+      apply({ op: 'freeze', flow, epoch: 0, deadlineNs: past, holdTag: 5 });
+      return ack(flow);
+    }),
+    row('a held flow over its bound', 'drop_hold_full', 'dropped', () => {
+      set({ holdFlowBytes: 300 });
+      const flow = established(2);
+      apply({ op: 'hold', flow, epoch: 0, deadlineNs: soon(), holdTag: 5 });
+      run(ack(flow, 'x'.repeat(200)));
+      return ack(flow, 'x'.repeat(200));
+    }),
   ];
   if (family === 6) {
-    rows.push({
-      what: 'a segment behind an extension header',
-      packet: () => segment(established(2), tcpFlags.ack, { hasExtension: true, payload: 'x' }),
-      verdict: 'steered',
-      expected: 2,
-    });
+    rows.push(
+      row('a segment behind an extension header', 'steered', 2, () =>
+        segment(established(2), tcpFlags.ack, { hasExtension: true, payload: 'x' }),
+      ),
+    );
   }
 
   it.each(rows)('$what: $verdict', ({ packet, verdict, expected }) => {
@@ -611,15 +477,5 @@ describe.each([4, 6] as const)('IPv%i', (family) => {
     });
     expect(outstanding(flow)).toBe(0);
     expect(gauge(gaugesLayout.heldFrames)).toBe(0);
-  });
-});
-
-describe('keys', () => {
-  it('are those of core', () => {
-    const flow = { client: { address: '10.0.0.1', port: 258 }, vip: { address: 'fd00::1', port: 772 } };
-    const key = encodeFlowKey(flow);
-    expect(decodeFlowKey(key)).toEqual(flow);
-    expect(key.subarray(0, 16)).toEqual(encodeAddress('10.0.0.1'));
-    expect(frameMacs.destination).toHaveLength(6);
   });
 });
