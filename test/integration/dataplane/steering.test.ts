@@ -1,7 +1,7 @@
 /** The data plane in the path of real TCP connections, in this process. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { Flow } from '@restitch/core';
-import { openDataplane } from '@restitch/dataplane';
+import { openDataplane, playSynFlood } from '@restitch/dataplane';
 import type { Dataplane, DataplaneOptions, FlowChange } from '@restitch/dataplane';
 import { enterNetworkNamespace } from '@restitch/sys/internal';
 import { upTestNetwork, vip4, vip6 } from './network.js';
@@ -151,6 +151,26 @@ it('delivers bulk data in one piece through hold and release, many times', async
   expect(await transfer).toBe('identical');
   expect(holds).toBeGreaterThan(1);
   expect((dataplane.stats().verdicts['released'] ?? 0n) - before).toBeGreaterThan(0n);
+});
+
+it('a flood of SYNs evicts no established flow and blocks no new one', async () => {
+  serve('a', 'b');
+  const { flow } = await connect('flooded');
+  const before = dataplane.stats();
+  const flood = playSynFlood({
+    pinDirectory: options.pinDirectory,
+    service: { address: vip4, port },
+    count: 20 * options.maxHalfOpen,
+  });
+  const during = await connect('during-flood');
+  const { played, retvals } = await flood;
+  expect(retvals).toEqual({ 7: played });
+  expect(dataplane.lookup(flow)).toBeDefined();
+  expect(dataplane.stats().flows - before.flows).toBeLessThanOrEqual(1);
+  await client.ask({ action: 'rounds', name: 'flooded', ms: 20 });
+  await client.ask({ action: 'rounds', name: 'during-flood', ms: 20 });
+  expect((await connect('after-flood')).greeting).toMatch(/a|b/);
+  expect(during.greeting).toMatch(/a|b/);
 });
 
 it('gives every frame exactly one verdict while the program is replaced under traffic', async () => {
