@@ -1,5 +1,4 @@
-/** The daemon: puts its parts together, starts them in the right order and stops them again. */
-import { randomBytes } from 'node:crypto';
+/** The daemon with its sockets: control listener and admin socket around the core. */
 import { RestitchError, createCounters, silentLogger, systemClock } from '@restitch/core';
 import type { Clock, Counters, Logger } from '@restitch/core';
 import { listenChannels } from '@restitch/channel';
@@ -9,22 +8,10 @@ import { createAdminHandler } from './admin-commands.js';
 import { openAdminServer } from './admin-server.js';
 import type { AdminServer } from './admin-server.js';
 import type { DaemonConfig } from './config/index.js';
-import { ControlPlane } from './control-plane.js';
-import { Coordinator } from './coordinator.js';
+import { DaemonCore } from './daemon-core.js';
 import type { DaemonState } from './daemon-state.js';
-import { Drains } from './drains.js';
 import { openEndpointIds } from './endpoint-ids.js';
-import { EndpointRegistry } from './endpoint-registry.js';
-import type { Endpoint } from './endpoint-registry.js';
-import { createEventFeed } from './event-feed.js';
-import { createFlowBatch } from './flow-batch.js';
-import { FlowSweep } from './flow-sweep.js';
-import { HealthMonitor } from './health-monitor.js';
-import { createMoveHistory } from './history.js';
-import { Rebuild } from './rebuild.js';
-import { Reconciler } from './reconciler.js';
 import { assertReloadable } from './reload.js';
-import { SessionRegistry } from './session-registry.js';
 
 /** What the daemon is started with. */
 export interface AccessPointOptions {
@@ -61,79 +48,27 @@ export async function openAccessPoint(options: AccessPointOptions): Promise<Acce
 }
 
 class Daemon implements AccessPoint {
-  readonly state: DaemonState;
-  #config: DaemonConfig;
   readonly #options: AccessPointOptions;
-  readonly #control: ControlPlane;
-  readonly #health: HealthMonitor;
-  readonly #sweep: FlowSweep;
-  readonly #rebuild: Rebuild;
+  readonly #core: DaemonCore;
   #listener: ChannelListener | undefined;
   #admin: AdminServer | undefined;
 
   constructor(options: AccessPointOptions) {
     const { config, dataplane, clock = systemClock, logger = silentLogger } = options;
-    const { counters = createCounters() } = options;
     this.#options = options;
-    this.#config = config;
-    const base = { clock, logger, counters, dataplane };
-    const endpoints = new EndpointRegistry(openEndpointIds(config.stateDirectory), (name) =>
-      this.#weightOf(name),
-    );
-    const sessions = new SessionRegistry();
-    const history = createMoveHistory(config.historyMoves);
-    const feed = createEventFeed();
-    history.watch((move) => {
-      if (feed.isWatched) feed.emit({ t: 'move', atMs: clock.wallMs(), move });
-    });
-    const batch = createFlowBatch(dataplane, clock, counters);
-    const policy = (): DaemonConfig['moves'] => this.#config.moves;
-    const lingerMs = (): number => this.#config.flows.closingLingerMs;
-    const newId = (): string => randomBytes(9).toString('base64url');
-    const coordinator = new Coordinator({ ...base, batch, sessions, endpoints, history, policy, newId });
-    const reconciler = new Reconciler({ ...base, batch, endpoints, sessions, lingerMs });
-    const onChange = (): void => this.#health.publishServices();
-    const { stateDirectory } = config;
-    const drains = new Drains({ ...base, endpoints, coordinator, policy, stateDirectory, onChange });
-    this.#control = new ControlPlane({
-      ...base,
-      accessPointName: config.name,
-      batch,
-      endpoints,
-      sessions,
-      coordinator,
-      reconciler,
-      drains,
-      feed,
-      heartbeatMs: () => this.#config.health.heartbeatMs,
-      lingerMs,
-      mayJoin: (name) => this.#mayJoin(name),
-      onLiveness: (endpoint) => this.#onLiveness(endpoint),
-    });
-    this.#health = new HealthMonitor({
-      ...base,
-      endpoints,
-      policy: () => this.#config.health,
-      services: () => this.#config.listeners,
-      setLiveness: (endpoint, liveness) => this.#control.setLiveness(endpoint, liveness),
-      onDown: (endpoint) => reconciler.ownerGone(endpoint),
-    });
-    this.#sweep = new FlowSweep({ ...base, batch, endpoints, sessions, policy: () => this.#config.flows });
-    this.#rebuild = new Rebuild({ ...base, endpoints, reconciler, graceMs: config.rebuildGraceMs });
-    this.state = {
-      ...base,
-      endpoints,
-      sessions,
-      coordinator,
-      drains,
-      history,
-      feed,
-      reconciler,
-      config: () => this.#config,
-      isRebuilding: () => this.#rebuild.isRebuilding,
-      startedAtMs: clock.wallMs(),
+    this.#core = new DaemonCore({
+      config,
+      dataplane,
+      clock,
+      logger,
+      counters: options.counters ?? createCounters(),
+      ids: openEndpointIds(config.stateDirectory),
       reload: () => this.reload(),
-    };
+    });
+  }
+
+  get state(): DaemonState {
+    return this.#core.state;
   }
 
   get controlPort(): number {
@@ -142,14 +77,9 @@ class Daemon implements AccessPoint {
 
   async start(): Promise<void> {
     const { config } = this.#options;
-    const { endpoints, drains, logger, counters, dataplane } = this.state;
-    const expected = [...new Set([...config.endpoints.map((e) => e.name), ...endpoints.namesOfThePast()])];
-    for (const name of expected) endpoints.ensure(name);
-    this.#rebuild.start();
-    drains.resumeSaved();
-    this.#health.start();
-    this.#sweep.start();
+    const { logger, counters, dataplane } = this.state;
     const { listen, tls, maxMessageBytes, handshakeMs, maxConnections } = config.control;
+    this.#core.start();
     this.#admin = await openAdminServer(config.adminSocket, createAdminHandler(this.state), logger);
     this.#listener = await listenChannels({
       host: listen.address,
@@ -159,53 +89,26 @@ class Daemon implements AccessPoint {
       maxMessageBytes,
       handshakeMs,
       maxConnections,
-      onChannel: (channel) => this.#control.accept(channel),
+      onChannel: (channel) => this.#core.accept(channel),
       logger,
       counters,
     });
-    logger.info(
-      { port: this.controlPort, adopted: dataplane.isAdopted, endpoints: expected },
-      'access point started',
-    );
+    logger.info({ port: this.controlPort, adopted: dataplane.isAdopted }, 'access point started');
   }
 
   async reload(): Promise<void> {
     const { readConfig } = this.#options;
     if (readConfig === undefined) throw new RestitchError('usage', 'this daemon was not started from a file');
     const next = await readConfig();
-    assertReloadable(this.#config, next);
-    this.#config = next;
-    for (const { name } of next.endpoints) this.state.endpoints.ensure(name);
-    this.state.endpoints.refreshWeights();
-    this.#health.publishServices();
-    this.state.coordinator.pump();
+    assertReloadable(this.state.config(), next);
+    this.#core.useConfig(next);
     this.state.logger.info({}, 'configuration reloaded');
   }
 
   async close(): Promise<void> {
-    this.#health.close();
-    this.#sweep.close();
-    this.#rebuild.close();
-    this.state.drains.close();
+    this.#core.close();
     await this.#listener?.close();
     await this.#admin?.close();
     this.state.dataplane.close();
   }
-
-  #weightOf(name: string): number {
-    return this.#config.endpoints.find((e) => e.name === name)?.weight ?? defaultWeight;
-  }
-
-  #mayJoin(name: string): boolean {
-    return this.#config.registration === 'certificate' || this.#config.endpoints.some((e) => e.name === name);
-  }
-
-  #onLiveness(endpoint: Endpoint): void {
-    this.#health.publishServices();
-    this.#rebuild.check();
-    if (endpoint.liveness === 'healthy') this.state.coordinator.pump();
-  }
 }
-
-/** The schema's default weight: an endpoint that is not listed counts like one that is. */
-const defaultWeight = 100;

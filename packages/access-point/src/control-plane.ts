@@ -153,11 +153,12 @@ export class ControlPlane {
     const move = this.#deps.coordinator.byId(event.moveId);
     if (move === undefined || move.target !== endpoint) {
       this.#deps.counters.add('control_late_move_events_total');
+      if (event.t === 'thawed') this.#refuseThawed(endpoint, event.moveId);
       return;
     }
     if (event.t === 'thawed') {
       move.figures['thawUs'] = event.thawUs;
-      move.post('thawed');
+      if (!move.post('thawed')) this.#refuseThawed(endpoint, event.moveId);
     } else if (event.t === 'confirmed') {
       move.figures['serverRtos'] = event.serverRtos;
       move.post('confirmed');
@@ -165,6 +166,21 @@ export class ControlPlane {
       move.post(
         'thaw-failed',
         new RestitchError('thaw_failed', `${event.failure.code}: ${event.failure.message}`),
+      );
+    }
+  }
+
+  /**
+   * The target has a copy nobody waits for any more: its abort went down with an older connection, or the daemon that
+   * began the move is dead. In the second case only the record can tell; a new announcement brings both together.
+   */
+  #refuseThawed(endpoint: Endpoint, moveId: string): void {
+    const { coordinator, counters } = this.#deps;
+    if (coordinator.isOwnMove(moveId)) endpoint.link?.request({ t: 'abort', moveId }, () => undefined);
+    else {
+      counters.add('control_foreign_thaws_total');
+      endpoint.link?.close(
+        new RestitchError('message_invalid', `move ${moveId} is not of this daemon; announce again`),
       );
     }
   }

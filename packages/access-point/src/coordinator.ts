@@ -28,8 +28,8 @@ export interface CoordinatorDeps {
   readonly history: MoveHistory;
   /** Read at each use, so that a reload counts from the next move on. */
   readonly policy: () => MovesConfig;
-  /** Ids of moves; unique over restarts, because endpoints may still speak of old ones. */
-  readonly newId: () => string;
+  /** Begins the ids of this daemon's moves: endpoints may still speak of those of the one before. */
+  readonly idPrefix: string;
 }
 
 /** What to move, where, and who wants it. */
@@ -58,6 +58,7 @@ export class Coordinator {
   readonly #deps: CoordinatorDeps;
   readonly #context: MoveContext;
   readonly #wishes: WishList;
+  #begun = 0;
   readonly #running = new Map<string, { move: Move; wish: Wish; tried: Set<Endpoint> }>();
   /** Laboratory: states at whose door moves wait. */
   readonly #pausedStates = new Set<MoveState>();
@@ -83,6 +84,11 @@ export class Coordinator {
 
   get waiting(): number {
     return this.#wishes.size;
+  }
+
+  /** True if this daemon gave a move that id, under way or ended. */
+  isOwnMove(moveId: string): boolean {
+    return moveId.startsWith(this.#deps.idPrefix);
   }
 
   byId(moveId: string): Move | undefined {
@@ -187,7 +193,12 @@ export class Coordinator {
       wish.done(last === undefined ? (error as RestitchError) : { attempts: tried.size, record: last });
       return;
     }
-    const move = new Move(this.#context, this.#deps.newId(), session, target);
+    const move = new Move(
+      this.#context,
+      `${this.#deps.idPrefix}${(++this.#begun).toString(36)}`,
+      session,
+      target,
+    );
     session.move = move;
     move.source.moves.add(move);
     target.moves.add(move);

@@ -64,6 +64,7 @@ export class Move {
   /** Counts requests to a party, so that the answer to a request given up is not taken for that to the next. */
   #sourceTurn = 0;
   #targetTurn = 0;
+  #targetLink: Endpoint['link'];
   #parked: Array<() => void> | undefined;
   readonly #context: MoveContext;
 
@@ -103,6 +104,7 @@ export class Move {
       return;
     }
     this.#armDeadline();
+    this.#targetLink = target.link;
     this.#askTarget(
       {
         t: 'reserve',
@@ -119,23 +121,24 @@ export class Move {
     );
   }
 
-  /** Something happened. `error` says why, where there is a why. */
-  post(event: MoveEvent, error?: RestitchError): void {
+  /** Something happened. `error` says why, where there is a why. False if it meant nothing to this move. */
+  post(event: MoveEvent, error?: RestitchError): boolean {
     if (this.#parked !== undefined) {
-      this.#parked.push(() => this.post(event, error));
-      return;
+      this.#parked.push(() => void this.post(event, error));
+      return true;
     }
     if (event === 'confirmed' && this.confirmedNs === 0n)
       this.confirmedNs = this.#context.clock.monotonicNs();
     const next = nextMoveState(this.#state, event);
-    if (next === 'ignored') return;
+    if (next === 'ignored') return false;
     if (next === 'impossible') {
       this.#context.counters.add('move_impossible_event_total');
       this.#context.counters.add(`move_impossible_${this.#state}_${event}_total`);
-      return;
+      return false;
     }
     if (error !== undefined || event === 'deadline' || event === 'cancel') this.#noteFailure(event, error);
     this.#setState(next.to, next.act);
+    return true;
   }
 
   /** Laboratory: goes on from where it was paused. */
@@ -160,6 +163,7 @@ export class Move {
     this.#state = to;
     this.steps.push({ state: to, atMs: this.#context.clock.monotonicMs() });
     const deadlineChanges =
+      this.#cancelTimer === undefined ||
       isMoveOutcome(to) ||
       isMoveOutcome(before) ||
       to === 'holding' ||
@@ -180,7 +184,7 @@ export class Move {
     this.#cancelTimer = undefined;
     if (isMoveOutcome(this.#state)) return;
     const kind = lifeCycle[this.#state].deadline;
-    this.#cancelTimer = this.#context.clock.after(this.#deadlineMs(kind), () => this.post('deadline'));
+    this.#cancelTimer = this.#context.clock.after(this.#deadlineMs(kind), () => void this.post('deadline'));
   }
 
   #deadlineMs(kind: MoveDeadline): number {
@@ -311,6 +315,11 @@ export class Move {
 
   #switch(): void {
     const { flow, fromEpoch, epoch, target } = this;
+    // Not to a process that is known to be gone, even if another has taken its name.
+    if (target.link === undefined || target.link !== this.#targetLink) {
+      this.post('switch-refused', peerLost(target));
+      return;
+    }
     this.#change(
       { op: 'switch', flow, epoch: fromEpoch, endpointId: target.id, newEpoch: epoch },
       (result, _beganNs, endedNs) => {

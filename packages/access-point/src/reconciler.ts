@@ -102,7 +102,9 @@ export class Reconciler {
     this.#deps.batch.flush();
     this.#giveUpMoveWithout(endpoint, report);
     const record = this.#deps.dataplane.lookup(report.flow);
-    const usable = record?.phase === 'closing' ? undefined : record;
+    // An ended session's record still tells old copies apart; a live copy behind it is a new session.
+    const isOver = record?.phase === 'closing' && (report.phase === 'live' || report.epoch >= record.epoch);
+    const usable = isOver ? undefined : record;
     const owner =
       usable === undefined
         ? undefined
@@ -167,6 +169,7 @@ export class Reconciler {
         this.#deps.batch.push({ op: 'claim', flow, endpointId: endpoint.id, epoch });
         return;
       case 'revert':
+        this.#deps.batch.push({ op: 'claim', flow, endpointId: endpoint.id, epoch });
         this.#serveAgain(endpoint, report, 'revert');
         return;
       case 'activate':

@@ -1,0 +1,141 @@
+/** The daemon without its sockets: all parts put together over a data plane and a clock, so that tests can own both. */
+import { randomBytes } from 'node:crypto';
+import type { Clock, Counters, Logger } from '@restitch/core';
+import type { Channel } from '@restitch/channel';
+import type { Dataplane } from '@restitch/dataplane';
+import type { DaemonConfig } from './config/index.js';
+import { ControlPlane } from './control-plane.js';
+import { Coordinator } from './coordinator.js';
+import type { DaemonState } from './daemon-state.js';
+import { Drains } from './drains.js';
+import type { EndpointIds } from './endpoint-ids.js';
+import { EndpointRegistry } from './endpoint-registry.js';
+import type { Endpoint } from './endpoint-registry.js';
+import { createEventFeed } from './event-feed.js';
+import { createFlowBatch } from './flow-batch.js';
+import { FlowSweep } from './flow-sweep.js';
+import { HealthMonitor } from './health-monitor.js';
+import { createMoveHistory } from './history.js';
+import { Rebuild } from './rebuild.js';
+import { Reconciler } from './reconciler.js';
+import { SessionRegistry } from './session-registry.js';
+
+/** What the parts stand on. */
+export interface DaemonCoreDeps {
+  readonly config: DaemonConfig;
+  readonly dataplane: Dataplane;
+  readonly ids: EndpointIds;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly counters: Counters;
+  readonly reload: () => Promise<void>;
+  /** Begins the ids of moves; random by default. */
+  readonly idPrefix?: string;
+}
+
+/** The schema's default weight: an endpoint that is not listed counts like one that is. */
+const defaultWeight = 100;
+
+/** All parts of a daemon. */
+export class DaemonCore {
+  readonly state: DaemonState;
+  readonly sweep: FlowSweep;
+  #config: DaemonConfig;
+  readonly #control: ControlPlane;
+  readonly #health: HealthMonitor;
+  readonly #rebuild: Rebuild;
+
+  constructor(deps: DaemonCoreDeps) {
+    const { config, dataplane, clock, logger, counters } = deps;
+    this.#config = config;
+    const base = { clock, logger, counters, dataplane };
+    const endpoints = new EndpointRegistry(deps.ids, (name) => this.#weightOf(name));
+    const sessions = new SessionRegistry();
+    const history = createMoveHistory(config.historyMoves);
+    const feed = createEventFeed();
+    const batch = createFlowBatch(dataplane, clock, counters);
+    const policy = (): DaemonConfig['moves'] => this.#config.moves;
+    const lingerMs = (): number => this.#config.flows.closingLingerMs;
+    const idPrefix = deps.idPrefix ?? `${randomBytes(6).toString('base64url')}-`;
+    const coordinator = new Coordinator({ ...base, batch, sessions, endpoints, history, policy, idPrefix });
+    const reconciler = new Reconciler({ ...base, batch, endpoints, sessions, lingerMs });
+    const onChange = (): void => this.#health.publishServices();
+    const { stateDirectory } = config;
+    const drains = new Drains({ ...base, endpoints, coordinator, policy, stateDirectory, onChange });
+    const parts = { ...base, batch, endpoints, sessions, coordinator, reconciler, drains, feed, history };
+    this.#control = new ControlPlane({
+      ...parts,
+      accessPointName: config.name,
+      heartbeatMs: () => this.#config.health.heartbeatMs,
+      lingerMs,
+      mayJoin: (name) => this.#mayJoin(name),
+      onLiveness: (endpoint) => this.#onLiveness(endpoint),
+    });
+    this.#health = new HealthMonitor({
+      ...parts,
+      policy: () => this.#config.health,
+      services: () => this.#config.listeners,
+      setLiveness: (endpoint, liveness) => this.#control.setLiveness(endpoint, liveness),
+      onDown: (endpoint) => reconciler.ownerGone(endpoint),
+    });
+    this.sweep = new FlowSweep({ ...parts, policy: () => this.#config.flows });
+    this.#rebuild = new Rebuild({ ...parts, graceMs: config.rebuildGraceMs });
+    this.state = {
+      ...parts,
+      config: () => this.#config,
+      isRebuilding: () => this.#rebuild.isRebuilding,
+      startedAtMs: clock.wallMs(),
+      reload: deps.reload,
+    };
+    history.watch((move) => {
+      if (feed.isWatched) feed.emit({ t: 'move', atMs: clock.wallMs(), move });
+    });
+  }
+
+  /** Begins: waits for the known endpoints, takes up drains, watches. */
+  start(): void {
+    const { endpoints, drains } = this.state;
+    for (const name of [...this.#config.endpoints.map((e) => e.name), ...endpoints.namesOfThePast()]) {
+      endpoints.ensure(name);
+    }
+    this.#rebuild.start();
+    drains.resumeSaved();
+    this.#health.start();
+    this.sweep.start();
+  }
+
+  /** Takes an authenticated endpoint's connection. */
+  accept(channel: Channel): void {
+    this.#control.accept(channel);
+  }
+
+  /** Goes on with another configuration, which has been checked. */
+  useConfig(next: DaemonConfig): void {
+    this.#config = next;
+    for (const { name } of next.endpoints) this.state.endpoints.ensure(name);
+    this.state.endpoints.refreshWeights();
+    this.#health.publishServices();
+    this.state.coordinator.pump();
+  }
+
+  close(): void {
+    this.#health.close();
+    this.sweep.close();
+    this.#rebuild.close();
+    this.state.drains.close();
+  }
+
+  #weightOf(name: string): number {
+    return this.#config.endpoints.find((e) => e.name === name)?.weight ?? defaultWeight;
+  }
+
+  #mayJoin(name: string): boolean {
+    return this.#config.registration === 'certificate' || this.#config.endpoints.some((e) => e.name === name);
+  }
+
+  #onLiveness(endpoint: Endpoint): void {
+    this.#health.publishServices();
+    this.#rebuild.check();
+    if (endpoint.liveness === 'healthy') this.state.coordinator.pump();
+  }
+}

@@ -1,0 +1,146 @@
+/** Flow records in memory with the rules of dataplane/bpf/control.bpf.c; survives the death of a daemon in a test. */
+import { formatFlow } from '@restitch/core';
+import type { Clock, Flow } from '@restitch/core';
+import type {
+  Dataplane,
+  DataplaneStats,
+  FlowChange,
+  FlowChangeResult,
+  FlowPhase,
+  FlowRecord,
+  VirtualService,
+} from '@restitch/dataplane';
+
+interface Entry {
+  flow: Flow;
+  endpointId: number;
+  epoch: number;
+  phase: FlowPhase;
+  deadlineNs: bigint;
+  lastSeenNs: bigint;
+  sawReset: boolean;
+}
+
+/** Pinned maps, as it were. */
+export class FakeDataplane implements Dataplane {
+  isAdopted = false;
+  isRebuilding = true;
+  services: readonly VirtualService[] = [];
+  readonly targets = new Set<number>();
+  readonly records = new Map<string, Entry>();
+  /** Called after each change that went through. */
+  onChange: (change: FlowChange) => void = () => undefined;
+  readonly #clock: Clock;
+
+  constructor(clock: Clock) {
+    this.#clock = clock;
+  }
+
+  setRebuilding(on: boolean): void {
+    this.isRebuilding = on;
+  }
+
+  setTarget(target: { endpointId: number }): void {
+    this.targets.add(target.endpointId);
+  }
+
+  removeTarget(endpointId: number): void {
+    this.targets.delete(endpointId);
+  }
+
+  setServices(services: readonly VirtualService[]): void {
+    this.services = services;
+  }
+
+  apply(changes: readonly FlowChange[]): FlowChangeResult[] {
+    return changes.map((change) => {
+      const result = this.#change(change);
+      if (result === 'ok') this.onChange(change);
+      return result;
+    });
+  }
+
+  lookup(flow: Flow): FlowRecord | undefined {
+    const entry = this.records.get(formatFlow(flow));
+    return entry === undefined ? undefined : this.#toRecord(entry);
+  }
+
+  list(): FlowRecord[] {
+    return [...this.records.values()].map((entry) => this.#toRecord(entry));
+  }
+
+  stats(): DataplaneStats {
+    return { verdicts: {}, endpoints: [], flows: this.records.size, heldBytes: 0, heldDropped: 0 };
+  }
+
+  close(): void {}
+
+  destroy(): void {
+    this.records.clear();
+  }
+
+  #toRecord(entry: Entry): FlowRecord {
+    return { ...entry, holdDeadlineNs: entry.deadlineNs, packets: 0n, bytes: 0n };
+  }
+
+  #change(change: FlowChange): FlowChangeResult {
+    const key = formatFlow(change.flow);
+    const entry = this.records.get(key);
+    if (change.op === 'claim') return this.#claim(key, change, entry);
+    if (entry === undefined) return 'absent';
+    if (entry.epoch !== change.epoch) return 'stale';
+    switch (change.op) {
+      case 'hold':
+        if (entry.phase !== 'active' && entry.phase !== 'hold') return 'phase';
+        entry.phase = 'hold';
+        entry.deadlineNs = change.deadlineNs;
+        return 'ok';
+      case 'freeze':
+        if (entry.phase === 'releasing' || entry.phase === 'closing') return 'phase';
+        entry.phase = 'frozen';
+        entry.deadlineNs = change.deadlineNs;
+        return 'ok';
+      case 'switch':
+        if (entry.phase !== 'hold' && entry.phase !== 'frozen') return 'phase';
+        if (change.newEpoch <= change.epoch) return 'stale';
+        entry.endpointId = change.endpointId;
+        entry.epoch = change.newEpoch;
+        return 'ok';
+      case 'release':
+        if (entry.phase === 'closing') return 'phase';
+        entry.phase = 'active';
+        return 'ok';
+      case 'close':
+        entry.phase = 'closing';
+        return 'ok';
+      case 'remove':
+        this.records.delete(key);
+        return 'ok';
+    }
+  }
+
+  #claim(
+    key: string,
+    change: Extract<FlowChange, { op: 'claim' }>,
+    entry: Entry | undefined,
+  ): FlowChangeResult {
+    const { flow, endpointId, epoch } = change;
+    const isOwner = entry?.endpointId === endpointId;
+    const isFreed = entry?.phase === 'closing' && isOwner;
+    if (entry !== undefined && !isFreed) {
+      if (entry.epoch === epoch && isOwner) return 'ok';
+      if (entry.epoch >= epoch) return 'stale';
+    }
+    const lastSeenNs = this.#clock.monotonicNs();
+    this.records.set(key, {
+      flow,
+      endpointId,
+      epoch,
+      phase: 'active',
+      deadlineNs: 0n,
+      lastSeenNs,
+      sawReset: false,
+    });
+    return 'ok';
+  }
+}

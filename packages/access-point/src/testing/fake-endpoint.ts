@@ -1,0 +1,252 @@
+/**
+ * An endpoint process without sockets, by the rules of @restitch/endpoint (source-moves.ts, target-moves.ts): what a
+ * model test needs to see who would emit.
+ */
+import { RestitchError } from '@restitch/core';
+import type { Flow } from '@restitch/core';
+import { toFailure } from '@restitch/core/internal';
+import type { FromEndpoint, SessionReport, ToEndpoint } from '@restitch/core/internal';
+
+/** One copy of a session. Only a live one emits. */
+export interface Copy {
+  readonly id: string;
+  readonly flow: Flow;
+  epoch: number;
+  phase: 'live' | 'frozen';
+}
+
+interface SourceMove {
+  readonly sessionId: string;
+  readonly target: string;
+  phase: 'prepared' | 'frozen';
+  epoch: number;
+}
+
+interface Reservation {
+  readonly sessionId: string;
+  readonly flow: Flow;
+  readonly epoch: number;
+}
+
+/** What leaves an endpoint process. */
+export interface EndpointPorts {
+  readonly toAccessPoint: (message: FromEndpoint) => void;
+  readonly toPeer: (target: string, image: { moveId: string; epoch: number }) => void;
+  /** Whether the next freeze finds the session busy, or the next thaw fails. */
+  readonly mishap: (what: 'busy' | 'thaw' | 'prepare') => boolean;
+}
+
+/** The vip all fake endpoints serve. */
+export const fakeVip = { address: '10.0.0.100', port: 7000 };
+
+/** One process; a restarted endpoint is another object. */
+export class FakeEndpoint {
+  readonly name: string;
+  readonly instance: string;
+  readonly copies = new Map<string, Copy>();
+  readonly moves = new Map<string, SourceMove>();
+  readonly reserved = new Map<string, Reservation>();
+  readonly pending = new Map<string, Reservation>();
+  readonly #finished = new Map<string, 'activated' | 'aborted' | 'failed' | 'reverted' | 'released'>();
+  readonly #knownEpochs = new Map<string, number>();
+  readonly #ports: EndpointPorts;
+
+  constructor(name: string, instance: string, ports: EndpointPorts) {
+    this.name = name;
+    this.instance = instance;
+    this.#ports = ports;
+  }
+
+  hello(): FromEndpoint {
+    return {
+      t: 'hello',
+      protocol: { major: 1, minor: 0 },
+      name: this.name,
+      instance: this.instance,
+      app: { name: 'fake', version: '1' },
+      stateAddress: { address: '127.0.0.1', port: 9000 },
+      dataAddress: '10.0.0.1',
+      listeners: [{ name: 'main', vip: fakeVip }],
+      features: [],
+    };
+  }
+
+  announce(): FromEndpoint {
+    return { t: 'announce', sessions: this.#reports(), last: true };
+  }
+
+  /** A client connects. */
+  open(id: string, flow: Flow): void {
+    this.copies.set(id, { id, flow, epoch: 0, phase: 'live' });
+    this.#ports.toAccessPoint({
+      t: 'opened',
+      sessions: [{ id, flow, epoch: 0, phase: 'live', openedAtMs: 1 }],
+    });
+  }
+
+  /** The client goes away; a frozen session does not hear of it. */
+  end(id: string): boolean {
+    const copy = this.copies.get(id);
+    if (copy?.phase !== 'live') return false;
+    this.copies.delete(id);
+    for (const [moveId, move] of this.moves) if (move.sessionId === id) this.moves.delete(moveId);
+    this.#ports.toAccessPoint({
+      t: 'ended',
+      sessions: [{ id, flow: copy.flow, epoch: copy.epoch, reason: 'closed' }],
+    });
+    return true;
+  }
+
+  /** The control connection is gone: what is not frozen is called off. */
+  linkLost(): void {
+    for (const [moveId, move] of this.moves) if (move.phase === 'prepared') this.moves.delete(moveId);
+  }
+
+  /** A message of the access point. */
+  take(message: ToEndpoint): void {
+    if (!('rq' in message)) return;
+    try {
+      this.#ports.toAccessPoint({ t: 'reply', re: message.rq, ok: true, data: this.#answer(message) });
+      if (message.t === 'activate') {
+        this.#ports.toAccessPoint({ t: 'confirmed', moveId: message.moveId, serverRtos: 0 });
+      }
+    } catch (error) {
+      this.#ports.toAccessPoint({ t: 'refusal', re: message.rq, failure: toFailure(error as RestitchError) });
+    }
+  }
+
+  /** An image of a source arrives. */
+  takeImage(moveId: string, epoch: number): void {
+    const reservation = this.reserved.get(moveId);
+    if (reservation === undefined || reservation.epoch !== epoch) return;
+    this.reserved.delete(moveId);
+    if (this.#ports.mishap('thaw')) {
+      this.#finished.set(moveId, 'failed');
+      const failure = { code: 'thaw_failed', message: 'as the test wants' };
+      this.#ports.toAccessPoint({ t: 'thaw-failed', moveId, failure });
+      return;
+    }
+    this.pending.set(moveId, reservation);
+    this.#ports.toAccessPoint({ t: 'thawed', moveId, thawUs: 1 });
+  }
+
+  #answer(message: Extract<ToEndpoint, { rq: number }>): Record<string, unknown> {
+    switch (message.t) {
+      case 'reserve':
+        return this.#reserve(message);
+      case 'prepare':
+        return this.#prepare(message.moveId, message.sessionId, message.target.name);
+      case 'freeze':
+        return this.#freeze(message.moveId, message.epoch);
+      case 'activate':
+        return this.#activate(message.moveId, message.epoch);
+      case 'abort':
+        return this.#abort(message.moveId);
+      case 'revert':
+        return this.#revert(message.moveId);
+      case 'release':
+        return this.#release(message.moveId);
+      case 'query':
+        return { owned: message.flows.map((f) => this.#owns(f)) };
+      case 'reset':
+        for (const id of message.sessionIds) this.end(id);
+        return { reset: message.sessionIds.length };
+      case 'stats':
+        return { sessions: [] };
+    }
+  }
+
+  #reserve(m: Extract<ToEndpoint, { t: 'reserve' }>): Record<string, unknown> {
+    if (m.epoch <= (this.#knownEpochs.get(m.sessionId) ?? -1))
+      throw new RestitchError('stale_epoch', 'known');
+    if (this.copies.has(m.sessionId)) throw new RestitchError('session_moving', 'served here already');
+    this.reserved.set(m.moveId, { sessionId: m.sessionId, flow: m.flow, epoch: m.epoch });
+    return { features: [] };
+  }
+
+  #prepare(moveId: string, sessionId: string, target: string): Record<string, unknown> {
+    const copy = this.copies.get(sessionId);
+    if (copy?.phase !== 'live') throw new RestitchError('unknown_session', 'not here');
+    if ([...this.moves.values()].some((m) => m.sessionId === sessionId)) {
+      throw new RestitchError('session_moving', 'in another move');
+    }
+    if (this.#ports.mishap('prepare')) throw new RestitchError('socket_unsupported', 'as the test wants');
+    this.moves.set(moveId, { sessionId, target, phase: 'prepared', epoch: 0 });
+    return {};
+  }
+
+  #freeze(moveId: string, epoch: number): Record<string, unknown> {
+    const move = this.moves.get(moveId);
+    const copy = this.copies.get(move?.sessionId ?? '');
+    if (move === undefined || copy === undefined) throw new RestitchError('message_invalid', 'not prepared');
+    if (this.#ports.mishap('busy')) throw new RestitchError('session_busy', 'as the test wants');
+    if (epoch <= copy.epoch) throw new RestitchError('stale_epoch', 'not higher');
+    move.phase = 'frozen';
+    move.epoch = epoch;
+    copy.phase = 'frozen';
+    this.#ports.toPeer(move.target, { moveId, epoch });
+    return { imageBytes: 100, freezeUs: 1 };
+  }
+
+  #activate(moveId: string, epoch: number): Record<string, unknown> {
+    const pending = this.pending.get(moveId);
+    if (pending === undefined) {
+      if (this.#finished.get(moveId) === 'activated') return {};
+      throw new RestitchError('message_invalid', 'nothing was thawed here');
+    }
+    if (pending.epoch !== epoch) throw new RestitchError('stale_epoch', 'other epoch');
+    this.pending.delete(moveId);
+    this.#finished.set(moveId, 'activated');
+    this.copies.set(pending.sessionId, { id: pending.sessionId, flow: pending.flow, epoch, phase: 'live' });
+    return {};
+  }
+
+  #abort(moveId: string): Record<string, unknown> {
+    if (this.#finished.get(moveId) === 'activated') throw new RestitchError('message_invalid', 'served here');
+    this.pending.delete(moveId);
+    this.reserved.delete(moveId);
+    this.#finished.set(moveId, 'aborted');
+    return {};
+  }
+
+  #revert(moveId: string): Record<string, unknown> {
+    const move = this.moves.get(moveId);
+    if (move === undefined) {
+      if (this.#finished.get(moveId) === 'released')
+        throw new RestitchError('stale_epoch', 'released already');
+      return { wasFrozen: false };
+    }
+    this.moves.delete(moveId);
+    this.#finished.set(moveId, 'reverted');
+    const copy = this.copies.get(move.sessionId);
+    if (copy !== undefined) copy.phase = 'live';
+    return { wasFrozen: move.phase === 'frozen' };
+  }
+
+  #release(moveId: string): Record<string, unknown> {
+    if (this.#finished.get(moveId) === 'released') return {};
+    const move = this.moves.get(moveId);
+    if (move?.phase !== 'frozen') throw new RestitchError('message_invalid', 'not frozen');
+    this.moves.delete(moveId);
+    this.#finished.set(moveId, 'released');
+    this.copies.delete(move.sessionId);
+    this.#knownEpochs.set(move.sessionId, move.epoch);
+    return {};
+  }
+
+  #owns(flow: Flow): boolean {
+    return [...this.copies.values()].some((c) => c.flow.client.port === flow.client.port);
+  }
+
+  #reports(): SessionReport[] {
+    const own: SessionReport[] = [...this.copies.values()].map((copy) => {
+      const base = { id: copy.id, flow: copy.flow, epoch: copy.epoch, phase: copy.phase, openedAtMs: 1 };
+      const move = [...this.moves].find(([, m]) => m.sessionId === copy.id && m.phase === 'frozen');
+      return move === undefined ? base : { ...base, moveId: move[0] };
+    });
+    const pending: SessionReport[] = [...this.pending].map(([moveId, p]) => {
+      return { id: p.sessionId, flow: p.flow, epoch: p.epoch, phase: 'pending', moveId, openedAtMs: 1 };
+    });
+    return [...own, ...pending];
+  }
+}
