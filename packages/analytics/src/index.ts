@@ -22,7 +22,13 @@ export type { ForecastBand } from './risk/exceedance.js';
 export { createBrakes, DEFAULT_BRAKES, movesAllowed, stepBrakes } from './control/brakes.js';
 export type { BrakeEvent, BrakeInput, BrakeLimits, BrakeReason, BrakeState } from './control/brakes.js';
 export { actsAlone, createGovernor, stepGovernor } from './control/mode-governor.js';
-export type { ActiveRule, AnalyticsMode, GovernorEvent, GovernorInput, GovernorState } from './control/mode-governor.js';
+export type {
+  ActiveRule,
+  AnalyticsMode,
+  GovernorEvent,
+  GovernorInput,
+  GovernorState,
+} from './control/mode-governor.js';
 export { SkillTracker } from './control/skill-tracker.js';
 export type { Skill, SkillOptions } from './control/skill-tracker.js';
 export { MovedLoadLedger } from './control/moved-load.js';

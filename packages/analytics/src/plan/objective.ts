@@ -56,21 +56,21 @@ export const DEFAULT_OBJECTIVE: Objective = {
 };
 
 /** Probability that session `s` stays undisturbed on endpoint `e`. */
-export function scoreOn(fleet: FleetSnapshot, s: number, e: number, horizonS: number): number {
+export function scoreOn(fleet: FleetSnapshot, s: number, e: number): number {
   const { endpoints, sessions } = fleet;
   return stabilityOf(
     endpoints.overloadRisk[e]!,
     endpoints.failureRisk[e]!,
     fleet.pathRisk[sessions.region[s]! * endpoints.count + e]!,
     sessions.clientRisk[s]!,
-    endpoints.eventInS[e]! <= horizonS ? 1 : 0,
+    Number.isFinite(endpoints.eventInS[e]!) ? 1 : 0,
   );
 }
 
 /** Score of an endpoint without regard to a session: load, failure and events only. */
-export function endpointScore(fleet: FleetSnapshot, e: number, horizonS: number): number {
+export function endpointScore(fleet: FleetSnapshot, e: number): number {
   const { endpoints } = fleet;
-  const event = endpoints.eventInS[e]! <= horizonS ? 1 : 0;
+  const event = Number.isFinite(endpoints.eventInS[e]!) ? 1 : 0;
   return stabilityOf(endpoints.overloadRisk[e]!, endpoints.failureRisk[e]!, Number.NaN, Number.NaN, event);
 }
 
@@ -80,7 +80,16 @@ export function worthOf(fleet: FleetSnapshot, s: number, horizonS: number): numb
   return weight[s]! * Math.min(1, lifeS[s]! / horizonS);
 }
 
-/** Expected disturbances avoided by moving `s` from `from` to `to`. */
+/**
+ * How much more a session counts because its endpoint is sure to end: what is not moved in time cannot be moved later. Twice
+ * at the horizon, ever more towards the deadline; 1 without an event.
+ */
+export function urgencyOf(fleet: FleetSnapshot, objective: Objective, e: number): number {
+  const eventInS = fleet.endpoints.eventInS[e]!;
+  return Number.isFinite(eventInS) ? 1 + objective.horizonS / Math.max(eventInS, 1) : 1;
+}
+
+/** Expected disturbances avoided by moving `s` from `from` to `to`, times the urgency of the source. */
 export function gainOf(
   fleet: FleetSnapshot,
   objective: Objective,
@@ -88,10 +97,9 @@ export function gainOf(
   from: number,
   to: number,
 ): number {
-  const { horizonS } = objective;
-  const better = scoreOn(fleet, s, to, horizonS) - scoreOn(fleet, s, from, horizonS);
+  const better = scoreOn(fleet, s, to) - scoreOn(fleet, s, from);
   const emptied = fleet.endpoints.emptying[from]! * objective.emptyingGain;
-  return worthOf(fleet, s, horizonS) * (better + emptied);
+  return worthOf(fleet, s, objective.horizonS) * urgencyOf(fleet, objective, from) * (better + emptied);
 }
 
 /** Expected disturbances caused by the move itself. */
@@ -147,7 +155,7 @@ export function roomOf(fleet: FleetSnapshot, objective: Objective, e: number): n
 export function needOf(fleet: FleetSnapshot, objective: Objective, e: number): number {
   const { endpoints } = fleet;
   if (Number.isFinite(endpoints.eventInS[e]!) || endpoints.emptying[e] === 1) return Number.POSITIVE_INFINITY;
-  const score = endpointScore(fleet, e, objective.horizonS);
+  const score = endpointScore(fleet, e);
   const bound = endpoints.relieving[e] === 1 ? objective.leaveScore : objective.enterScore;
   if (!(score < bound)) return 0;
   const above = endpoints.loadP90[e]! - objective.relieveRatio * endpoints.limit[e]!;

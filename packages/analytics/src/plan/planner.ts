@@ -16,8 +16,10 @@ import {
   type Objective,
   roomOf,
   scoreOn,
+  urgencyOf,
   worthOf,
 } from './objective.js';
+import { chooseItems } from './knapsack.js';
 import type { PlanContext, Prices } from './plan-context.js';
 import { findPrices } from './prices.js';
 import { sortByKeyDescending } from './sort-keys.js';
@@ -87,7 +89,7 @@ export function preparePlan(fleet: FleetSnapshot, objective: Objective): PlanCon
   for (let e = 0; e < endpoints.count; e++) {
     need[e] = needOf(fleet, objective, e);
     room[e] = roomOf(fleet, objective, e);
-    score[e] = endpointScore(fleet, e, objective.horizonS);
+    score[e] = endpointScore(fleet, e);
     // A source in need never receives.
     if (need[e] === 0 && room[e]! > 0) targets.push(e);
   }
@@ -114,21 +116,23 @@ function raiseSmallNeeds(fleet: FleetSnapshot, need: Float64Array, candidates: I
   }
 }
 
-/** Certain events first, the nearest first; then by worth per unit of load; ties by the session's key. */
+/** By worth per unit of load where the source has a limited need, by worth where it has not; ties by the session's key. */
 function orderCandidates(context: PlanContext): Int32Array {
   const { fleet, objective, candidates } = context;
   const { sessions, endpoints } = fleet;
   const keys = new Float64Array(candidates.length);
+  const meanLoad = candidates.reduce((sum, s) => sum + sessions.load[s]!, 0) / Math.max(1, candidates.length);
   for (let i = 0; i < candidates.length; i++) {
     const s = candidates[i]!;
     const from = sessions.endpoint[s]!;
-    const event = endpoints.eventInS[from]!;
-    const worth = worthOf(fleet, s, objective.horizonS) * (1 - context.score[from]!);
+    const urgency = urgencyOf(fleet, objective, from);
+    const worth = worthOf(fleet, s, objective.horizonS) * urgency * (1 - context.score[from]!);
     const limited = Number.isFinite(context.need[from]!);
-    const density = limited ? worth / Math.max(sessions.load[s]!, 1e-9 * endpoints.limit[from]!) : worth;
-    // log keeps the classes apart: an event at most 1e9 s away outranks every density.
-    const urgency = Number.isFinite(event) ? 1e4 - Math.log(1 + event) * 100 : 0;
-    keys[i] = urgency + Math.log(1e-9 + density);
+    // Logarithms spread the keys evenly, which is what the sort wants.
+    keys[i] = Math.log(
+      1e-12 +
+        (limited ? (worth * meanLoad) / Math.max(sessions.load[s]!, 1e-9 * endpoints.limit[from]!) : worth),
+    );
   }
   return sortByKeyDescending(candidates, keys, sessions.key);
 }
@@ -157,8 +161,8 @@ function assign(context: PlanContext, order: Int32Array, prices: Prices | undefi
     const from = sessions.endpoint[s]!;
     const load = sessions.load[s]!;
     if (load > need[from]! || fromCount[from]! >= objective.maxMovesPerSource) continue;
-    const worth = worthOf(fleet, s, objective.horizonS);
-    const scoreHere = scoreOn(fleet, s, from, objective.horizonS);
+    const worth = worthOf(fleet, s, objective.horizonS) * urgencyOf(fleet, objective, from);
+    const scoreHere = scoreOn(fleet, s, from);
     const emptied = endpoints.emptying[from]! * objective.emptyingGain;
     let to = -1;
     let most = Number.NEGATIVE_INFINITY;
@@ -168,7 +172,7 @@ function assign(context: PlanContext, order: Int32Array, prices: Prices | undefi
         if (room[e]! < load || toCount[e]! >= objective.maxMovesPerTarget) continue;
         if (!isAllowed(fleet, s, e)) continue;
         fits = true;
-        const gain = worth * (scoreOn(fleet, s, e, objective.horizonS) - scoreHere + emptied);
+        const gain = worth * (scoreOn(fleet, s, e) - scoreHere + emptied);
         const value = gain - costOf(fleet, objective, s, e);
         // Without prices, of nearly equal targets the emptier one: sessions spread instead of stampeding.
         const reduced =
@@ -201,24 +205,34 @@ function assign(context: PlanContext, order: Int32Array, prices: Prices | undefi
   return result;
 }
 
-/** Order by value less the price of what a move uses up; candidates that no target pays for go last. */
+/**
+ * Order at given prices: first what each source would choose for its need (a knapsack of values less prices), then the rest;
+ * within both by value less the price of what the move uses up.
+ */
 function orderByReducedValue(context: PlanContext, order: Int32Array, prices: Prices): Int32Array {
-  const { fleet, objective, targets } = context;
-  const { sessions, endpoints } = fleet;
-  const keys = new Float64Array(order.length);
+  const { fleet, objective, targets, need } = context;
+  const { sessions } = fleet;
+  const reduced = new Float64Array(order.length).fill(Number.NEGATIVE_INFINITY);
+  const bySource = new Map<number, number[]>();
   for (let i = 0; i < order.length; i++) {
     const s = order[i]!;
     const from = sessions.endpoint[s]!;
-    let best = Number.NEGATIVE_INFINITY;
     for (const e of targets) {
       if (!isAllowed(fleet, s, e)) continue;
       const value = gainOf(fleet, objective, s, from, e) - costOf(fleet, objective, s, e);
-      const reduced = value - sessions.load[s]! * (prices.target[e]! + prices.source[from]!) - prices.move;
-      if (reduced > best) best = reduced;
+      reduced[i] = Math.max(reduced[i]!, value - sessions.load[s]! * prices.target[e]! - prices.move);
     }
-    const event = endpoints.eventInS[from]!;
-    const urgency = Number.isFinite(event) ? 1e4 - Math.log(1 + event) * 100 : 0;
-    keys[i] = best === Number.NEGATIVE_INFINITY ? -1e9 : urgency + best;
+    const list = bySource.get(from);
+    if (list === undefined) bySource.set(from, [i]);
+    else list.push(i);
+  }
+  const keys = Float64Array.from(reduced, (r) => Math.max(-1e6, r));
+  let high = 1;
+  for (const key of keys) high = Math.max(high, key);
+  for (const [from, list] of bySource) {
+    const values = Float64Array.from(list, (i) => reduced[i]!);
+    const loads = Float64Array.from(list, (i) => sessions.load[order[i]!]!);
+    for (const k of chooseItems(values, loads, need[from]!)) keys[list[k]!] = keys[list[k]!]! + 2 * high;
   }
   return sortByKeyDescending(order, keys, sessions.key);
 }
@@ -233,8 +247,8 @@ function toPlan(context: PlanContext, assignment: Assignment): Plan {
       session,
       from,
       to,
-      score: scoreOn(fleet, session, from, objective.horizonS),
-      scoreThere: scoreOn(fleet, session, to, objective.horizonS),
+      score: scoreOn(fleet, session, from),
+      scoreThere: scoreOn(fleet, session, to),
       gain: gainOf(fleet, objective, session, from, to),
       cost: costOf(fleet, objective, session, to),
       deadlineS: Math.min(endpoints.eventInS[from]!, objective.horizonS),

@@ -2,9 +2,14 @@
 import { Command } from 'commander';
 import { toRestitchError } from '@restitch/core';
 import { registerAnalyticsCommands } from './commands.js';
+import { runPlannerBench } from './planner-bench.js';
 
 const program = new Command('restitch');
-registerAnalyticsCommands(program);
+registerAnalyticsCommands(program)
+  .command('bench-planner')
+  .action(async () => {
+    process.stdout.write(`${JSON.stringify(await runPlannerBench(), null, 2)}\n`);
+  });
 try {
   await program.parseAsync(['node', 'restitch', 'analytics', ...process.argv.slice(2)]);
 } catch (cause) {

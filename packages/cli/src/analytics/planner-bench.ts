@@ -48,9 +48,12 @@ export interface PlannerBenchReport {
   readonly optimumRatio: { readonly worst: number; readonly median: number; readonly instances: number };
 }
 
-/** Twenty-two fleets up to 2,000 × 50. */
+/**
+ * Twenty-two fleets up to 2,000 × 50, at least 25 sessions an endpoint: with a handful, indivisible sessions alone keep every
+ * plan several percent below the bound, and the figure would say nothing about the planner.
+ */
 const INSTANCES: readonly (readonly [number, number])[] = [
-  ...Array.from({ length: 8 }, (): [number, number] => [200, 10]),
+  ...Array.from({ length: 8 }, (): [number, number] => [400, 10]),
   ...Array.from({ length: 6 }, (): [number, number] => [500, 20]),
   ...Array.from({ length: 5 }, (): [number, number] => [1_000, 30]),
   ...Array.from({ length: 3 }, (): [number, number] => [2_000, 50]),
@@ -206,7 +209,9 @@ async function measureOptimum(instances: readonly (readonly [number, number])[])
     const fleet = createRandomFleet({ sessions, endpoints, seed: 100 + i, troubled: 0.3 });
     // Tight budgets on every second instance, so that all kinds of constraints bind somewhere.
     const objective =
-      i % 2 === 0 ? DEFAULT_OBJECTIVE : { ...DEFAULT_OBJECTIVE, maxMoves: Math.ceil(sessions / 40), maxMovesPerTarget: 5 };
+      i % 2 === 0
+        ? DEFAULT_OBJECTIVE
+        : { ...DEFAULT_OBJECTIVE, maxMoves: Math.ceil(sessions / 40), maxMovesPerTarget: 5 };
     const bound = planBound(fleet, objective, solver);
     if (bound > 1e-9) ratios.push(planMoves(fleet, objective).value / bound);
   });

@@ -47,9 +47,13 @@ export async function openHighs(): Promise<LpSolver> {
     const loaded: unknown = await import('highs');
     loader = (loaded as { readonly default: () => Promise<HighsModule> }).default;
   } catch (cause) {
-    throw new RestitchError('unsupported_host', 'planner benchmark: the development dependency highs is not installed', {
-      cause,
-    });
+    throw new RestitchError(
+      'unsupported_host',
+      'planner benchmark: the development dependency highs is not installed',
+      {
+        cause,
+      },
+    );
   }
   const highs = await loader();
   return {
