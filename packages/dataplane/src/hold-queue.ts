@@ -9,7 +9,7 @@
  * Frames never end here: everything read from the device is written back, also when it comes too late, so that BPF's
  * accounts close. What BPF then does with a late frame is its decision.
  */
-import { flowKeyBytes } from '@restitch/core';
+import { encodeFlowKey, flowKeyBytes } from '@restitch/core';
 import type { Clock } from '@restitch/core';
 import { maxTapFrameBytes, vnetHeaderBytes } from '@restitch/sys/internal';
 import type { Tap } from '@restitch/sys/internal';
@@ -51,11 +51,7 @@ export interface HoldQueue {
   /** A tag that no flow has yet. */
   nextTag(): number;
   /** Follows up commands that were run: what is held, what is to be delivered now. */
-  settle(
-    commands: readonly Command[],
-    outcomes: readonly CommandOutcome[],
-    keys: readonly Uint8Array[],
-  ): void;
+  settle(commands: readonly Command[], outcomes: readonly CommandOutcome[]): void;
   /** Takes over a record found in the maps. */
   track(held: HeldRecord): void;
   /** Flows that are being held or released. */
@@ -93,18 +89,12 @@ class TapHoldQueue implements HoldQueue {
     return this.#lastTag;
   }
 
-  settle(
-    commands: readonly Command[],
-    outcomes: readonly CommandOutcome[],
-    keys: readonly Uint8Array[],
-  ): void {
+  settle(commands: readonly Command[], outcomes: readonly CommandOutcome[]): void {
     let isDue = false;
     outcomes.forEach((outcome, i) => {
       const command = commands[i];
-      const key = keys[i];
-      if (command === undefined || key === undefined || outcome.result !== 'ok' || outcome.holdTag === 0)
-        return;
-      isDue = this.#follow(command, outcome, key) || isDue;
+      if (command === undefined || outcome.result !== 'ok' || outcome.holdTag === 0) return;
+      isDue = this.#follow(command, outcome) || isDue;
     });
     if (isDue) this.#deliver();
     this.#schedule();
@@ -126,12 +116,13 @@ class TapHoldQueue implements HoldQueue {
   }
 
   /** True if frames are to be delivered. */
-  #follow(command: Command, outcome: CommandOutcome, key: Uint8Array): boolean {
+  #follow(command: Command, outcome: CommandOutcome): boolean {
     const { holdTag: tag, word } = outcome;
     const isHeld = word.state === flowStates.hold || word.state === flowStates.frozen;
     let flow = this.#held.get(tag);
     if (flow === undefined) {
       if (!isHeld && word.outstanding === 0) return false;
+      const key = command.flow instanceof Uint8Array ? command.flow : encodeFlowKey(command.flow);
       flow = { key, tag, epoch: word.epoch, deadlineNs: 0n, isReleasing: false, frames: [] };
       this.#held.set(tag, flow);
     }

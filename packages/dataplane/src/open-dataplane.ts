@@ -117,13 +117,11 @@ class BpfDataplane implements Dataplane {
 
   apply(changes: readonly FlowChange[]): FlowChangeResult[] {
     this.#assertOpen();
-    const keys = changes.map((change) => encodeFlowKey(change.flow));
-    const commands = changes.map((change, i) => this.#toCommand(change, keys[i] as Uint8Array));
+    const commands = changes.map((change) => this.#toCommand(change));
     const outcomes = this.#control.run(commands);
-    this.#queue.settle(commands, outcomes, keys);
-    commands.forEach(({ op, epoch, deadlineNs = 0n }, i) => {
-      if (op !== 'close' || outcomes[i]?.result !== 'ok') return;
-      this.#closing.add({ flow: keys[i] as Uint8Array, epoch, deadlineNs });
+    this.#queue.settle(commands, outcomes);
+    commands.forEach(({ op, flow, epoch, deadlineNs = 0n }, i) => {
+      if (op === 'close' && outcomes[i]?.result === 'ok') this.#closing.add({ flow, epoch, deadlineNs });
     });
     return outcomes.map((outcome) => outcome.result);
   }
@@ -169,26 +167,27 @@ class BpfDataplane implements Dataplane {
     if (this.#isClosed) throw new RestitchError('closed', 'data plane used after close');
   }
 
-  #toCommand(change: FlowChange, key: Uint8Array): Command {
-    const command: Command = { op: change.op, flow: key, epoch: assertEpoch(change.epoch) };
+  #toCommand(change: FlowChange): Command {
+    const { op, flow } = change;
+    const epoch = assertEpoch(change.epoch);
     switch (change.op) {
       case 'claim':
-        assertEndpointId(change.endpointId);
-        return { ...command, endpointId: change.endpointId };
+        return { op, flow, epoch, endpointId: assertEndpointId(change.endpointId) };
       case 'hold':
       case 'freeze':
-        return { ...command, deadlineNs: change.deadlineNs, holdTag: this.#queue.nextTag() };
-      case 'switch':
-        assertEndpointId(change.endpointId);
-        return { ...command, endpointId: change.endpointId, newEpoch: assertEpoch(change.newEpoch) };
+        return { op, flow, epoch, deadlineNs: change.deadlineNs, holdTag: this.#queue.nextTag() };
+      case 'switch': {
+        const endpointId = assertEndpointId(change.endpointId);
+        return { op, flow, epoch, endpointId, newEpoch: assertEpoch(change.newEpoch) };
+      }
       case 'close': {
         const clock = this.#options.clock ?? systemClock;
         const lingerNs = BigInt(Math.round(change.lingerMs * 1e6));
-        return { ...command, deadlineNs: clock.monotonicNs() + lingerNs };
+        return { op, flow, epoch, deadlineNs: clock.monotonicNs() + lingerNs };
       }
       case 'release':
       case 'remove':
-        return command;
+        return { op, flow, epoch };
     }
   }
 

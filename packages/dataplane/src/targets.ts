@@ -160,9 +160,9 @@ class NeighbourTargets implements Targets {
   }
 }
 
-/** Throws `usage` for an id the maps have no place for. */
-export function assertEndpointId(endpointId: number): void {
-  if (Number.isInteger(endpointId) && endpointId >= 1 && endpointId < maxEndpoints) return;
+/** Passes an id on; throws `usage` for one the maps have no place for. */
+export function assertEndpointId(endpointId: number): number {
+  if (Number.isInteger(endpointId) && endpointId >= 1 && endpointId < maxEndpoints) return endpointId;
   throw new RestitchError('usage', `endpoint id ${endpointId} is not 1 … ${maxEndpoints - 1}`);
 }
 

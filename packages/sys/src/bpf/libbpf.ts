@@ -4,11 +4,14 @@
  */
 import { RestitchError } from '@restitch/core';
 import { Fd, duplicateFd } from '../fd.js';
-import { addressOf, errnoName, lastErrno, openLibrary } from '../libc.js';
+import { addressOf, errno, errnoName, lastErrno, openLibrary } from '../libc.js';
 import type { NativeFunction, NativePointerFunction } from '../libc.js';
 
 /** Size of the verifier's log; a refusal's last lines are what counts. */
 const logBytes = 1 << 20;
+
+/** A signal in the middle makes the verifier give up with EAGAIN (a profiler's, for one); libbpf's own 5 tries are short. */
+const loadTries = 20;
 
 interface Libbpf {
   readonly openFile: NativePointerFunction;
@@ -71,20 +74,26 @@ export interface BpfObject {
 export function loadBpfObject(spec: BpfObjectSpec): BpfObject {
   const lib = libbpf();
   const log = Buffer.alloc(logBytes);
-  const object = openObject(lib, spec.path, log);
-  try {
-    prepareMaps(lib, object, spec);
-    const result = lib.load(object);
-    if (result < 0) throw rejection(spec.path, -result, log);
-    const maps = collect(spec.maps, (name) => lib.mapFd(findMap(lib, object, name)));
-    const programs = collect(spec.programs, (name) =>
-      lib.programFd(found(lib.findProgram(object, name), name)),
-    );
-    const all = [...Object.values(maps), ...Object.values(programs)];
-    return { maps, programs, close: () => all.forEach((fd) => fd.close()) };
-  } finally {
-    lib.close(object);
+  for (let tries = 1; ; tries++) {
+    const object = openObject(lib, spec.path, log);
+    try {
+      prepareMaps(lib, object, spec);
+      const error = -lib.load(object);
+      if (error <= 0) return takeObject(lib, object, spec);
+      if (error !== errno.EAGAIN || tries === loadTries) throw rejection(spec.path, error, log);
+    } finally {
+      lib.close(object);
+    }
   }
+}
+
+function takeObject(lib: Libbpf, object: bigint, spec: BpfObjectSpec): BpfObject {
+  const maps = collect(spec.maps, (name) => lib.mapFd(findMap(lib, object, name)));
+  const programs = collect(spec.programs, (name) =>
+    lib.programFd(found(lib.findProgram(object, name), name)),
+  );
+  const all = [...Object.values(maps), ...Object.values(programs)];
+  return { maps, programs, close: () => all.forEach((fd) => fd.close()) };
 }
 
 /** The kernel refused a program; `log` is the verifier's whole log, kept out of what is printed by default. */
