@@ -81,6 +81,11 @@ export async function waitFor(condition: () => boolean, limitMs = 10_000): Promi
   }
 }
 
+/** Lets time pass, where the test is that nothing happens in it. */
+export function pause(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms));
+}
+
 /** Reads exactly so many bytes. */
 export async function readExactly(fd: number, bytes: number, limitMs = 10_000): Promise<Buffer> {
   const all = Buffer.alloc(bytes);

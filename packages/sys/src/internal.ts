@@ -37,6 +37,7 @@ export {
   peekBytes,
   receiveBytes,
   sendBytes,
+  sendUrgentByte,
   setBufferOption,
   setIntOption,
   setUintOption,
@@ -74,3 +75,4 @@ export {
   receiveMemoryBytes,
   unblockOutput,
 } from './socket-block.js';
+export { pollEvent, pollFd } from './poll.js';

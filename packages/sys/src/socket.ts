@@ -25,6 +25,7 @@ const ioctlFn = libc.declare('int ioctl(int fd, unsigned long request, void *arg
 const sockStream = 1;
 const sockNonblock = 0o4000;
 const sockCloexec = 0o2000000;
+const msgOob = 0x01;
 const msgPeek = 0x02;
 const msgDontwait = 0x40;
 const msgNosignal = 0x4000;
@@ -97,6 +98,11 @@ export function sendBytes(fd: number, data: Uint8Array, length = data.length): n
   throw new SyscallError('send', error, fd, `${length} bytes`);
 }
 
+/** Sends one byte as TCP urgent data (MSG_OOB). */
+export function sendUrgentByte(fd: number, byte: number): void {
+  check(sendFn(fd, Uint8Array.of(byte), 1, msgOob | msgNosignal), 'send(MSG_OOB)', fd);
+}
+
 /** recv(2) without waiting; bytes read, 0 at the end of the stream, −1 if there is nothing now. */
 export function receiveBytes(fd: number, into: Uint8Array): number {
   return receive(fd, into, msgDontwait);
@@ -105,6 +111,11 @@ export function receiveBytes(fd: number, into: Uint8Array): number {
 /** The same, leaving the bytes in the queue. In TCP_REPAIR it reads the selected queue. */
 export function peekBytes(fd: number, into: Uint8Array): number {
   return receive(fd, into, msgPeek | msgDontwait);
+}
+
+/** recv(2) that waits, for netlink sockets, whose answers are there at once; bytes read. */
+export function receiveWaiting(fd: number, into: Uint8Array): number {
+  return receive(fd, into, 0);
 }
 
 function receive(fd: number, into: Uint8Array, flags: number): number {

@@ -1,11 +1,19 @@
 /** Whether a socket can be moved, found out before anything is touched. */
 import { RestitchError } from '@restitch/core';
+import { SyscallError, findTcpSocket } from '@restitch/sys';
 import {
+  getBufferOption,
   getIntOption,
+  getLocalAddress,
+  getPeerAddress,
   getTcpInfo,
+  pollEvent,
+  pollFd,
   receiveMemoryBytes,
   so,
   solSocket,
+  solTcp,
+  tcp,
   tcpState,
   unacknowledgedBytes,
   unreadBytes,
@@ -23,7 +31,8 @@ export type UnsupportedReason =
   | 'syn-state'
   | 'listen'
   | 'time-wait'
-  | 'closed';
+  | 'closed'
+  | 'not-tcp';
 
 /** A movable socket as it stands. */
 export interface SocketInspection {
@@ -41,6 +50,14 @@ export interface SocketInspection {
   readonly isOutOfOrderLikely: boolean;
 }
 
+const ipprotoTcp = 6;
+const ipprotoMptcp = 262;
+/** A request the kernel keeps without a full socket (TCP_NEW_SYN_RECV). */
+const newSynRecv = 12;
+const ulpScratch = Buffer.alloc(16);
+/** struct tcp_ao_info_opt (linux/tcp.h) */
+const aoScratch = Buffer.alloc(56);
+
 const remedies: Record<UnsupportedReason, string> = {
   'urgent-data': 'let the application read the urgent byte first',
   md5: 'use a listener without TCP-MD5 signatures',
@@ -52,14 +69,17 @@ const remedies: Record<UnsupportedReason, string> = {
   listen: 'move its sessions, not the listener',
   'time-wait': 'nothing to do: the session has ended',
   closed: 'nothing to do: the session has ended',
+  'not-tcp': 'only TCP connections can be moved',
 };
 
 /** Throws `socket_unsupported` with `details.reason` and `details.remedy`, or says how the socket stands. */
 export function inspectSocket(fd: number): SocketInspection {
   const protocol = getIntOption(fd, solSocket, so.protocol);
-  if (protocol !== 6) refuse(fd, protocol === 262 ? 'mptcp' : 'ulp');
+  if (protocol !== ipprotoTcp) refuse(fd, protocol === ipprotoMptcp ? 'mptcp' : 'not-tcp');
   const info = getTcpInfo(fd);
   refuseState(fd, info.state);
+  refuseExtensions(fd);
+  if ((pollFd(fd, pollEvent.urgent) & pollEvent.urgent) !== 0) refuse(fd, 'urgent-data');
   const unread = unreadBytes(fd);
   return {
     state: info.state,
@@ -71,9 +91,34 @@ export function inspectSocket(fd: number): SocketInspection {
   };
 }
 
+/** What rides on the segments or over the socket and has no place in TCP_REPAIR. */
+function refuseExtensions(fd: number): void {
+  const ulp = optionText(fd, tcp.ulp);
+  if (ulp !== '') refuse(fd, ulp === 'tls' ? 'tls' : 'ulp');
+  if (optionBytes(fd, tcp.aoInfo, aoScratch) > 0) refuse(fd, 'ao');
+  // No socket option tells of TCP-MD5; the kernel's list of sockets does, to callers with CAP_NET_ADMIN.
+  if (findTcpSocket(getLocalAddress(fd), getPeerAddress(fd))?.hasMd5 === true) refuse(fd, 'md5');
+}
+
+/** Bytes of an option, 0 if the kernel or the socket does not have it. */
+function optionBytes(fd: number, option: number, into: Buffer): number {
+  try {
+    return getBufferOption(fd, solTcp, option, into);
+  } catch (error) {
+    if (error instanceof SyscallError) return 0;
+    throw error;
+  }
+}
+
+function optionText(fd: number, option: number): string {
+  const length = optionBytes(fd, option, ulpScratch);
+  return ulpScratch.toString('latin1', 0, length).replace(/\0.*$/, '');
+}
+
 function refuseState(fd: number, state: number): void {
   if (state === tcpState.listen) refuse(fd, 'listen');
-  if (state === tcpState.synSent || state === tcpState.synRecv || state === 12) refuse(fd, 'syn-state');
+  if (state === tcpState.synSent || state === tcpState.synRecv || state === newSynRecv)
+    refuse(fd, 'syn-state');
   if (state === tcpState.timeWait) refuse(fd, 'time-wait');
   if (state === tcpState.close) refuse(fd, 'closed');
 }
