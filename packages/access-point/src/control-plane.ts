@@ -17,7 +17,7 @@ import type { EventFeed } from './event-feed.js';
 import type { FlowBatch } from './flow-batch.js';
 import type { Reconciler } from './reconciler.js';
 import { makeSession } from './session-registry.js';
-import type { SessionRegistry } from './session-registry.js';
+import type { Session, SessionRegistry } from './session-registry.js';
 
 /** What the control plane works with. */
 export interface ControlPlaneDeps {
@@ -197,6 +197,7 @@ export class ControlPlane {
     const report = normalReport(raw);
     const { sessions, clock, batch, counters, feed, coordinator } = this.#deps;
     const known = sessions.byId(report.id);
+    this.#assertOwnFlow(endpoint, report, known);
     if (known !== undefined && known.epoch >= report.epoch) return;
     if (feed.isWatched) {
       const { id: sessionId, flow } = report;
@@ -211,6 +212,20 @@ export class ControlPlane {
     batch.push({ op: 'claim', flow: report.flow, endpointId: endpoint.id, epoch: report.epoch }, (result) => {
       if (result !== 'ok') counters.add(`flow_claim_${result}_total`);
     });
+  }
+
+  /** New sessions come to the endpoint the record names, or to one no record contradicts: nobody opens another's. */
+  #assertOwnFlow(endpoint: Endpoint, report: SessionReport, known: Session | undefined): void {
+    const record = this.#deps.dataplane.lookup(report.flow);
+    const isOthersFlow =
+      record !== undefined && record.endpointId !== endpoint.id && record.phase !== 'closing';
+    const isOthersSession = known !== undefined && known.owner !== endpoint;
+    if (!isOthersFlow && !isOthersSession) return;
+    this.#deps.counters.add('control_foreign_sessions_total');
+    throw new RestitchError(
+      'forbidden',
+      `${endpoint.name} says it opened ${report.id}, which is another endpoint's`,
+    );
   }
 
   #end(endpoint: Endpoint, ended: { id: string; flow: Flow; epoch: number; reason: string }): void {

@@ -27,7 +27,21 @@ describe('a reported copy against the record', () => {
       'here',
       'keep-and-release',
     ],
-    ['a live session of a higher epoch than the record', live(target, 4), record(source, 3), 'here', 'claim'],
+    ['a live session of a higher epoch, its owner here', live(target, 4), record(source, 3), 'here', 'stale'],
+    [
+      'a live session of a higher epoch, its owner away',
+      live(target, 4),
+      record(source, 3),
+      'may-return',
+      'wait',
+    ],
+    [
+      'a live session of a higher epoch, nobody behind the record',
+      live(target, 4),
+      record(source, 3),
+      'gone',
+      'claim',
+    ],
     ['the owner itself with a higher epoch', live(source, 4), record(source, 3), 'here', 'claim'],
     ['a live session the record has moved on from', live(source, 3), record(target, 4), 'here', 'stale'],
     [

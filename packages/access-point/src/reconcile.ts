@@ -51,9 +51,18 @@ export function judgeCopy(
   if (record.endpointId === copy.endpointId) return judgeOwner(copy, record);
   if (copy.phase === 'frozen') return copy.epoch > record.epoch ? 'wait' : 'release';
   if (copy.epoch <= record.epoch) return copy.phase === 'pending' ? 'abort' : 'stale';
-  if (copy.phase === 'live') return 'claim';
+  if (copy.phase === 'live') return judgeContender(ownerFate);
   if (ownerFate === 'here') return 'abort';
   return ownerFate === 'gone' ? 'take-over' : 'wait';
+}
+
+/**
+ * A live copy under an epoch that the record has never given out. Only a record that nobody stands behind yields to it:
+ * an endpoint must not get another's sessions by naming a high number.
+ */
+function judgeContender(ownerFate: OwnerFate): Verdict {
+  if (ownerFate === 'here') return 'stale';
+  return ownerFate === 'gone' ? 'claim' : 'wait';
 }
 
 function judgeOwner(copy: ReportedCopy, record: RecordedOwner): Verdict {

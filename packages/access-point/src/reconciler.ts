@@ -149,8 +149,10 @@ export class Reconciler {
     }
     if (this.#announced.has(owner)) return 'may-return';
     // Its list is complete: it either named this session or does not have it any more.
-    const session = this.#deps.sessions.byId(report.id);
-    return session?.owner === owner ? 'here' : 'gone';
+    // The same flow under another id is a claim on it, too.
+    const { sessions } = this.#deps;
+    const isNamed = [sessions.byId(report.id), sessions.byFlow(report.flow)].some((s) => s?.owner === owner);
+    return isNamed ? 'here' : 'gone';
   }
 
   #carryOut(verdict: Verdict, copy: WaitingCopy): void {

@@ -51,7 +51,7 @@ const tcp = fc
 
 const body = fc.record({
   sessionId: fc.stringMatching(/^[a-z0-9]{1,64}$/),
-  epoch: u32,
+  epoch: fc.nat(0xffffff),
   flow: fc.record({ client: address, vip: address }),
   listener: fc.string({ maxLength: 60 }),
   app: fc.record({ name: fc.string({ maxLength: 60 }), version: fc.string({ maxLength: 60 }) }),

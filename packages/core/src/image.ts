@@ -7,7 +7,7 @@
 import { crc32 } from 'node:zlib';
 import { z } from 'zod';
 import { RestitchError } from './errors.js';
-import { flowSchema } from './messages.js';
+import { epochSchema, flowSchema } from './messages.js';
 import { assertPlain, decodePlain, encodePlain } from './plain-codec.js';
 
 /** Version this build writes. A newer minor is read (unknown keys are ignored), a newer major refused by name. */
@@ -73,7 +73,7 @@ export type PlainData =
 
 const sessionImageSchema = z.object({
   sessionId: z.string().min(1).max(64),
-  epoch: u32,
+  epoch: epochSchema,
   flow: flowSchema,
   listener: z.string().max(64),
   app: z.object({ name: z.string().max(64), version: z.string().max(64) }),

@@ -4,6 +4,7 @@ export type { SessionImage, SessionImageBody, TcpImage } from './image.js';
 export {
   appSchema,
   endpointNameSchema,
+  epochSchema,
   flowSchema,
   fromEndpointSchema,
   fromFailure,

@@ -13,6 +13,8 @@ import { normalizeAddress } from './flow.js';
 export const protocolVersion = { major: 1, minor: 0 } as const;
 
 const u32 = z.number().int().min(0).max(0xffffffff);
+/** 24 bits, as wide as in a flow's record (dataplane/bpf/consts.h): a wider one would write into the owner beside it. */
+export const epochSchema = z.number().int().min(0).max(0xffffff);
 const port = z.number().int().min(1).max(65535);
 const name = z.string().regex(/^[a-z0-9]([a-z0-9._-]{0,61}[a-z0-9])?$/, 'expected a DNS-like name');
 const id = z.string().min(1).max(64);
@@ -45,7 +47,7 @@ export const endpointNameSchema = name;
 export const sessionReportSchema = z.object({
   id,
   flow: flowSchema,
-  epoch: u32,
+  epoch: epochSchema,
   /** live: serves it. frozen: keeps it for a revert. pending: has reconstituted it, waits for the switch. */
   phase: z.enum(['live', 'frozen', 'pending']),
   moveId: id.optional(),
@@ -84,7 +86,9 @@ export const fromEndpointSchema = z.discriminatedUnion('t', [
   z.object({ t: z.literal('opened'), sessions: z.array(sessionReportSchema).max(4096) }),
   z.object({
     t: z.literal('ended'),
-    sessions: z.array(z.object({ id, flow: flowSchema, epoch: u32, reason: z.string().max(64) })).max(4096),
+    sessions: z
+      .array(z.object({ id, flow: flowSchema, epoch: epochSchema, reason: z.string().max(64) }))
+      .max(4096),
   }),
   z.object({ t: z.literal('pinned'), id, reason: z.string().max(200).nullable() }),
   z.object({
@@ -120,7 +124,7 @@ export const toEndpointSchema = z.discriminatedUnion('t', [
     moveId: id,
     sessionId: id,
     flow: flowSchema,
-    epoch: u32,
+    epoch: epochSchema,
     source: name,
     app: appSchema,
     listener: name,
@@ -136,9 +140,9 @@ export const toEndpointSchema = z.discriminatedUnion('t', [
     budgetMs: ms,
   }),
   /** Source: freeze and send the image under `epoch` to the prepared target. */
-  z.object({ t: z.literal('freeze'), ...request, moveId: id, epoch: u32, budgetMs: ms }),
+  z.object({ t: z.literal('freeze'), ...request, moveId: id, epoch: epochSchema, budgetMs: ms }),
   /** Target: the record names you; leave repair and serve. */
-  z.object({ t: z.literal('activate'), ...request, moveId: id, epoch: u32 }),
+  z.object({ t: z.literal('activate'), ...request, moveId: id, epoch: epochSchema }),
   /** Target: drop the reconstituted socket without a packet. */
   z.object({ t: z.literal('abort'), ...request, moveId: id }),
   /** Source: serve again in place. */
@@ -168,7 +172,7 @@ export const toTargetSchema = z.discriminatedUnion('t', [
   z.object({
     t: z.literal('image'),
     moveId: id,
-    epoch: u32,
+    epoch: epochSchema,
     image: z.custom<Uint8Array>((v) => v instanceof Uint8Array, 'expected bytes'),
   }),
 ]);
