@@ -174,9 +174,10 @@ export class World {
   async open(
     application: Application,
     at: EndpointName = 'a',
+    host = this.net.vip4,
   ): Promise<{ client: Socket; report: SessionReport }> {
     const peer = await this.accessPoint.peer(at);
-    const client = await this.connect(application);
+    const client = await this.connect(application, host);
     for (;;) {
       const { sessions } = await peer.event('opened');
       const report = sessions.find((s) => s.flow.client.port === client.localPort);

@@ -72,7 +72,7 @@ function take(channel: Channel, incoming: IncomingImage, options: StateListenerO
   } catch (error) {
     const refusal = error as RestitchError;
     options.counters.add(`endpoint_images_refused_${refusal.code}_total`);
-    channel.send({ t: 'image-refused', moveId: incoming.moveId, failure: toFailure(refusal) });
     if (hostileCodes.has(refusal.code)) throw refusal;
+    channel.send({ t: 'image-refused', moveId: incoming.moveId, failure: toFailure(refusal) });
   }
 }
