@@ -78,7 +78,7 @@ describe('the watch over an endpoint', () => {
       fc.property(fc.array(event, { maxLength: 60 }), (steps) => {
         let state = newWatch(0);
         let nowMs = 0;
-        let holderEndsAtMs = 0;
+        let holderEndsAtMs = Number.NEGATIVE_INFINITY;
         for (const [t, wait] of steps) {
           nowMs += wait;
           const { state: next, actions } = stepWatch(
