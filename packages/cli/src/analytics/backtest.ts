@@ -2,16 +2,29 @@
  * `restitch analytics backtest`: how well would the forecasts have done on your own metrics? Reads any CSV, runs the protocol of
  * @restitch/analytics, prints a table or JSON, and draws the last day if asked to.
  */
-import { writeFile } from 'node:fs/promises';
+import { readFile, writeFile } from 'node:fs/promises';
+import { createRequire } from 'node:module';
+import { dirname, join } from 'node:path';
 import {
   type BacktestReport,
+  type EtsFitter,
+  EtsGroup,
+  findLeak,
   type HorizonScores,
+  type IncidentScores,
+  type IncidentSeries,
+  type Leak,
+  type MethodOptions,
+  openAugursEts,
+  type PanelData,
   type PanelForecasts,
   runBacktest as runProtocol,
+  runIncidents,
+  runRestitch,
 } from '@restitch/analytics';
 import { RestitchError } from '@restitch/core';
 import { plotForecasts } from './backtest-plot.js';
-import { parseStep, toPanelData } from './csv-panel.js';
+import { parseStep, toLabels, toPanelData } from './csv-panel.js';
 import { readCsv } from './read-csv.js';
 
 /** Options as the command line gives them. */
@@ -25,6 +38,12 @@ export interface BacktestArgs {
   readonly horizons: string;
   /** `p95`: the limit is that quantile of each series' first half. */
   readonly threshold?: string | undefined;
+  /** Column of 0 and 1 that marks incidents: also measure how well they are foreseen on a file left out. */
+  readonly incidents?: string | undefined;
+  /** Adds the ETS expert (slow: a fit takes tens of milliseconds). */
+  readonly ets?: boolean | undefined;
+  /** Also run the first file with another future, and show the first forecast that knew of it. */
+  readonly checkLeaks?: boolean | undefined;
   /** Seed of everything random; default 1. */
   readonly seed?: string | undefined;
   /** SVG file to draw the forecasts of the first series into. */
@@ -33,8 +52,15 @@ export interface BacktestArgs {
   readonly onProgress?: ((line: string) => void) | undefined;
 }
 
+/** The protocol's report with what was asked for besides. */
+export interface BacktestResult extends BacktestReport {
+  readonly incidents?: readonly IncidentScores[];
+  /** `none`, or the first forecast that changed with the future. */
+  readonly leak?: Leak | 'none';
+}
+
 /** Reads the files and runs the protocol. Throws `usage` for options or files that cannot be used. */
-export async function runBacktest(args: BacktestArgs): Promise<BacktestReport> {
+export async function runBacktest(args: BacktestArgs): Promise<BacktestResult> {
   if (args.files.length === 0) throw new RestitchError('usage', 'backtest: name at least one file');
   const horizons = parseHorizons(args.horizons);
   const limitRatio = args.threshold === undefined ? undefined : parseThreshold(args.threshold);
@@ -45,16 +71,37 @@ export async function runBacktest(args: BacktestArgs): Promise<BacktestReport> {
     value: args.value,
     group: args.group,
   };
-  const panels = [];
-  for (const file of args.files) panels.push(toPanelData(await readCsv(file), columns));
+  const panels: PanelData[] = [];
+  const machines: IncidentSeries[] = [];
+  for (const file of args.files) {
+    const table = await readCsv(file);
+    const data = toPanelData(table, columns);
+    panels.push(data);
+    if (args.incidents !== undefined)
+      machines.push({ data, incident: toLabels(table, columns, args.incidents) });
+  }
+  if (args.incidents !== undefined && (machines.length < 2 || args.group !== undefined)) {
+    throw new RestitchError(
+      'usage',
+      '--incidents: want two files or more of one series each, one is left out at a time',
+    );
+  }
+  const fitter = args.ets === true ? await openEts() : undefined;
+  const seed = args.seed === undefined ? 1 : Number(args.seed);
+  const method: MethodOptions = {
+    horizons,
+    limitRatio,
+    seed,
+    ...(fitter === undefined
+      ? {}
+      : { extraExperts: (count) => [new EtsGroup(count, fitter, Math.max(...horizons))] }),
+  };
   let first: PanelForecasts | undefined;
   let done = 0;
   const report = runProtocol(
     panels,
     {
-      horizons,
-      limitRatio,
-      seed: args.seed === undefined ? 1 : Number(args.seed),
+      ...method,
       onProgress: (ratio) => args.onProgress?.(`${args.files[done]} ${Math.round(ratio * 100)} %`),
     },
     (panel) => {
@@ -65,11 +112,27 @@ export async function runBacktest(args: BacktestArgs): Promise<BacktestReport> {
   if (args.plot !== undefined && first !== undefined) {
     await writeFile(args.plot, plotForecasts(first, horizons));
   }
-  return report;
+  return {
+    ...report,
+    ...(args.incidents === undefined ? {} : { incidents: runIncidents(machines, horizons, seed) }),
+    ...(args.checkLeaks === true ? { leak: checkLeaks(panels[0]!, method) } : {}),
+  };
+}
+
+function checkLeaks(data: PanelData, method: MethodOptions): Leak | 'none' {
+  const cut = Math.floor(data.timesS.length * 0.75);
+  const forecasts = (d: PanelData) =>
+    runRestitch(d, method).map((f) => [...f.medians, ...f.lows, ...f.highs, ...f.overload]);
+  return findLeak(data, forecasts, cut) ?? 'none';
+}
+
+async function openEts(): Promise<EtsFitter> {
+  const library = dirname(createRequire(import.meta.url).resolve('@bsull/augurs/ets'));
+  return openAugursEts(await readFile(join(library, 'ets_bg.wasm')));
 }
 
 /** The report as a table for people. */
-export function formatBacktest(report: BacktestReport): string {
+export function formatBacktest(report: BacktestResult): string {
   const lines = ['horizon    rMAE    naive   ses     ets     seasonal  pinball  80 % band covers'];
   for (const row of report.horizons) lines.push(formatRow(row));
   const withEvents = report.horizons.filter((row) => row.overload !== undefined);
@@ -87,8 +150,26 @@ export function formatBacktest(report: BacktestReport): string {
       ].join(''),
     );
   }
+  if (report.incidents !== undefined) lines.push('', ...formatIncidents(report.incidents));
+  if (report.leak !== undefined) {
+    lines.push('', report.leak === 'none' ? 'leaks: none' : `leak: ${JSON.stringify(report.leak)}`);
+  }
   lines.push('', `${report.series.length} series, ${report.leftOut} left out (series × horizon)`);
   return lines.join('\n');
+}
+
+function formatIncidents(incidents: readonly IncidentScores[]): string[] {
+  const lines = [
+    'incidents, each file left out once',
+    'horizon  base rate  AP      known   skill where known  file',
+  ];
+  for (const row of incidents) {
+    const skill = row.skillWhereKnown === 'unknown' ? 'unknown' : number(row.skillWhereKnown);
+    lines.push(
+      `${pad(`${row.h}`, 9)}${pad(number(row.baseRate), 11)}${pad(number(row.ap), 8)}${pad(number(row.knownRatio), 8)}${pad(skill, 19)}${row.name}`,
+    );
+  }
+  return lines;
 }
 
 function formatRow(row: HorizonScores): string {

@@ -10,6 +10,9 @@ interface BacktestFlags {
   readonly group?: string;
   readonly horizons: string;
   readonly threshold?: string;
+  readonly incidents?: string;
+  readonly ets?: boolean;
+  readonly checkLeaks?: boolean;
   readonly seed?: string;
   readonly plot?: string;
   readonly json?: boolean;
@@ -37,6 +40,12 @@ export function registerAnalyticsCommands(program: Command): Command {
       '--threshold <quantile>',
       'also measure overload: the limit is this quantile of the first half, such as p95',
     )
+    .option(
+      '--incidents <column>',
+      'also foresee incidents marked 1 in this column, one file left out at a time',
+    )
+    .option('--ets', 'add the ETS expert (slow)')
+    .option('--check-leaks', 'show that no forecast knows the future: run the first file with another one')
     .option('--seed <number>', 'seed of everything random', '1')
     .option('--plot <file.svg>', 'draw the forecasts of the first series')
     .option('--json', 'print the report as JSON')

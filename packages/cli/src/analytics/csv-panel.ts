@@ -67,6 +67,18 @@ export function parseStep(text: string): number {
   return seconds;
 }
 
+/** A column of 0 and 1 (hindsight labels), in the order of the panel's rows; for files of one series. */
+export function toLabels(table: CsvTable, columns: PanelColumns, name: string): Uint8Array {
+  const at = columnOf(table, name);
+  const times = rowTimes(table, table.rows, columns);
+  const byTime = new Map<number, number>();
+  table.rows.forEach((row, i) => byTime.set(times[i]!, toNumber(row[at]!) > 0 ? 1 : 0));
+  return Uint8Array.from(
+    [...byTime.keys()].sort((a, b) => a - b),
+    (t) => byTime.get(t)!,
+  );
+}
+
 function columnOf(table: CsvTable, name: string): number {
   const at = table.header.indexOf(name);
   if (at < 0) {
