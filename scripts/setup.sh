@@ -48,7 +48,8 @@ fi
 
 if ! cmp -s package-lock.json node_modules/.restitch-lock 2>/dev/null; then
   say "installing npm packages"
-  npm ci --no-fund --no-audit --loglevel=error >&2
+  # Not `npm ci`: it demands the optional packages of every other platform, which a mirror may not carry.
+  npm install --no-save --no-fund --no-audit --loglevel=error >&2
   cp package-lock.json node_modules/.restitch-lock
 fi
 
