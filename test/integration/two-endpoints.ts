@@ -10,6 +10,8 @@ export type EndpointName = 'a' | 'b';
 
 /** The network; `close` takes it down. */
 export interface TwoEndpoints {
+  /** Names below /run/netns. */
+  readonly namespaces: Readonly<Record<EndpointName | 'client', string>>;
   readonly vip4: string;
   readonly vip6: string;
   readonly client4: string;
@@ -31,7 +33,7 @@ let made = 0;
 
 /** Builds the network under names unique to this process. */
 export function createTwoEndpoints(): TwoEndpoints {
-  const prefix = `rs${process.pid}-${++made}`;
+  const prefix = `rsf${process.pid}-${++made}`;
   const ns = { client: `${prefix}c`, a: `${prefix}a`, b: `${prefix}b` };
   const net = { vip4: '10.9.0.100', vip6: 'fd09::100', client4: '10.9.0.1', client6: 'fd09::1' };
   const mac = { a: '02:09:00:00:00:0a', b: '02:09:00:00:00:0b', nowhere: '02:09:00:00:00:ff' };
@@ -56,6 +58,7 @@ X`,
   }
   return {
     ...net,
+    namespaces: ns,
     namespacePath: (where) => `/run/netns/${ns[where]}`,
     inside: (where, fn) => inNetworkNamespace(`/run/netns/${ns[where]}`, fn),
     steer,

@@ -130,7 +130,8 @@ function dump(fd: number, family: number, options: FreezeOptions, at: { step: st
   const window = readWindow(fd);
   at.step = 'options';
   const carried = readSocketOptions(fd, family);
-  if (options.timers !== undefined) Object.assign(carried, options.timers);
+  const elapsed = elapsedOnTimers(info, carried, options.timers);
+  Object.assign(carried, options.timers);
   const congestion = readCongestion(fd);
   at.step = 'receive-queue';
   const receive = dumpReceiveQueue(fd, state);
@@ -154,7 +155,7 @@ function dump(fd: number, family: number, options: FreezeOptions, at: { step: st
     window,
     options: carried,
     congestion,
-    ...elapsedOnTimers(info),
+    ...elapsed,
   };
 }
 

@@ -12,12 +12,31 @@ export interface TimerSettings {
   readonly userTimeout: number;
 }
 
-/** How far both timers have run, in milliseconds. */
-export function elapsedOnTimers(info: TcpInfo): Pick<TcpImage, 'keepaliveElapsedMs' | 'unackedElapsedMs'> {
+/**
+ * How far both timers have run, in milliseconds. `set` are the socket's options; `configured` is given if they are what
+ * an earlier move had left of the application's values, and then the time of before that move is counted, too.
+ */
+export function elapsedOnTimers(
+  info: TcpInfo,
+  set: TcpImage['options'],
+  configured?: TimerSettings,
+): Pick<TcpImage, 'keepaliveElapsedMs' | 'unackedElapsedMs'> {
+  const before = configured === undefined ? undefined : shortenedBy(set, configured);
+  const isWaiting = info.unackedSegments > 0 || info.probes > 0;
   return {
-    keepaliveElapsedMs: Math.min(info.lastDataRecvMs, info.lastAckRecvMs),
-    unackedElapsedMs: info.unackedSegments > 0 || info.probes > 0 ? unackedElapsedMs(info) : 0,
+    keepaliveElapsedMs: Math.min(info.lastDataRecvMs, info.lastAckRecvMs) + (before?.keepaliveMs ?? 0),
+    unackedElapsedMs: isWaiting ? unackedElapsedMs(info) + (before?.userTimeoutMs ?? 0) : 0,
   };
+}
+
+/** What an earlier move took off the configured values. */
+function shortenedBy(
+  set: TcpImage['options'],
+  configured: TimerSettings,
+): { readonly keepaliveMs: number; readonly userTimeoutMs: number } {
+  const { keepidle = 0, keepcnt = 0, keepintvl = 0, userTimeout = 0 } = set;
+  const keepaliveSec = configured.keepidle - keepidle + (configured.keepcnt - keepcnt) * keepintvl;
+  return { keepaliveMs: keepaliveSec * 1000, userTimeoutMs: configured.userTimeout - userTimeout };
 }
 
 /**
