@@ -28,6 +28,8 @@ export interface IssueOptions {
   readonly validDays?: number;
   /** Replaces files that are there. */
   readonly force?: boolean;
+  /** Another cluster than the authority's own: one authority may serve several. */
+  readonly cluster?: string;
 }
 
 /** A development authority in a directory. */
@@ -95,7 +97,7 @@ export async function openDevPki(
     cluster,
     caFile,
     async issue(role, name, issueOptions = {}) {
-      const uri = formatIdentity({ cluster, role, name });
+      const uri = formatIdentity({ cluster: issueOptions.cluster ?? cluster, role, name });
       const certFile = join(directory, `${role}-${name}.crt`);
       const keyFile = join(directory, `${role}-${name}.key`);
       assertAbsent([certFile, keyFile], issueOptions.force);
