@@ -64,3 +64,7 @@ export type { FailureStatement } from './risk/failure-risk.js';
 export { findLeak } from './backtest/causality.js';
 export type { CheckedMethod, Leak } from './backtest/causality.js';
 export { runRestitch } from './backtest/restitch-method.js';
+export { OverloadWatch } from './risk/overload-watch.js';
+export type { OverloadWatchOptions } from './risk/overload-watch.js';
+export { ClientHistory } from './risk/client-history.js';
+export type { StoredHistory } from './risk/client-history.js';
