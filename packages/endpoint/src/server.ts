@@ -9,13 +9,14 @@ import {
   toRestitchError,
 } from '@restitch/core';
 import type { SessionImage } from '@restitch/core/internal';
+import { setIntOption, solTcp, tcp } from '@restitch/sys/internal';
 import { watchConfirmation } from './move/confirmation.js';
 import { runHooks } from './move/source-moves.js';
 import type { AcceptingListener, ThawedSession } from './move/target-moves.js';
-import type { ServerOptions } from './options.js';
+import { type ServerOptions, defaultNotSentLowWaterBytes } from './options.js';
 import type { ServerHost } from './server-host.js';
 import { Carrier, adoptSocket } from './session/carrier.js';
-import { assertNodeSupported } from './session/node-handle.js';
+import { assertNodeSupported, getSocketHandle } from './session/node-handle.js';
 import { assertPlainData } from './session/plain-data.js';
 import { Session, createSessionId, toFlow } from './session/session.js';
 
@@ -208,6 +209,7 @@ export class Server extends EventEmitter<ServerEvents> implements AcceptingListe
       socket.destroy();
       return;
     }
+    boundUnsent(socket, this.#options.notSentLowWaterBytes ?? defaultNotSentLowWaterBytes);
     const session = new Session({
       id: createSessionId(),
       epoch: 1,
@@ -231,4 +233,9 @@ export class Server extends EventEmitter<ServerEvents> implements AcceptingListe
       });
     }
   }
+}
+
+function boundUnsent(socket: Socket, bytes: number): void {
+  const fd = getSocketHandle(socket)?.fd ?? -1;
+  if (bytes > 0 && fd >= 0) setIntOption(fd, solTcp, tcp.notsentLowat, bytes);
 }
