@@ -32,6 +32,7 @@ export const noTotals: DriverTotals = {
   resets: 0,
   rtos: 0,
   open: 0,
+  stalestMs: 0,
 };
 
 /** One driver process. */

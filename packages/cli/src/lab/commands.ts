@@ -5,11 +5,13 @@ import { Option } from 'commander';
 import type { Command } from 'commander';
 import { createProcessEnv } from '../cli-env.js';
 import type { CliEnv } from '../cli-env.js';
+import { runLabChaos } from './chaos/lab-chaos.js';
+import type { LabChaosOptions } from './chaos/lab-chaos.js';
 import { Lab } from './lab.js';
 import { labPorts } from './lab-plan.js';
 import { chooseLabId, isOwned, listLabIds, readLabState } from './lab-state.js';
 import { isSameProcess } from './process-identity.js';
-import { runLabMove } from './lab-move.js';
+import { defaultBulkRate, runLabMove } from './lab-move.js';
 import type { LabMoveOptions } from './lab-move.js';
 import { openLab } from './open-lab.js';
 import { parseCount, parseMs, parsePayload, parseRatio, parseWhole } from './parse-option.js';
@@ -57,10 +59,26 @@ export function registerLabCommands(program: Command): void {
     .addOption(new Option('--moves-per-sec <n>', 'moves begun a second').argParser(parseCount).default(50))
     .addOption(new Option('--concurrency <n>', 'moves under way at once').argParser(parseCount).default(8))
     .addOption(new Option('--seed <n>', 'of choices and losses').argParser(parseWhole).default(1))
-    .option('--bulk', 'clients upload and download at once, as fast as it goes')
+    .option('--bulk', 'clients upload and download a long stream at once')
+    .addOption(
+      new Option('--bulk-rate <bytes>', 'a second of each bulk client, each way; 0 as fast as it goes')
+        .argParser(parseWhole)
+        .default(defaultBulkRate),
+    )
     .option('--json', 'one JSON object on standard output')
     .action(async (options: LabMoveOptions) => {
       process.exitCode = await runLabMove(env(), options);
+    });
+  lab
+    .command('chaos')
+    .description('random moves, drains, kills, cuts and stalls under load, and what must hold all the same')
+    .addOption(new Option('--steps <n>', 'steps in all').argParser(parseCount).default(2000))
+    .addOption(new Option('--seed <n>', 'repeats a run').argParser(parseWhole).default(1))
+    .addOption(new Option('--sessions <n>', 'client sessions').argParser(parseCount).default(20))
+    .addOption(new Option('--endpoints <n>', 'endpoints a, b, …').argParser(parseCount).default(3))
+    .option('--json', 'one JSON object on standard output')
+    .action(async (options: LabChaosOptions) => {
+      process.exitCode = await runLabChaos(env(), options);
     });
   lab
     .command('exec')

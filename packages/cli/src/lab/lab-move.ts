@@ -27,9 +27,20 @@ export interface LabMoveOptions {
   readonly loss: number;
   readonly seed: number;
   readonly bulk?: boolean;
+  /** Bytes a second of a bulk client each way, 0 for as fast as it goes. */
+  readonly bulkRate?: number;
   readonly ipv6?: boolean;
   readonly json?: boolean;
 }
+
+/** What clients do; bytes and requests a second of each. */
+export type ClientOptions = Pick<
+  LabMoveOptions,
+  'sessions' | 'payload' | 'rate' | 'bulk' | 'bulkRate' | 'ipv6'
+>;
+
+/** 50 such clients fill half a core of echo; faster, and the machine itself is what is measured. */
+export const defaultBulkRate = 1_000_000;
 
 /** Traffic before the first move, so that medians, windows and neighbours have settled. */
 const warmUpMs = 1000;
@@ -92,7 +103,7 @@ export async function moveUnderLoad(
 }
 
 /** Specifications of the clients of an experiment. */
-export function createClients(lab: Lab, options: LabMoveOptions): ClientSpec[] {
+export function createClients(lab: Lab, options: ClientOptions): ClientSpec[] {
   return Array.from({ length: options.sessions }, (_, i) => ({
     tag: `c${i}`,
     kind: options.bulk === true ? 'bulk' : 'line',
@@ -100,6 +111,7 @@ export function createClients(lab: Lab, options: LabMoveOptions): ClientSpec[] {
     port: labPorts.echo,
     recordBytes: options.payload,
     recordsPerSec: options.rate,
+    bytesPerSec: options.bulkRate ?? 0,
   }));
 }
 

@@ -26,6 +26,10 @@ export class BulkClient extends ClientSession {
     return this.#receivedBytes >= this.sentBytes;
   }
 
+  staleMs(nowMs: number): number {
+    return this.isDrained ? 0 : nowMs - Math.max(this.#lastProgressMs, this.#startedMs);
+  }
+
   pump(nowMs: number): void {
     if (!this.isOpen) return;
     if (this.#startedMs === 0) this.#startedMs = nowMs;

@@ -84,12 +84,14 @@ export abstract class ClientSession {
   pollRtos(): void {
     if (!this.isOpen) return;
     const count = readRtoCount(this.socket);
-    if (count > this.#rtos) this.#rtoAtMs.push(monotonicMs());
+    for (let i = this.#rtos; i < count; i++) this.#rtoAtMs.push(monotonicMs());
     this.#rtos = Math.max(this.#rtos, count);
   }
 
   /** Nothing is outstanding any more. */
   abstract get isDrained(): boolean;
+  /** How long the oldest unanswered bytes have waited. */
+  abstract staleMs(nowMs: number): number;
   /** Sends what is due at `nowMs`. */
   abstract pump(nowMs: number): void;
   /** Takes what came. */

@@ -34,6 +34,8 @@ export interface DriverTotals {
   readonly resets: number;
   readonly rtos: number;
   readonly open: number;
+  /** How long the oldest unanswered record of all sessions has waited. */
+  readonly stalestMs: number;
 }
 
 /** What became of one client session. */

@@ -86,7 +86,9 @@ function totals(): DriverTotals {
     resets: 0,
     rtos: 0,
     open: 0,
+    stalestMs: 0,
   };
+  const nowMs = monotonicMs();
   for (const session of sessions) {
     const tally = session.tally();
     sum.sentBytes += session.sentBytes;
@@ -97,6 +99,7 @@ function totals(): DriverTotals {
     sum.resets += session.resets;
     sum.rtos += session.rtos;
     sum.open += session.isOpen ? 1 : 0;
+    sum.stalestMs = Math.max(sum.stalestMs, session.staleMs(nowMs));
   }
   return sum;
 }

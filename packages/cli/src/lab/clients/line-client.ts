@@ -29,6 +29,11 @@ export class LineClient extends ClientSession {
     return this.#firstUnanswered >= this.#sent;
   }
 
+  staleMs(nowMs: number): number {
+    const scheduledMs = this.#scheduled[this.#firstUnanswered];
+    return scheduledMs === undefined ? 0 : nowMs - scheduledMs;
+  }
+
   pump(nowMs: number): void {
     while (this.#dueMs > 0 && nowMs >= this.#dueMs) {
       this.#scheduled.push(this.#dueMs);

@@ -1,0 +1,135 @@
+/**
+ * What chaos does to a laboratory. Each fault leaves it whole again: what was killed is started, what was cut is healed.
+ *
+ * No fault takes a session's only copy: an endpoint is drained before it is killed, because surviving that is the
+ * guard's business and not what is tested here.
+ */
+import { setTimeout as sleep } from 'node:timers/promises';
+import { setPartyLink } from '../lab-network.js';
+import { signalProcess } from '../process-identity.js';
+import { pickOne } from '../seeded-random.js';
+import type { ChaosBed } from './chaos-bed.js';
+
+/** Kinds of steps. */
+export const faultKinds = [
+  'move',
+  'burst',
+  'drain',
+  'revert',
+  'killDaemon',
+  'killDaemonInMove',
+  'killTarget',
+  'cutEndpoint',
+  'cutClient',
+  'stallEndpoint',
+] as const;
+
+/** A kind of step. */
+export type FaultKind = (typeof faultKinds)[number];
+
+/** How often each kind comes, relative to the others; heavy ones take a second or more. */
+export const faultWeights: Readonly<Record<FaultKind, number>> = {
+  move: 700,
+  burst: 150,
+  drain: 20,
+  revert: 20,
+  killDaemon: 8,
+  killDaemonInMove: 8,
+  killTarget: 8,
+  cutEndpoint: 30,
+  cutClient: 30,
+  stallEndpoint: 26,
+};
+
+const burstMoves = 8;
+/** Steps at which a move is caught by a kill. */
+const catchableSteps = ['prepare', 'hold', 'freeze', 'thaw'] as const;
+
+/** Performs one step. */
+export const faults: Readonly<Record<FaultKind, (bed: ChaosBed) => Promise<void>>> = {
+  move: async (bed) => {
+    await moveRandom(bed);
+  },
+  burst: async (bed) => {
+    await Promise.all(Array.from({ length: burstMoves }, () => moveRandom(bed)));
+  },
+  drain: async (bed) => {
+    const name = pickEndpoint(bed);
+    await bed.admin.drain(name);
+    await bed.admin.undrain(name);
+  },
+  revert: (bed) => loseTargetInMove(bed, async (name) => stall(bed, name, 300)),
+  killDaemon: async (bed) => {
+    await bed.killDaemon();
+    await bed.startDaemon();
+  },
+  killDaemonInMove: async (bed) => {
+    await bed.admin.pause(pickOne(bed.random, catchableSteps) ?? 'freeze');
+    for (let i = 0; i < burstMoves; i++) void moveRandom(bed);
+    await sleep(20);
+    await bed.killDaemon();
+    await bed.startDaemon();
+  },
+  killTarget: (bed) =>
+    loseTargetInMove(bed, async (name) => {
+      await bed.killEndpoint(name);
+      await bed.admin.resume();
+      await bed.startEndpoint(name);
+    }),
+  cutEndpoint: (bed) => cut(bed, pickEndpoint(bed)),
+  cutClient: (bed) => cut(bed, 'client'),
+  stallEndpoint: async (bed) => {
+    void moveRandom(bed);
+    await stall(bed, pickEndpoint(bed), 20 + bed.random() * 200);
+  },
+};
+
+/** A move of a random session to a random other endpoint. */
+async function moveRandom(bed: ChaosBed): Promise<void> {
+  const id = pickOne(bed.random, bed.sessionIds);
+  const target = bed.random() < 0.5 ? undefined : pickEndpoint(bed);
+  if (id === undefined) return;
+  await bed.move(id, target);
+}
+
+function pickEndpoint(bed: ChaosBed): string {
+  return pickOne(bed.random, bed.endpointNames) ?? 'a';
+}
+
+/** Empties an endpoint, begins moves to it, catches them at a step, and has `lose` do its worst. */
+async function loseTargetInMove(bed: ChaosBed, lose: (name: string) => Promise<void>): Promise<void> {
+  const name = pickEndpoint(bed);
+  await bed.admin.drain(name);
+  await bed.admin.undrain(name);
+  await bed.admin.pause(pickOne(bed.random, ['prepare', 'freeze', 'thaw'] as const) ?? 'freeze');
+  for (let i = 0; i < 4; i++) {
+    const id = pickOne(bed.random, bed.sessionIds);
+    if (id !== undefined) void bed.move(id, name);
+  }
+  await sleep(20);
+  await lose(name);
+  await bed.admin.resume();
+}
+
+async function cut(bed: ChaosBed, name: string): Promise<void> {
+  const party = bed.lab.party(name);
+  void moveRandom(bed);
+  setPartyLink(bed.lab.plan, party, false);
+  try {
+    await sleep(20 + bed.random() * 400);
+  } finally {
+    setPartyLink(bed.lab.plan, party, true);
+  }
+}
+
+/** The process stands still, its kernel does not: sockets go on acknowledging. */
+async function stall(bed: ChaosBed, name: string, forMs: number): Promise<void> {
+  const found = bed.lab.findProcess(name);
+  if (found === undefined) return;
+  signalProcess(found, 'SIGSTOP');
+  try {
+    await sleep(forMs);
+  } finally {
+    signalProcess(found, 'SIGCONT');
+  }
+}

@@ -1,0 +1,214 @@
+/** `restitch lab chaos`: random moves, drains, reverts, kills, cuts and stalls under load, and what must hold all the same. */
+import { setTimeout as sleep } from 'node:timers/promises';
+import { toRestitchError } from '@restitch/core';
+import { exitCodes } from '../../cli-env.js';
+import type { CliEnv } from '../../cli-env.js';
+import { ClientFleet } from '../client-fleet.js';
+import type { ClientReport } from '../clients/driver-messages.js';
+import type { Lab } from '../lab.js';
+import { LabAdmin } from '../lab-admin.js';
+import { createClients } from '../lab-move.js';
+import { matchSessions } from '../move-load.js';
+import { sumBytes } from '../move-report.js';
+import type { ByteCounts } from '../move-report.js';
+import { openLab } from '../open-lab.js';
+import { createRandom } from '../seeded-random.js';
+import { ChaosBed } from './chaos-bed.js';
+import { faultKinds, faultWeights, faults } from './chaos-faults.js';
+import type { FaultKind } from './chaos-faults.js';
+import { checkAtRest, invariants } from './chaos-invariants.js';
+import type { InvariantName, Violation } from './chaos-invariants.js';
+import { findLeftovers } from './leftovers.js';
+
+/** Options of `lab chaos`. */
+export interface LabChaosOptions {
+  readonly steps: number;
+  readonly seed: number;
+  readonly sessions: number;
+  readonly endpoints: number;
+  readonly json?: boolean;
+}
+
+/** The object `lab chaos --json` prints. */
+export interface ChaosReport {
+  readonly seed: number;
+  readonly steps: number;
+  /** Steps by kind. */
+  readonly faults: Readonly<Record<FaultKind, number>>;
+  /** How often each invariant was found to hold, and to be broken. */
+  readonly invariants: Readonly<Record<InvariantName, { readonly held: number; readonly broken: number }>>;
+  readonly violations: readonly Violation[];
+  readonly bytes: ByteCounts;
+  readonly clientResets: number;
+  readonly moves: Readonly<Record<string, number>>;
+}
+
+/** Every kind comes at least once in so many steps. */
+const stepsPerEachKind = 100;
+const checkEverySteps = 10;
+const requestsPerSec = 50;
+
+/** Runs chaos in a laboratory of its own; 0 only without a violation. */
+export async function runLabChaos(env: CliEnv, options: LabChaosOptions): Promise<number> {
+  const progress = (text: string): void => env.err(`${text}\n`);
+  const { endpoints } = options;
+  const lab = await openLab({ endpoints, ipv6: false, rttMs: 0, lossRatio: 0, isKept: false }, progress);
+  const names = lab.state.endpoints;
+  const run = new ChaosRun(options);
+  let clients: readonly ClientReport[] = [];
+  try {
+    clients = await runSteps(lab, run, { progress, signal: env.signal });
+    if (run.violations.length > 0) progress(lab.lastLogLines(20));
+  } finally {
+    await lab.down();
+  }
+  const leftovers = findLeftovers(lab.plan, names);
+  run.note('nothingLeft', leftovers);
+  run.noteClients(clients);
+  const report = run.report(clients);
+  env.out(options.json === true ? `${JSON.stringify(report)}\n` : formatChaos(report));
+  return report.violations.length === 0 ? exitCodes.ok : exitCodes.failed;
+}
+
+/** The order of steps that a seed gives: weighted at random, each kind at least once in a hundred. */
+export function planSteps(steps: number, random: () => number): FaultKind[] {
+  const total = faultKinds.reduce((sum, kind) => sum + faultWeights[kind], 0);
+  const plan = Array.from({ length: steps }, () => {
+    let at = random() * total;
+    return faultKinds.find((kind) => (at -= faultWeights[kind]) < 0) ?? 'move';
+  });
+  for (let from = 0; from < steps; from += stepsPerEachKind) {
+    const window = plan.slice(from, from + stepsPerEachKind);
+    const missing = faultKinds.filter((kind) => !window.includes(kind));
+    missing.forEach((kind, i) => {
+      const at = from + Math.floor(((i + random()) * window.length) / missing.length);
+      plan[at] = kind;
+    });
+  }
+  return plan;
+}
+
+/** Counts of one run. */
+class ChaosRun {
+  readonly options: LabChaosOptions;
+  readonly violations: Violation[] = [];
+  readonly faults = Object.fromEntries(faultKinds.map((kind) => [kind, 0])) as Record<FaultKind, number>;
+  moves: Readonly<Record<string, number>> = {};
+  step = 0;
+  readonly #checks = Object.fromEntries(
+    Object.keys(invariants).map((name) => [name, { held: 0, broken: 0 }]),
+  ) as Record<InvariantName, { held: number; broken: number }>;
+
+  constructor(options: LabChaosOptions) {
+    this.options = options;
+  }
+
+  /** Notes one look at an invariant. */
+  note(invariant: InvariantName, broken: readonly string[]): void {
+    this.#checks[invariant][broken.length === 0 ? 'held' : 'broken']++;
+    for (const what of broken) this.violations.push({ step: this.step, invariant, what });
+  }
+
+  /** What clients said at the end is the last word on bytes, resets and hangs. */
+  noteClients(clients: readonly ClientReport[]): void {
+    const stories = (isBad: (c: ClientReport) => boolean): string[] =>
+      clients.filter(isBad).map((c) => `${c.tag}: ${c.trouble ?? 'bad bytes'}`);
+    this.note(
+      'byteExact',
+      stories((c) => c.mismatchedBytes + c.duplicatedBytes + c.lostBytes > 0),
+    );
+    this.note(
+      'noReset',
+      stories((c) => c.resets > 0),
+    );
+  }
+
+  report(clients: readonly ClientReport[]): ChaosReport {
+    return {
+      seed: this.options.seed,
+      steps: this.step,
+      faults: this.faults,
+      invariants: this.#checks,
+      violations: this.violations,
+      bytes: sumBytes(clients),
+      clientResets: clients.reduce((sum, c) => sum + c.resets, 0),
+      moves: this.moves,
+    };
+  }
+}
+
+async function runSteps(
+  lab: Lab,
+  run: ChaosRun,
+  io: { readonly progress: (text: string) => void; readonly signal: AbortSignal },
+): Promise<readonly ClientReport[]> {
+  const random = createRandom(run.options.seed);
+  const plan = planSteps(run.options.steps, random);
+  const fleet = await ClientFleet.start(lab);
+  const admin = await LabAdmin.open(lab.plan);
+  const clients = createClients(lab, { sessions: run.options.sessions, rate: requestsPerSec, payload: 64 });
+  const sessions = await matchSessions(admin, await fleet.open(clients));
+  const bed = new ChaosBed({
+    lab,
+    fleet,
+    admin,
+    random,
+    sessionIds: [...sessions.values()].map((s) => s.id),
+  });
+  try {
+    for (const kind of plan) {
+      if (io.signal.aborted || run.violations.length > 0) break;
+      run.step++;
+      run.faults[kind]++;
+      await performStep(bed, run, kind);
+      if (run.step % checkEverySteps === 0) await check(bed, run);
+      if (run.step % 50 === 0) io.progress(`step ${run.step} of ${plan.length}`);
+    }
+    await sleep(500);
+    await check(bed, run);
+    run.moves = bed.outcomes;
+    return await fleet.finish();
+  } finally {
+    bed.close();
+    await fleet.close();
+  }
+}
+
+async function performStep(bed: ChaosBed, run: ChaosRun, kind: FaultKind): Promise<void> {
+  try {
+    await faults[kind](bed);
+  } catch (error) {
+    // A step that cannot be done is a hang of the system under test, never something to pass over.
+    run.note('noHang', [`${kind}: ${toRestitchError(error).message}`]);
+  }
+}
+
+async function check(bed: ChaosBed, run: ChaosRun): Promise<void> {
+  try {
+    await bed.settle();
+    const found = await checkAtRest(bed);
+    for (const name of ['oneOwner', 'noOrphan', 'byteExact', 'noReset', 'noHang'] as const) {
+      run.note(
+        name,
+        found.filter((v) => v.invariant === name).map((v) => v.what),
+      );
+    }
+  } catch (error) {
+    run.note('noHang', [toRestitchError(error).message]);
+  }
+}
+
+function formatChaos(report: ChaosReport): string {
+  const lines = [
+    `seed         ${report.seed}`,
+    `steps        ${report.steps}: ${Object.entries(report.faults)
+      .map(([kind, n]) => `${kind} ${n}`)
+      .join(', ')}`,
+    ...Object.entries(report.invariants).map(
+      ([name, { held, broken }]) => `${name.padEnd(12)} held ${held}, broken ${broken}`,
+    ),
+    `bytes        ${report.bytes.received} checked`,
+    ...report.violations.map((v) => `VIOLATION    step ${v.step} ${v.invariant}: ${v.what}`),
+  ];
+  return `${lines.join('\n')}\n`;
+}
