@@ -11,8 +11,8 @@ import { matchSessions, runMoveSeries } from './move-load.js';
 import type { MoveSeries } from './move-load.js';
 import { createMoveReport, isClean } from './move-report.js';
 import type { MoveReport } from './move-report.js';
-import { openLab } from './open-lab.js';
 import { createRandom } from './seeded-random.js';
+import { withLab } from './with-lab.js';
 
 /** Options of `lab move`. */
 export interface LabMoveOptions {
@@ -48,25 +48,14 @@ const coolDownMs = 300;
 
 /** Runs the experiment in a laboratory of its own; 0 only when nothing was lost. */
 export async function runLabMove(env: CliEnv, options: LabMoveOptions): Promise<number> {
-  const progress = (text: string): void => env.err(`${text}\n`);
-  const lab = await openLab(
-    {
-      endpoints: options.endpoints,
-      ipv6: options.ipv6 === true,
-      rttMs: options.rttMs,
-      lossRatio: options.loss,
-      seed: options.seed,
-      isKept: false,
-    },
-    progress,
+  const { endpoints, rttMs, seed, loss: lossRatio } = options;
+  const report = await withLab(
+    env,
+    { endpoints, rttMs, seed, lossRatio, ipv6: options.ipv6 === true },
+    (lab) => moveUnderLoad(lab, options, { progress: (text) => env.err(`${text}\n`), signal: env.signal }),
   );
-  try {
-    const report = await moveUnderLoad(lab, options, { progress, signal: env.signal });
-    env.out(options.json === true ? `${JSON.stringify(report)}\n` : formatReport(report));
-    return isClean(report) && report.moves.committed > 0 ? exitCodes.ok : exitCodes.failed;
-  } finally {
-    await lab.down();
-  }
+  env.out(options.json === true ? `${JSON.stringify(report)}\n` : formatReport(report));
+  return isClean(report) && report.moves.committed > 0 ? exitCodes.ok : exitCodes.failed;
 }
 
 /** The experiment in a laboratory that is up. */

@@ -53,7 +53,7 @@ export async function openLab(options: LabOptions, progress: (text: string) => v
     progress(`laboratory ${lab.plan.id}: access point and ${options.endpoints} endpoints`);
     await prepareAccessPoint(lab);
     await startAccessPoint(lab);
-    await Promise.all(endpoints.map((party) => startEndpoint(lab, party)));
+    await startAll(endpoints.map((party) => startEndpoint(lab, party)));
     await awaitHealthy(
       lab,
       endpoints.map((party) => party.name),
@@ -64,6 +64,12 @@ export async function openLab(options: LabOptions, progress: (text: string) => v
     await lab.down();
     throw toRestitchError(error);
   }
+}
+
+/** Waits for all before one failure counts: what is still starting could not be taken down. */
+async function startAll(starts: ReadonlyArray<Promise<void>>): Promise<void> {
+  const failed = (await Promise.allSettled(starts)).find((result) => result.status === 'rejected');
+  if (failed !== undefined) throw toRestitchError(failed.reason);
 }
 
 async function joinClient(lab: Lab, options: LabOptions): Promise<void> {

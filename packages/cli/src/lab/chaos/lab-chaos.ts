@@ -11,8 +11,8 @@ import { createClients } from '../lab-move.js';
 import { matchSessions } from '../move-load.js';
 import { sumBytes } from '../move-report.js';
 import type { ByteCounts } from '../move-report.js';
-import { openLab } from '../open-lab.js';
 import { createRandom } from '../seeded-random.js';
+import { withLab } from '../with-lab.js';
 import { ChaosBed } from './chaos-bed.js';
 import { faultKinds, faultWeights, faults } from './chaos-faults.js';
 import type { FaultKind } from './chaos-faults.js';
@@ -52,18 +52,15 @@ const requestsPerSec = 50;
 export async function runLabChaos(env: CliEnv, options: LabChaosOptions): Promise<number> {
   const progress = (text: string): void => env.err(`${text}\n`);
   const { endpoints } = options;
-  const lab = await openLab({ endpoints, ipv6: false, rttMs: 0, lossRatio: 0, isKept: false }, progress);
-  const names = lab.state.endpoints;
   const run = new ChaosRun(options);
-  let clients: readonly ClientReport[] = [];
-  try {
-    clients = await runSteps(lab, run, { progress, signal: env.signal });
+  let leave = (): string[] => [];
+  const clients = await withLab(env, { endpoints, ipv6: false, rttMs: 0, lossRatio: 0 }, async (lab) => {
+    leave = () => findLeftovers(lab.plan, lab.state.endpoints);
+    const reports = await runSteps(lab, run, { progress, signal: env.signal });
     if (run.violations.length > 0) progress(lab.lastLogLines(20));
-  } finally {
-    await lab.down();
-  }
-  const leftovers = findLeftovers(lab.plan, names);
-  run.note('nothingLeft', leftovers);
+    return reports;
+  });
+  run.note('nothingLeft', leave());
   run.noteClients(clients);
   const report = run.report(clients);
   env.out(options.json === true ? `${JSON.stringify(report)}\n` : formatChaos(report));

@@ -40,7 +40,8 @@ export class BulkClient extends ClientSession {
       this.sentBytes < allowed &&
       this.sentBytes - this.#receivedBytes < maxAheadBytes
     ) {
-      const piece = patternAt(this.sentBytes, pieceBytes);
+      const dueBytes = Math.min(pieceBytes, Math.ceil(allowed - this.sentBytes));
+      const piece = patternAt(this.sentBytes, dueBytes);
       this.socket.write(piece);
       this.sentBytes += piece.length;
     }
