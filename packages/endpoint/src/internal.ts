@@ -1,2 +1,2 @@
 /** Door for sibling packages of @restitch/endpoint. */
-export {};
+export { assertNodeSupported } from './session/node-handle.js';

@@ -6,7 +6,14 @@ import { type Clock, RestitchError, systemClock } from '@restitch/core';
 import { type Command, Option } from 'commander';
 import type { CliEnv } from '../cli-env.js';
 import { configChecks } from './check-config.js';
-import { type CheckResult, type HostRole, hostChecks, hostRoles, runChecks } from './check-host.js';
+import {
+  type CheckResult,
+  type HostRole,
+  checkFeatures,
+  hostChecks,
+  hostRoles,
+  runChecks,
+} from './check-host.js';
 import { type HostFacts, createHostFacts } from './host-facts.js';
 
 /** What the commands take from outside; tests describe another host. */
@@ -32,7 +39,11 @@ export function registerCheckCommands(program: Command, env: CheckEnv = realEnv)
     .action(async (file: string | undefined, options: { role?: HostRole; json: boolean }) => {
       const role = options.role ?? (file === undefined ? 'lab' : 'access-point');
       const extra = file === undefined ? [] : configChecks(readConfig(file), env.clock);
-      const results = await runChecks([...hostChecks, ...extra], role, env.facts);
+      const results = [
+        ...(await runChecks(hostChecks, role, env.facts)),
+        ...(await checkFeatures(role, env.facts)),
+        ...(await runChecks(extra, role, env.facts)),
+      ];
       report(results, role, { json: options.json, out: env.out });
     });
   program

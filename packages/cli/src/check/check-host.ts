@@ -1,5 +1,6 @@
 /** What a host must have for a role, as a list of small checks; each says what it found and what would help. */
-import { type CapabilityName, type HostFacts, parseCapabilities } from './host-facts.js';
+import type { FeatureReport } from '@restitch/sys';
+import type { HostFacts } from './host-facts.js';
 
 /** What a host is to be. `lab` is all parties on one machine, as the demo and the tests need it. */
 export type HostRole = 'access-point' | 'endpoint' | 'lab';
@@ -35,6 +36,8 @@ export interface Check {
 }
 
 const everyRole = hostRoles;
+/** The usual hard limit on Debian is 1,048,576; a host that gives a process less than this was told to. */
+const comfortableFileLimit = 10_000;
 const steering: readonly HostRole[] = ['access-point', 'lab'];
 
 /** Runs the checks a role is concerned with, in order. */
@@ -58,7 +61,28 @@ export async function runChecks(
   return results;
 }
 
-/** Everything that does not depend on a configuration and needs no system call of our own. */
+/** What the kernel was asked by trying, as results; the kernel that cannot be asked is one result, too. */
+export async function checkFeatures(role: HostRole, facts: HostFacts): Promise<CheckResult[]> {
+  let features: readonly FeatureReport[];
+  try {
+    features = await facts.features();
+  } catch (error) {
+    const found = error instanceof Error ? error.message : String(error);
+    const remedy = 'run `npm run setup`; restitch needs Linux on x86-64 or arm64 with glibc';
+    return [{ group: 'kernel', name: 'system calls', status: 'missing', found, remedy }];
+  }
+  const others: Record<HostRole, string> = { 'access-point': 'endpoint', endpoint: 'access-point', lab: '' };
+  return features.flatMap((feature): CheckResult[] => {
+    const needs = feature.needs.filter((need) => need !== others[role]);
+    if (needs.length === 0) return [];
+    const isNeeded = needs.some((need) => need !== 'optional');
+    const status = feature.isPresent ? 'ok' : isNeeded ? 'missing' : 'absent';
+    const { name, found, remedy } = feature;
+    return [{ group: 'features', name, status, found, remedy }];
+  });
+}
+
+/** Everything that does not depend on a configuration and is seen without trying it. */
 export const hostChecks: readonly Check[] = [
   {
     group: 'system',
@@ -85,16 +109,35 @@ export const hostChecks: readonly Check[] = [
       return major >= 20 && major <= 26 ? f.nodeVersion : undefined;
     },
   },
-  capability('CAP_NET_ADMIN', everyRole),
-  capability('CAP_BPF', steering),
-  capability('CAP_PERFMON', steering),
-  capability('CAP_SYS_ADMIN', ['lab']),
   {
-    group: 'kernel',
-    name: 'BTF',
-    neededBy: steering,
-    remedy: 'use a kernel built with CONFIG_DEBUG_INFO_BTF',
-    look: (f) => present(f, '/sys/kernel/btf/vmlinux'),
+    group: 'system',
+    name: 'Node.js shows the handles of its sockets',
+    neededBy: ['endpoint', 'lab'],
+    remedy: 'run an unmodified Node.js 20 to 26',
+    look: async (f) => ((await f.nodeFault()) === undefined ? 'yes' : undefined),
+    lack: 'no',
+  },
+  {
+    group: 'system',
+    name: 'room for open files',
+    neededBy: [],
+    usefulFor: everyRole,
+    remedy: 'raise the hard limit (systemd: LimitNOFILE=65536); a session takes one',
+    look: async (f) => {
+      const limit = await f.fileLimit().catch(() => 0);
+      return limit >= comfortableFileLimit ? String(limit) : undefined;
+    },
+    lack: `under ${comfortableFileLimit}`,
+  },
+  {
+    group: 'privileges',
+    name: 'CAP_SYS_ADMIN',
+    neededBy: ['lab'],
+    remedy: 'run as root: the laboratory makes network namespaces',
+    look: async (f) => {
+      const held = await f.capabilities().catch(() => undefined);
+      return held?.has('CAP_SYS_ADMIN') === true ? 'effective' : undefined;
+    },
   },
   {
     group: 'kernel',
@@ -103,21 +146,6 @@ export const hostChecks: readonly Check[] = [
     usefulFor: steering,
     remedy: 'sysctl net.core.bpf_jit_enable=1; without it packets are interpreted',
     look: (f) => (Number(f.readText('/proc/sys/net/core/bpf_jit_enable') ?? '0') > 0 ? 'on' : undefined),
-  },
-  {
-    group: 'kernel',
-    name: 'bpffs at /sys/fs/bpf',
-    neededBy: steering,
-    remedy: 'mount -t bpf bpf /sys/fs/bpf',
-    look: (f) => (/^\S+ \/sys\/fs\/bpf bpf /m.test(f.readText('/proc/mounts') ?? '') ? 'mounted' : undefined),
-    lack: 'not mounted',
-  },
-  {
-    group: 'kernel',
-    name: 'TUN/TAP',
-    neededBy: steering,
-    remedy: 'modprobe tun; in a container give it /dev/net/tun',
-    look: (f) => present(f, '/dev/net/tun'),
   },
   {
     group: 'kernel',
@@ -154,17 +182,6 @@ export const hostChecks: readonly Check[] = [
     look: (f) => present(f, '/usr/include/bpf/bpf_helpers.h'),
   },
 ];
-
-function capability(name: CapabilityName, neededBy: readonly HostRole[]): Check {
-  return {
-    group: 'privileges',
-    name,
-    neededBy,
-    remedy: `run as root, or give the process ${name} (systemd: AmbientCapabilities=${name})`,
-    look: (f) =>
-      parseCapabilities(f.readText('/proc/self/status') ?? '').has(name) ? 'effective' : undefined,
-  };
-}
 
 function program(
   name: string,

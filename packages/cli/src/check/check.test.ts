@@ -3,13 +3,14 @@ import { release, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseConfig } from '@restitch/access-point/internal';
 import { systemClock } from '@restitch/core';
+import type { FeatureReport } from '@restitch/sys';
 import { Command } from 'commander';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { createDevPki } from '../pki/dev-pki.js';
 import { registerCheckCommands } from './check-commands.js';
 import { configChecks } from './check-config.js';
-import { type CheckResult, type HostRole, hostChecks, runChecks } from './check-host.js';
-import { type HostFacts, createHostFacts, parseCapabilities } from './host-facts.js';
+import { type CheckResult, type HostRole, checkFeatures, hostChecks, runChecks } from './check-host.js';
+import { type HostFacts, createHostFacts } from './host-facts.js';
 
 let directory: string;
 beforeEach(() => {
@@ -17,15 +18,18 @@ beforeEach(() => {
 });
 afterEach(() => rmSync(directory, { recursive: true }));
 
-const allCapabilities = 'Name:\tnode\nCapEff:\t000001ffffffffff\n';
+const features: readonly FeatureReport[] = [
+  { name: 'tcp-repair', isPresent: true, needs: ['endpoint'], found: 'works', remedy: '' },
+  { name: 'bpf', isPresent: true, needs: ['access-point'], found: 'works', remedy: '' },
+  { name: 'sock-diag', isPresent: true, needs: ['optional'], found: 'works', remedy: '' },
+];
+const noFeatures = features.map((f) => ({ ...f, isPresent: false, found: 'EPERM', remedy: 'get it' }));
 
 /** A host that has everything; parts of it can be taken away. */
 function goodHost(
   change: Partial<HostFacts> & { files?: Record<string, string | undefined> } = {},
 ): HostFacts {
   const files: Record<string, string | undefined> = {
-    '/proc/self/status': allCapabilities,
-    '/proc/mounts': 'none /sys/fs/bpf bpf rw 0 0\n',
     '/proc/sys/net/core/bpf_jit_enable': '1\n',
     '/sys/class/net/eth0/operstate': 'up\n',
     ...change.files,
@@ -42,6 +46,10 @@ function goodHost(
       { interfaceName: 'eth0', address: '10.0.0.100' },
       { interfaceName: 'eth0', address: 'fe80::1%eth0' },
     ],
+    features: async () => features,
+    capabilities: async () => new Set(['CAP_SYS_ADMIN'] as const),
+    fileLimit: async () => 1_048_576,
+    nodeFault: async () => undefined,
     findProgram: (name) => `/usr/bin/${name}`,
     findLibrary: (name) => `/usr/lib/${name}`,
     run: async () => '[{"dst":"10.0.0.11","lladdr":"02:00:00:00:00:01","state":["REACHABLE"]}]',
@@ -50,7 +58,7 @@ function goodHost(
 }
 
 async function lacking(role: HostRole, facts: HostFacts): Promise<Array<[string, string]>> {
-  const results = await runChecks(hostChecks, role, facts);
+  const results = [...(await runChecks(hostChecks, role, facts)), ...(await checkFeatures(role, facts))];
   for (const r of results) if (r.status !== 'ok') expect(r.remedy, r.name).not.toBe('');
   return results.filter((r) => r.status !== 'ok').map((r) => [r.name, r.status]);
 }
@@ -81,12 +89,6 @@ describe('a host', () => {
     ['an old kernel', { kernelRelease: '5.10.0-28' }, 'kernel 5.14 or newer', 'missing'],
     ['an old Node', { nodeVersion: '18.19.0' }, 'Node.js 20 to 26', 'missing'],
     ['a newer Node than was tested', { nodeVersion: '27.0.0' }, 'Node.js 20 to 26', 'missing'],
-    [
-      'no bpffs',
-      { files: { '/proc/mounts': 'tmpfs /sys/fs/bpf tmpfs rw 0 0\n' } },
-      'bpffs at /sys/fs/bpf',
-      'missing',
-    ],
     ['no JIT', { files: { '/proc/sys/net/core/bpf_jit_enable': '0\n' } }, 'BPF JIT', 'absent'],
     [
       'a strict connection tracker',
@@ -98,26 +100,42 @@ describe('a host', () => {
     expect(await lacking('access-point', goodHost(change))).toEqual([[name, status]]);
   });
 
-  it('needs one capability as an endpoint and three as an access point', async () => {
-    const netAdminOnly = goodHost({ files: { '/proc/self/status': 'CapEff:\t0000000000001000\n' } });
-    expect(await lacking('endpoint', netAdminOnly)).toEqual([]);
-    expect(await lacking('access-point', netAdminOnly)).toEqual([
-      ['CAP_BPF', 'missing'],
-      ['CAP_PERFMON', 'missing'],
+  it('is told which features its role lacks, and which would only be good to have', async () => {
+    const bare = goodHost({ features: async () => noFeatures });
+    expect(await lacking('endpoint', bare)).toEqual([
+      ['tcp-repair', 'missing'],
+      ['sock-diag', 'absent'],
+    ]);
+    expect(await lacking('access-point', bare)).toEqual([
+      ['bpf', 'missing'],
+      ['sock-diag', 'absent'],
+    ]);
+    expect(await lacking('lab', bare)).toEqual([
+      ['tcp-repair', 'missing'],
+      ['bpf', 'missing'],
+      ['sock-diag', 'absent'],
     ]);
   });
 
-  it('shows its capabilities as bits above 32 too', () => {
-    expect([...parseCapabilities('CapEff:\t000000c000001000\n')]).toEqual([
-      'CAP_NET_ADMIN',
-      'CAP_PERFMON',
-      'CAP_BPF',
+  it('is told in one line when its kernel cannot be asked at all', async () => {
+    const fail = () => Promise.reject(new Error('no libc.so.6'));
+    const alien = goodHost({ features: fail, capabilities: fail, fileLimit: fail });
+    expect(await lacking('lab', alien)).toEqual([
+      ['room for open files', 'absent'],
+      ['CAP_SYS_ADMIN', 'missing'],
+      ['system calls', 'missing'],
     ]);
-    expect([...parseCapabilities('')]).toEqual([]);
+  });
+
+  it('is told of a Node that hides its handles, where sessions are to live', async () => {
+    const odd = goodHost({ nodeFault: async () => 'no _handle.fd' });
+    expect(await lacking('endpoint', odd)).toEqual([['Node.js shows the handles of its sockets', 'missing']]);
+    expect(await lacking('access-point', odd)).toEqual([]);
   });
 
   it('is this one, too', async () => {
-    const results = await runChecks(hostChecks, 'lab', createHostFacts(release()));
+    const facts = createHostFacts(release());
+    const results = [...(await runChecks(hostChecks, 'lab', facts)), ...(await checkFeatures('lab', facts))];
     expect(results.find((r) => r.name === 'Linux')).toMatchObject({ status: 'ok', found: release() });
     expect(results.find((r) => r.name === 'Node.js 20 to 26')).toMatchObject({
       found: process.versions.node,

@@ -1,8 +1,12 @@
 /** What a check may look at, handed in so that tests can describe a host that is not there. */
 import { execFile } from 'node:child_process';
+import { once } from 'node:events';
 import { existsSync, readFileSync, readdirSync } from 'node:fs';
+import { createServer } from 'node:net';
 import { networkInterfaces } from 'node:os';
 import { promisify } from 'node:util';
+import { toRestitchError } from '@restitch/core';
+import type { CapabilityName, FeatureReport } from '@restitch/sys';
 
 /** Reads of the host; nothing here changes it. */
 export interface HostFacts {
@@ -18,6 +22,14 @@ export interface HostFacts {
   findProgram(name: string): string | undefined;
   /** A shared library in one of the usual directories, /usr/lib/<triplet> among them. */
   findLibrary(name: string): string | undefined;
+  /** What the kernel and this process can do; rejects where the kernel cannot be asked at all. */
+  features(): Promise<readonly FeatureReport[]>;
+  /** Effective capabilities. */
+  capabilities(): Promise<ReadonlySet<CapabilityName>>;
+  /** Most open files this process may have. */
+  fileLimit(): Promise<number>;
+  /** Why this Node cannot move sessions, undefined if it can. */
+  nodeFault(): Promise<string | undefined>;
   /** Standard output of a program, undefined if it fails. */
   run(program: string, args: readonly string[]): Promise<string | undefined>;
 }
@@ -56,6 +68,10 @@ export function createHostFacts(release: string): HostFacts {
       libraryDirectories()
         .map((d) => `${d}/${name}`)
         .find((file) => existsSync(file)),
+    features: async () => (await import('@restitch/sys')).probeFeatures(),
+    capabilities: async () => (await import('@restitch/sys')).effectiveCapabilities(),
+    fileLimit: async () => (await import('@restitch/sys')).readFileLimit().hard,
+    nodeFault: findNodeFault,
     async run(program, args) {
       try {
         return (await execute(program, [...args], { timeout: runTimeoutMs })).stdout;
@@ -66,6 +82,21 @@ export function createHostFacts(release: string): HostFacts {
   };
 }
 
+/** Tries the private handles on a listening server, as an endpoint does at its start. */
+async function findNodeFault(): Promise<string | undefined> {
+  const { assertNodeSupported } = await import('@restitch/endpoint/internal');
+  const server = createServer().listen(0, '127.0.0.1');
+  try {
+    await once(server, 'listening');
+    assertNodeSupported(server);
+    return undefined;
+  } catch (error) {
+    return toRestitchError(error).message;
+  } finally {
+    server.close();
+  }
+}
+
 function libraryDirectories(): string[] {
   const fixed = ['/usr/lib', '/usr/lib64', '/lib', '/lib64', '/usr/local/lib'];
   try {
@@ -74,23 +105,4 @@ function libraryDirectories(): string[] {
   } catch {
     return fixed;
   }
-}
-
-/** Bit numbers of linux/capability.h that restitch asks for. */
-export const capabilityBits = {
-  CAP_NET_ADMIN: 12,
-  CAP_NET_RAW: 13,
-  CAP_SYS_ADMIN: 21,
-  CAP_PERFMON: 38,
-  CAP_BPF: 39,
-} as const;
-
-/** Name of a capability that is looked for. */
-export type CapabilityName = keyof typeof capabilityBits;
-
-/** The effective capabilities of a process, from its `CapEff` line in /proc/<pid>/status. */
-export function parseCapabilities(status: string): ReadonlySet<CapabilityName> {
-  const mask = BigInt(`0x${/^CapEff:\s*([0-9a-f]+)$/m.exec(status)?.[1] ?? '0'}`);
-  const names = Object.keys(capabilityBits) as CapabilityName[];
-  return new Set(names.filter((name) => (mask >> BigInt(capabilityBits[name])) & 1n));
 }
