@@ -68,3 +68,7 @@ export { OverloadWatch } from './risk/overload-watch.js';
 export type { OverloadWatchOptions } from './risk/overload-watch.js';
 export { ClientHistory } from './risk/client-history.js';
 export type { StoredHistory } from './risk/client-history.js';
+export { encodeModel, parseModel } from './forecast/model-codec.js';
+export type { PanelModel } from './forecast/panel-model.js';
+export { ModelSlots } from './control/model-slots.js';
+export type { SlotEvent } from './control/model-slots.js';
