@@ -25,6 +25,7 @@ export const so = {
   domain: 39,
   incomingCpu: 49,
   maxPacingRate: 47,
+  attachBpf: 50,
   meminfo: 55,
   bufLock: 72,
 } as const;

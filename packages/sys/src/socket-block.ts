@@ -6,10 +6,11 @@
  * this action drop, they need no IPsec): TCP's timers run on in TCP_REPAIR, and without it a frozen socket resends
  * data, sends its delayed ACK and probes.
  */
+import { dropProgramFd } from './drop-program.js';
 import { SyscallError, addressOf, errno } from './libc.js';
 import { ip, ipv6, so, solIp, solIpv6, solSocket } from './option-names.js';
 import { afInet, afInet6 } from './socket-address.js';
-import { clearOption, getBufferOption, openSocket, setBufferOption } from './socket.js';
+import { clearOption, getBufferOption, openSocket, setBufferOption, setIntOption } from './socket.js';
 import { closeFd } from './fd.js';
 
 /**
@@ -25,9 +26,14 @@ const dropProgram = dropMemory.subarray(0, 16);
 const noValue = Buffer.alloc(4);
 const meminfoScratch = Buffer.alloc(36);
 
-/** From now on every packet to this socket is dropped unseen. Replaces another filter. Needs no capability. */
+/**
+ * From now on every packet to this socket is dropped unseen. Replaces another filter. Needs no capability; with CAP_BPF
+ * it is ten times cheaper, because a classic filter is compiled anew for each socket (7 µs) and a loaded program is not.
+ */
 export function attachDropFilter(fd: number): void {
-  setBufferOption(fd, solSocket, so.attachFilter, dropProgram);
+  const programFd = dropProgramFd();
+  if (programFd >= 0) setIntOption(fd, solSocket, so.attachBpf, programFd);
+  else setBufferOption(fd, solSocket, so.attachFilter, dropProgram);
 }
 
 /** Takes the filter off; nothing happens if there is none. */

@@ -17,6 +17,7 @@ import {
   getPeerAddress,
   getTcpInfo,
   peekBytes,
+  setIntOption,
   so,
   solSocket,
   solTcp,
@@ -81,8 +82,10 @@ export function freezeSocket(fd: number, options: FreezeOptions = {}): FrozenTcp
   } catch (cause) {
     undo(fd);
     const error = toRestitchError(cause);
-    throw new RestitchError('freeze_failed', `freeze fd ${fd}: ${at.step}: ${error.message}`, {
+    const code = error.code === 'socket_unsupported' ? error.code : 'freeze_failed';
+    throw new RestitchError(code, `freeze fd ${fd}: ${at.step}: ${error.message}`, {
       cause,
+      retryable: error.retryable,
       details: { ...error.details, step: at.step },
     });
   }
@@ -96,6 +99,7 @@ export function unfreezeSocket(fd: number): void {
     detachFilter(fd);
     unblockOutput(fd, getIntOption(fd, solSocket, so.domain));
     leaveRepair(fd, isWindowOpen);
+    pushPending(fd);
     if (isInRepair(fd)) throw new RestitchError('internal', 'socket is still in repair');
   } catch (cause) {
     throw new RestitchError('freeze_failed', `unfreeze fd ${fd}: ${toRestitchError(cause).message}`, {
@@ -110,11 +114,17 @@ export function discardFrozenSocket(fd: number): void {
   closeFd(fd);
 }
 
+/** What the blocked output kept back would otherwise wait for a timer: "uncork" pushes, corked or not. */
+function pushPending(fd: number): void {
+  if (getIntOption(fd, solTcp, tcp.cork) === 0) setIntOption(fd, solTcp, tcp.cork, 0);
+}
+
 function undo(fd: number): void {
   try {
     detachFilter(fd);
     unblockOutput(fd, getIntOption(fd, solSocket, so.domain));
     if (isInRepair(fd)) leaveRepair(fd, false);
+    pushPending(fd);
   } catch {
     // The error that brought us here says more than this one.
   }
@@ -180,22 +190,28 @@ function dumpReceiveQueue(fd: number, state: number): Pick<TcpImage, 'rcvNxt' | 
   return { rcvNxt: addSeq(end, finReceived ? -1 : 0), recvQueue, finReceived };
 }
 
+/**
+ * The counts are taken before the queue is selected: in repair with the send queue selected, a pacing timer that fires
+ * marks unsent bytes as sent and sends nothing. For the same reason the selection is taken back at once.
+ */
 function dumpSendQueue(
   fd: number,
   state: number,
 ): Pick<TcpImage, 'writeSeq' | 'sendQueue' | 'sentBytes' | 'finSent'> {
   const isFinQueued = state === tcpState.finWait1 || state === tcpState.closing || state === tcpState.lastAck;
   const isFinCounted = isFinQueued || state === tcpState.finWait2;
-  selectQueue(fd, 'send');
-  const end = readQueueSeq(fd);
   // SIOCOUTQ and SIOCOUTQNSD count a queued FIN as a byte.
   const unacked = unacknowledgedBytes(fd);
-  const unsent = unsentBytes(fd);
+  const unsent = unacked === 0 ? 0 : unsentBytes(fd);
   const isFinUnsent = isFinQueued && unsent > 0;
   const queuedBytes = unacked - (isFinQueued ? 1 : 0);
+  selectQueue(fd, 'send');
+  const end = readQueueSeq(fd);
+  const sendQueue = peekExactly(fd, queuedBytes);
+  selectQueue(fd, 'none');
   return {
     writeSeq: addSeq(end, isFinCounted ? -1 : 0),
-    sendQueue: peekExactly(fd, queuedBytes),
+    sendQueue,
     sentBytes: queuedBytes - (unsent - (isFinUnsent ? 1 : 0)),
     finSent: isFinCounted && !isFinUnsent,
   };

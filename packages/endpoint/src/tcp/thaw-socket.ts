@@ -34,6 +34,8 @@ import {
   solSocket,
   solTcp,
   tcp,
+  unacknowledgedBytes,
+  unsentBytes,
 } from '@restitch/sys/internal';
 import { openFinSender } from './peer-fin.js';
 import {
@@ -206,6 +208,9 @@ function verify(fd: number, image: TcpImage): void {
   expect('rcv_nxt', readQueueSeq(fd), image.rcvNxt);
   selectQueue(fd, 'send');
   expect('write_seq', readQueueSeq(fd), addSeq(image.writeSeq, -unsent));
+  if (image.sentBytes > 0) {
+    expect('bytes restored as sent', unacknowledgedBytes(fd) - unsentBytes(fd), image.sentBytes);
+  }
   expect('mss clamp', getIntOption(fd, solTcp, tcp.maxseg), image.mssClamp);
   const window = readWindow(fd);
   expect('snd_wnd', windowField(window, 'sndWnd'), windowField(image.window, 'sndWnd'));
