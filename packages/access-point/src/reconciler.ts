@@ -67,7 +67,7 @@ export class Reconciler {
   endAnnounce(endpoint: Endpoint): void {
     const named = this.#announced.get(endpoint) ?? new Set();
     this.#announced.delete(endpoint);
-    for (const session of [...endpoint.sessions]) {
+    for (const session of endpoint.sessions) {
       if (!named.has(session.id)) this.#forget(session, 'ended while its endpoint was away');
     }
     this.#judgeWaiting();
@@ -76,7 +76,7 @@ export class Reconciler {
   /** The endpoint's process has been replaced by another: what it had and nobody else has is gone. */
   processGone(endpoint: Endpoint): void {
     this.ownerGone(endpoint);
-    for (const session of [...endpoint.sessions]) this.#forget(session, 'its process is gone');
+    for (const session of endpoint.sessions) this.#forget(session, 'its process is gone');
   }
 
   /** The endpoint does not come back: copies that wait for its word are judged without it. */
