@@ -11,6 +11,7 @@ import type { Endpoint, EndpointRegistry } from './endpoint-registry.js';
 import type { FlowBatch } from './flow-batch.js';
 import type { MoveHistory, MoveRecord } from './history.js';
 import type { MoveState } from './life-cycle.js';
+import { MoveGate } from './move-gate.js';
 import { Move } from './move.js';
 import type { MoveContext } from './move.js';
 import type { Session, SessionRegistry } from './session-registry.js';
@@ -58,6 +59,7 @@ export class Coordinator {
   readonly #deps: CoordinatorDeps;
   readonly #context: MoveContext;
   readonly #wishes: WishList;
+  readonly #gate: MoveGate;
   #begun = 0;
   readonly #running = new Map<string, { move: Move; wish: Wish; tried: Set<Endpoint> }>();
   /** Laboratory: states at whose door moves wait. */
@@ -66,11 +68,14 @@ export class Coordinator {
   constructor(deps: CoordinatorDeps) {
     this.#deps = deps;
     this.#wishes = new WishList(deps.clock, deps.sessions, deps.policy, () => this.pump());
+    this.#gate = new MoveGate(deps.clock, () => deps.policy().budgetMs);
     this.#context = {
       clock: deps.clock,
       counters: deps.counters,
       batch: deps.batch,
       policy: deps.policy,
+      askAdmission: (move) => this.#gate.enter(move),
+      leaveAdmission: (move) => this.#gate.leave(move),
       onSwitched: (move) => this.#onSwitched(move),
       onEnd: (move) => this.#onEnd(move),
       isPausedAt: (_move, state) => this.#pausedStates.has(state),

@@ -14,6 +14,7 @@ afterAll(() => rmSync(directory, { recursive: true, force: true }));
 /** States the normal way goes through; the others come up on the way out of these. */
 const way = [
   'preparing',
+  'waiting',
   'holding',
   'freezing',
   'frozen',

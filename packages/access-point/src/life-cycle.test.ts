@@ -129,7 +129,7 @@ describe('the table of who dies and what then', () => {
     }
     return state;
   };
-  const toFrozen = ['reserved', 'prepared', 'held', 'frozen'] as const;
+  const toFrozen = ['reserved', 'prepared', 'admitted', 'held', 'frozen'] as const;
 
   it.each([
     ['nothing', ['thawed', 'switched', 'activated', 'confirmed', 'released'], 'committed'],
@@ -157,10 +157,10 @@ describe('the table of who dies and what then', () => {
   it('is refused before anything is held', () => {
     expect(path('target-refused')).toBe('refused');
     expect(path('reserved', 'source-refused')).toBe('refused');
-    expect(path('reserved', 'prepared', 'hold-refused')).toBe('refused');
+    expect(path('reserved', 'prepared', 'admitted', 'hold-refused')).toBe('refused');
   });
 
   it('tries a busy session again', () => {
-    expect(path('reserved', 'prepared', 'held', 'busy', 'deadline', 'held', 'frozen')).toBe('frozen');
+    expect(path('reserved', 'prepared', 'admitted', 'held', 'busy', 'deadline', 'admitted', 'held', 'frozen')).toBe('frozen');
   });
 });

@@ -12,6 +12,8 @@ export type MoveState =
   | 'reserving'
   /** The source was asked to check the socket and to reach a safe point. */
   | 'preparing'
+  /** Both are ready; others are between hold and switch. */
+  | 'waiting'
   /** The record is being set to hold. */
   | 'holding'
   /** The source was asked to freeze and to send the image. */
@@ -48,6 +50,8 @@ export type MoveOutcome = 'committed' | 'refused' | 'reverted' | 'failed';
 export const moveEvents = [
   'reserved',
   'prepared',
+  /** There is room between hold and switch. */
+  'admitted',
   'held',
   'hold-refused',
   'frozen',
@@ -76,6 +80,7 @@ export type MoveEvent = (typeof moveEvents)[number];
 /** What the driver is to do; requests to a lost party come back as its lost event. */
 export type MoveAction =
   | 'send-prepare'
+  | 'ask-admission'
   | 'hold'
   | 'send-freeze'
   | 'mark-frozen'
@@ -137,8 +142,20 @@ export const lifeCycle: Readonly<Record<Exclude<MoveState, MoveOutcome>, StateRo
   preparing: {
     deadline: 'prepare',
     on: {
-      prepared: go('holding', 'hold'),
+      prepared: go('waiting', 'ask-admission'),
       'source-refused': go('refused', 'send-abort'),
+      'source-lost': go('refused', 'send-abort'),
+      'target-lost': go('refused', 'send-revert'),
+      'session-ended': go('refused', 'send-abort'),
+      deadline: go('refused', 'send-abort', 'send-revert'),
+      cancel: go('refused', 'send-abort', 'send-revert'),
+    },
+    ignores: [],
+  },
+  waiting: {
+    deadline: 'prepare',
+    on: {
+      admitted: go('holding', 'hold'),
       'source-lost': go('refused', 'send-abort'),
       'target-lost': go('refused', 'send-revert'),
       'session-ended': go('refused', 'send-abort'),
@@ -179,7 +196,7 @@ export const lifeCycle: Readonly<Record<Exclude<MoveState, MoveOutcome>, StateRo
   'backing-off': {
     deadline: 'backOff',
     on: {
-      deadline: go('holding', 'hold'),
+      deadline: go('waiting', 'ask-admission'),
       'source-lost': go('refused', 'send-abort'),
       'target-lost': go('refused', 'send-revert'),
       'session-ended': go('refused', 'send-abort'),
@@ -316,6 +333,16 @@ export const lifeCycle: Readonly<Record<Exclude<MoveState, MoveOutcome>, StateRo
   },
 };
 
+/** States between hold and switch: packets are kept, and every move there makes the others slower. */
+export const holdStates: ReadonlySet<MoveState> = new Set<MoveState>([
+  'holding',
+  'freezing',
+  'frozen',
+  'thawed-first',
+  'source-gone',
+  'switching',
+]);
+
 /** True for the four ends. */
 export function isMoveOutcome(state: MoveState): state is MoveOutcome {
   return state === 'committed' || state === 'refused' || state === 'reverted' || state === 'failed';
@@ -332,6 +359,7 @@ export function nextMoveState(state: MoveState, event: MoveEvent): Transition | 
 export const stepOfState: Readonly<Record<Exclude<MoveState, MoveOutcome>, MoveStep>> = {
   reserving: 'reserve',
   preparing: 'prepare',
+  waiting: 'hold',
   holding: 'hold',
   freezing: 'freeze',
   'backing-off': 'freeze',

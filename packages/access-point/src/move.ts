@@ -10,7 +10,7 @@ import type { MovesConfig } from './config/index.js';
 import type { Endpoint } from './endpoint-registry.js';
 import type { NumberlessRequest, ReplyListener } from './endpoint-link.js';
 import type { FlowBatch } from './flow-batch.js';
-import { isMoveOutcome, lifeCycle, nextMoveState, stepOfState } from './life-cycle.js';
+import { holdStates, isMoveOutcome, lifeCycle, nextMoveState, stepOfState } from './life-cycle.js';
 import type { MoveAction, MoveDeadline, MoveEvent, MoveOutcome, MoveState, MoveStep } from './life-cycle.js';
 import type { Session } from './session-registry.js';
 
@@ -22,6 +22,10 @@ export interface MoveContext {
   /** Read at each use, so that a reload counts at once. */
   readonly policy: () => MovesConfig;
   /** The record names the target from now on. */
+  /** Asks to go between hold and switch; answered by `admitted`. */
+  readonly askAdmission: (move: Move) => void;
+  /** Has left that time, or waits for it no more. */
+  readonly leaveAdmission: (move: Move) => void;
   readonly onSwitched: (move: Move) => void;
   readonly onEnd: (move: Move) => void;
   /** Laboratory only: true keeps the move at the door of this state until `resume`. */
@@ -171,6 +175,8 @@ export class Move {
       lifeCycle[to].deadline !== 'budget';
     if (deadlineChanges) this.#armDeadline();
     for (const action of act) this.#perform(action);
+    const isBehind = holdStates.has(before) || before === 'waiting';
+    if (isBehind && !holdStates.has(to) && this.#state === to) this.#context.leaveAdmission(this);
     if (isMoveOutcome(to)) this.#end();
   }
 
@@ -189,23 +195,14 @@ export class Move {
 
   #deadlineMs(kind: MoveDeadline): number {
     const { budgetMs, busyPauseMs, deadlines: d } = this.#context.policy();
-    const byKind: Record<MoveDeadline, number> = {
-      reserve: d.reserveMs,
-      prepare: d.prepareMs,
-      budget: budgetMs,
-      backOff: busyPauseMs,
-      activate: d.activateMs,
-      confirm: d.confirmMs,
-      release: d.releaseMs,
-      revert: d.revertMs,
-    };
-    return byKind[kind];
+    if (kind === 'budget') return budgetMs;
+    return kind === 'backOff' ? busyPauseMs : d[`${kind}Ms`];
   }
 
   #lifetimeMs(): number {
     const { budgetMs, busyPauseMs, busyRetries, deadlines: d } = this.#context.policy();
     const tries = busyRetries + 1;
-    return d.reserveMs + d.prepareMs + tries * (budgetMs + busyPauseMs) + d.activateMs + d.confirmMs;
+    return d.reserveMs + d.prepareMs + tries * (d.prepareMs + budgetMs + busyPauseMs) + d.activateMs;
   }
 
   #noteFailure(event: MoveEvent, error: RestitchError | undefined): void {
@@ -224,6 +221,9 @@ export class Move {
     switch (action) {
       case 'send-prepare':
         this.#sendPrepare();
+        return;
+      case 'ask-admission':
+        this.#context.askAdmission(this);
         return;
       case 'hold':
         this.#hold();
