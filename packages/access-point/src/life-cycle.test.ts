@@ -161,6 +161,8 @@ describe('the table of who dies and what then', () => {
   });
 
   it('tries a busy session again', () => {
-    expect(path('reserved', 'prepared', 'admitted', 'held', 'busy', 'deadline', 'admitted', 'held', 'frozen')).toBe('frozen');
+    expect(
+      path('reserved', 'prepared', 'admitted', 'held', 'busy', 'deadline', 'admitted', 'held', 'frozen'),
+    ).toBe('frozen');
   });
 });

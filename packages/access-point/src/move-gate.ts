@@ -41,7 +41,7 @@ export class MoveGate {
 
   /** The move is prepared; it gets `admitted`, now or later. */
   enter(move: Move): void {
-    if (this.#waiting.length === 0 && this.#hasRoom(move)) this.#admit(move);
+    if (this.#hasRoom(move)) this.#admit(move);
     else this.#waiting.push(move);
   }
 
