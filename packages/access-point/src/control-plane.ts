@@ -15,6 +15,7 @@ import type { EndpointEvent } from './endpoint-link.js';
 import type { Endpoint, EndpointRegistry, Hello, Liveness } from './endpoint-registry.js';
 import type { EventFeed } from './event-feed.js';
 import type { FlowBatch } from './flow-batch.js';
+import { renewRecord } from './reconciler.js';
 import type { Reconciler } from './reconciler.js';
 import { makeSession } from './session-registry.js';
 import type { Session, SessionRegistry } from './session-registry.js';
@@ -195,7 +196,7 @@ export class ControlPlane {
   /** A new session at its first owner: the record is claimed, so that it says what the endpoint says. */
   #open(endpoint: Endpoint, raw: SessionReport): void {
     const report = normalReport(raw);
-    const { sessions, clock, batch, counters, feed, coordinator } = this.#deps;
+    const { sessions, clock, counters, feed, coordinator } = this.#deps;
     const known = sessions.byId(report.id);
     this.#assertOwnFlow(endpoint, report, known);
     if (known !== undefined && known.epoch >= report.epoch) return;
@@ -209,8 +210,18 @@ export class ControlPlane {
       coordinator.sessionEnded(before);
     }
     counters.add('sessions_opened_total');
-    batch.push({ op: 'claim', flow: report.flow, endpointId: endpoint.id, epoch: report.epoch }, (result) => {
-      if (result !== 'ok') counters.add(`flow_claim_${result}_total`);
+    this.#claim(endpoint, report);
+  }
+
+  #claim(endpoint: Endpoint, report: SessionReport): void {
+    const { batch, counters, dataplane } = this.#deps;
+    const { flow, epoch } = report;
+    batch.push({ op: 'claim', flow, endpointId: endpoint.id, epoch }, (result) => {
+      if (result === 'ok') return;
+      // The client used its port again before the end of the session before was told.
+      const isOwnOld = result === 'stale' && dataplane.lookup(flow)?.endpointId === endpoint.id;
+      if (isOwnOld) renewRecord(this.#deps, endpoint.id, report);
+      else counters.add(`flow_claim_${result}_total`);
     });
   }
 

@@ -43,6 +43,7 @@ describe('a reported copy against the record', () => {
       'claim',
     ],
     ['the owner itself with a higher epoch', live(source, 4), record(source, 3), 'here', 'claim'],
+    ['a new session on a flow the endpoint had before', live(source, 0), record(source, 3), 'here', 'renew'],
     ['a live session the record has moved on from', live(source, 3), record(target, 4), 'here', 'stale'],
     [
       'the frozen source while the record still names it',

@@ -24,7 +24,8 @@ export interface RecordedOwner {
 export type OwnerFate = 'here' | 'may-return' | 'gone';
 
 /**
- * keep: the record is right. claim: write this endpoint into the record. revert / activate: tell it to serve, then
+ * keep: the record is right. claim: write this endpoint into the record. renew: the flow was used again, the record is
+ * of the session before: close it and claim anew. revert / activate: tell it to serve, then
  * release the record. abort / release: tell it to drop its copy in silence. take-over: it has the only copy left:
  * claim, then activate. wait: cannot be said before the recorded owner speaks. stale: a live copy that the record
  * contradicts; it cannot be, and is counted.
@@ -33,6 +34,7 @@ export type Verdict =
   | 'keep'
   | 'keep-and-release'
   | 'claim'
+  | 'renew'
   | 'revert'
   | 'activate'
   | 'abort'
@@ -69,7 +71,8 @@ function judgeOwner(copy: ReportedCopy, record: RecordedOwner): Verdict {
   switch (copy.phase) {
     case 'live':
       if (copy.epoch > record.epoch) return 'claim';
-      if (copy.epoch < record.epoch) return 'stale';
+      // An endpoint has one socket for a flow: its lower epoch is a new session on an old flow.
+      if (copy.epoch < record.epoch) return 'renew';
       return record.isKept ? 'keep-and-release' : 'keep';
     case 'frozen':
       return copy.epoch >= record.epoch ? 'revert' : 'release';

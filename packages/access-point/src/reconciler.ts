@@ -170,6 +170,10 @@ export class Reconciler {
         this.#own(endpoint, report, epoch);
         this.#deps.batch.push({ op: 'claim', flow, endpointId: endpoint.id, epoch });
         return;
+      case 'renew':
+        this.#own(endpoint, report, epoch);
+        renewRecord(this.#deps, endpoint.id, report);
+        return;
       case 'revert':
         this.#deps.batch.push({ op: 'claim', flow, endpointId: endpoint.id, epoch });
         this.#serveAgain(endpoint, report, 'revert');
@@ -255,4 +259,16 @@ export class Reconciler {
     logger.debug({ session: session.id, reason }, 'session forgotten');
     batch.push({ op: 'close', flow: session.flow, epoch: session.epoch, lingerMs: this.#deps.lingerMs() });
   }
+}
+
+/** Ends what the record says of a session before, and claims the flow for the one that has it now. */
+export function renewRecord(
+  deps: Pick<ReconcilerDeps, 'dataplane' | 'batch' | 'lingerMs'>,
+  endpointId: number,
+  { flow, epoch }: SessionReport,
+): void {
+  const record = deps.dataplane.lookup(flow);
+  if (record !== undefined)
+    deps.batch.push({ op: 'close', flow, epoch: record.epoch, lingerMs: deps.lingerMs() });
+  deps.batch.push({ op: 'claim', flow, endpointId, epoch });
 }
