@@ -12,3 +12,5 @@ export type { TimerSettings } from './timers.js';
 export { readRemainder, rethawRemainder } from './settle-remainder.js';
 export { imageFromCheckpoint, readTemplate } from './checkpoint-socket.js';
 export type { CheckpointPositions, TcpTemplate, TemplateOffsets } from './checkpoint-socket.js';
+export { measureMoveCpu } from './measure-move-cpu.js';
+export type { MoveCpu, MoveCpuOptions, Percentiles, Place } from './measure-move-cpu.js';
