@@ -10,6 +10,9 @@ import { decodePlain, encodePlain } from '@restitch/core/internal';
 /** Bytes before each message. */
 export const frameHeaderBytes = 4;
 
+/** Most values in one message: the longest list of sessions has a quarter of it, and it is decoded in 0.2 s at worst. */
+const maxMessageValues = 2 ** 19;
+
 /** Turns a byte stream into messages. */
 export interface FrameParser {
   /** Takes the next bytes; calls back for each whole message in order. Throws `message_invalid`; then it is of no use. */
@@ -63,7 +66,7 @@ export function createFrameParser(maxMessageBytes: number): FrameParser {
     const body = parts.length === 0 ? part : Buffer.concat([...parts, part], bodyBytes);
     parts = [];
     headerBytes = 0;
-    onMessage(decodePlain(body));
+    onMessage(decodePlain(body, maxMessageValues));
     return n;
   };
 

@@ -7,7 +7,7 @@
 import { crc32 } from 'node:zlib';
 import { z } from 'zod';
 import { RestitchError } from './errors.js';
-import { epochSchema, flowSchema } from './messages.js';
+import { epochSchema, flowSchema, recordOf } from './messages.js';
 import { assertPlain, decodePlain, encodePlain } from './plain-codec.js';
 
 /** Version this build writes. A newer minor is read (unknown keys are ignored), a newer major refused by name. */
@@ -21,7 +21,7 @@ const i32 = z.number().int().min(-0x80000000).max(0x7fffffff);
 const bytes = z.custom<Uint8Array>((v) => v instanceof Uint8Array, 'expected bytes');
 
 /** Integer socket options by the names in endpoint/src/socket-options.ts; units are the kernel's. */
-const optionsSchema = z.record(z.string().max(40), i32);
+const optionsSchema = recordOf(i32, 64);
 
 /** The kernel's half of a session (linux/tcp.h, TCP_REPAIR). */
 export const tcpImageSchema = z.object({

@@ -26,4 +26,10 @@ export type {
   ToSource,
   ToTarget,
 } from './messages.js';
-export { assertPlain, decodePlain, encodePlain, maxPlainDepth } from './plain-codec.js';
+export {
+  assertPlain,
+  decodePlain,
+  defaultMaxPlainValues,
+  encodePlain,
+  maxPlainDepth,
+} from './plain-codec.js';

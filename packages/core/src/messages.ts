@@ -21,6 +21,13 @@ const id = z.string().min(1).max(64);
 const text = z.string().max(1000);
 const ms = z.number().nonnegative().max(86_400_000);
 
+/** A record of at most `max` keys, counted before any is looked at: zod would collect an issue for each of a million. */
+export function recordOf<T extends z.ZodType>(value: T, max: number) {
+  const isSmall = (v: unknown): boolean =>
+    typeof v === 'object' && v !== null && Object.keys(v).length <= max;
+  return z.custom<object>(isSmall, `expected at most ${max} keys`).pipe(z.record(z.string(), value));
+}
+
 /** An IP address, normalised: it becomes part of keys, and a key must not have two spellings. */
 const ipAddress = z
   .string()
@@ -58,9 +65,9 @@ export const sessionReportSchema = z.object({
 export type SessionReport = z.infer<typeof sessionReportSchema>;
 
 const failure = z.object({
-  code: z.string(),
+  code: z.string().max(64),
   message: text,
-  details: z.record(z.string(), z.unknown()).optional(),
+  details: recordOf(z.unknown(), 64).optional(),
 });
 const request = { rq: u32 };
 
@@ -96,14 +103,14 @@ export const fromEndpointSchema = z.discriminatedUnion('t', [
     n: u32,
     sessions: u32,
     eventLoopDelayMs: z.number().nonnegative(),
-    counters: z.record(z.string(), z.number()).optional(),
+    counters: recordOf(z.number(), 1024).optional(),
   }),
   /** Target: the socket stands, in repair; or could not be made. */
   z.object({ t: z.literal('thawed'), moveId: id, thawUs: z.number().nonnegative() }),
   z.object({ t: z.literal('thaw-failed'), moveId: id, failure }),
   /** Target: the client's own acknowledgement was seen. */
   z.object({ t: z.literal('confirmed'), moveId: id, serverRtos: u32 }),
-  z.object({ t: z.literal('reply'), re: u32, ok: z.literal(true), data: z.record(z.string(), z.unknown()) }),
+  z.object({ t: z.literal('reply'), re: u32, ok: z.literal(true), data: recordOf(z.unknown(), 64) }),
   z.object({ t: z.literal('refusal'), re: u32, failure }),
 ]);
 /** Endpoint → access point. */

@@ -80,6 +80,12 @@ describe('plain values', () => {
     expect(isTaken(nest(maxPlainDepth + 1))).toBe(false);
   });
 
+  it('are bounded in number, keys counted', () => {
+    const three = encodePlain({ a: [1] });
+    assertPlain(three, 4);
+    expect(() => assertPlain(three, 3)).toThrow(/more than 3 values/);
+  });
+
   it('cost no memory by claiming to be long', () => {
     for (const head of [
       [0xdd, 255, 255, 255, 255],

@@ -11,6 +11,9 @@ import { RestitchError } from './errors.js';
 /** Deepest nesting of arrays and maps: messages need 6, application state hardly more; bounds the decoder's stack. */
 export const maxPlainDepth = 64;
 
+/** Most values in one encoding, keys counted: 64 MiB of empty maps would take the decoder half a minute. */
+export const defaultMaxPlainValues = 2 ** 22;
+
 /** `skipValues` is documented but missing from msgpackr's types. */
 const packrOptions = { useRecords: false, encodeUndefinedAsNil: true, skipValues: [undefined] } as const;
 const packr = new Packr({ ...packrOptions });
@@ -21,8 +24,8 @@ export function encodePlain(value: unknown): Buffer {
 }
 
 /** msgpack to a plain value. Throws `message_invalid` for anything outside the plain subset, truncated or trailing. */
-export function decodePlain(encoded: Uint8Array): unknown {
-  assertPlain(encoded);
+export function decodePlain(encoded: Uint8Array, maxValues = defaultMaxPlainValues): unknown {
+  assertPlain(encoded, maxValues);
   try {
     return packr.unpack(encoded);
   } catch {
@@ -31,11 +34,12 @@ export function decodePlain(encoded: Uint8Array): unknown {
 }
 
 /** Walks the bytes of exactly one value. Throws `message_invalid` at the first byte outside the plain subset. */
-export function assertPlain(encoded: Uint8Array): void {
+export function assertPlain(encoded: Uint8Array, maxValues = defaultMaxPlainValues): void {
   /** Values still to come on each open level; maps count keys and values, and are marked by `isMap`. */
   const left: number[] = [1];
   const isMap: boolean[] = [false];
   let at = 0;
+  let values = 1;
   while (left.length > 0) {
     const level = left.length - 1;
     const remaining = left[level] as number;
@@ -56,6 +60,8 @@ export function assertPlain(encoded: Uint8Array): void {
     if (children < 0) continue;
     // Each child takes a byte at least: a count beyond the rest is a lie, and refused before anything is allocated.
     if (children > encoded.length - at) throw refuse(encoded, 'ends early');
+    values += children;
+    if (values > maxValues) throw refuse(encoded, `has more than ${maxValues} values`);
     if (left.length > maxPlainDepth) throw refuse(encoded, `is nested deeper than ${maxPlainDepth}`);
     left.push(children);
     isMap.push(isMapToken(token));
