@@ -1,5 +1,5 @@
 /** poll(2) on a few descriptors, for states that no other call tells. */
-import { check, libc } from './libc.js';
+import { check, errno, lastErrno, libc } from './libc.js';
 
 const pollFn = libc.declare('int poll(void *fds, unsigned long count, int timeout_ms)');
 
@@ -13,6 +13,9 @@ export function pollFd(fd: number, events: number, timeoutMs = 0): number {
   scratch.writeInt32LE(fd, 0);
   scratch.writeInt16LE(events, 4);
   scratch.writeInt16LE(0, 6);
-  check(pollFn(scratch, 1, timeoutMs), 'poll', fd);
+  let result = pollFn(scratch, 1, timeoutMs);
+  // A signal (a profiler's, for one) is no answer.
+  while (result < 0 && lastErrno() === errno.EINTR) result = pollFn(scratch, 1, timeoutMs);
+  check(result, 'poll', fd);
   return scratch.readInt16LE(6);
 }

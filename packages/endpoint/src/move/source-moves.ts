@@ -7,7 +7,7 @@
 import { type Clock, type Counters, type Logger, RestitchError, toRestitchError } from '@restitch/core';
 import { type SessionReport, type ToEndpoint, encodeImage } from '@restitch/core/internal';
 import type { Channel } from '@restitch/channel';
-import { closeFd } from '@restitch/sys';
+import { closeFd, threadCpuNs } from '@restitch/sys';
 import { type SessionTable, toReport } from '../session-table.js';
 import { Carrier, adoptSocket } from '../session/carrier.js';
 import { assertPlainData } from '../session/plain-data.js';
@@ -243,6 +243,7 @@ export class SourceMoves {
     const { session } = move;
     const { clock, counters } = this.#ctx;
     const startMs = clock.monotonicMs();
+    const startCpuNs = threadCpuNs();
     const half = session.freeze();
     move.fd = half.fd;
     let isFrozen = false;
@@ -274,7 +275,11 @@ export class SourceMoves {
       move.phase = 'frozen';
       move.epoch = epoch;
       counters.add('endpoint_freezes_total');
-      return { imageBytes: image.length, freezeUs: Math.round((clock.monotonicMs() - startMs) * 1000) };
+      return {
+        imageBytes: image.length,
+        freezeUs: Math.round((clock.monotonicMs() - startMs) * 1000),
+        freezeCpuUs: Math.round((threadCpuNs() - startCpuNs) / 1000),
+      };
     } catch (error) {
       counters.add('endpoint_freezes_failed_total');
       if (isFrozen) unfreezeSocket(half.fd);

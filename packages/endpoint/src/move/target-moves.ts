@@ -23,6 +23,7 @@ import {
   decodeImage,
   toFailure,
 } from '@restitch/core/internal';
+import { threadCpuNs } from '@restitch/sys';
 import type { SessionTable } from '../session-table.js';
 import {
   type ActiveTcp,
@@ -72,6 +73,8 @@ interface Pending {
   readonly image: SessionImage;
   readonly state: PlainData;
   readonly socket: PendingTcp;
+  /** CPU time of this thread that the thaw took. */
+  readonly thawCpuUs: number;
 }
 
 /** What the target's half needs. */
@@ -143,12 +146,14 @@ export class TargetMoves {
     const reservation = this.#claim(source, incoming);
     const { tell, clock, counters, logger } = this.#ctx;
     const startMs = clock.monotonicMs();
+    const startCpuNs = threadCpuNs();
     try {
       const image = decodeImage(incoming.image, this.#ctx.maxImageBytes);
       assertFits(image, reservation);
       const state = reservation.listener.upgradeState(image);
       const socket = thawSocket(image.tcp, image.flow);
-      this.#pending.set(moveId, { reservation, image, state, socket });
+      const thawCpuUs = (threadCpuNs() - startCpuNs) / 1000;
+      this.#pending.set(moveId, { reservation, image, state, socket, thawCpuUs });
       counters.add('endpoint_thaws_total');
       tell({ t: 'thawed', moveId, thawUs: Math.round((clock.monotonicMs() - startMs) * 1000) });
     } catch (error) {
@@ -171,9 +176,10 @@ export class TargetMoves {
         details: { moveId },
       });
     }
-    const { reservation, image, state, socket } = pending;
+    const { reservation, image, state, socket, thawCpuUs } = pending;
     if (epoch !== reservation.epoch) throw stale(reservation.sessionId, epoch, reservation.epoch);
     const startMs = this.#ctx.clock.monotonicMs();
+    const startCpuNs = threadCpuNs();
     this.#pending.delete(moveId);
     try {
       const active = activateSocket(socket);
@@ -191,7 +197,11 @@ export class TargetMoves {
     }
     this.#finished.set(moveId, 'activated');
     this.#ctx.counters.add('endpoint_activations_total');
-    return { activateUs: Math.round((this.#ctx.clock.monotonicMs() - startMs) * 1000) };
+    return {
+      activateUs: Math.round((this.#ctx.clock.monotonicMs() - startMs) * 1000),
+      /** Both halves of the thaw. */
+      thawCpuUs: Math.round(thawCpuUs + (threadCpuNs() - startCpuNs) / 1000),
+    };
   }
 
   /** Drops whatever there is of a move, in silence. */
