@@ -9,6 +9,7 @@ import {
   toRestitchError,
 } from '@restitch/core';
 import type { SessionImage } from '@restitch/core/internal';
+import { effectiveCapabilities } from '@restitch/sys';
 import { setIntOption, solTcp, tcp } from '@restitch/sys/internal';
 import { watchConfirmation } from './move/confirmation.js';
 import { runHooks } from './move/source-moves.js';
@@ -86,7 +87,7 @@ export class Server extends EventEmitter<ServerEvents> implements AcceptingListe
 
   /**
    * Listens and then joins the access point, whether that is there already or not. 'error' carries `unsupported_node`,
-   * `usage`, or the system's error.
+   * `unsupported_host` (no CAP_NET_ADMIN), `usage`, or the system's error.
    */
   listen(options: ListenOptions, onListening?: () => void): this {
     if (onListening !== undefined) this.once('listening', onListening);
@@ -194,6 +195,7 @@ export class Server extends EventEmitter<ServerEvents> implements AcceptingListe
 
   async #join(options: ListenOptions): Promise<void> {
     assertNodeSupported(this.#net);
+    assertHostSupported();
     const bound = this.#net.address() as AddressInfo;
     const address = normalizeAddress(options.vip?.address ?? bound.address);
     if (address === '0.0.0.0' || address === '::') {
@@ -238,4 +240,14 @@ export class Server extends EventEmitter<ServerEvents> implements AcceptingListe
 function boundUnsent(socket: Socket, bytes: number): void {
   const fd = getSocketHandle(socket)?.fd ?? -1;
   if (bytes > 0 && fd >= 0) setIntOption(fd, solTcp, tcp.notsentLowat, bytes);
+}
+
+/** Found out at start, not in the middle of the first move. */
+function assertHostSupported(): void {
+  if (effectiveCapabilities().has('CAP_NET_ADMIN')) return;
+  throw new RestitchError(
+    'unsupported_host',
+    'moving sessions needs CAP_NET_ADMIN: run as root, or with AmbientCapabilities=CAP_NET_ADMIN',
+    { details: { capability: 'CAP_NET_ADMIN' } },
+  );
 }

@@ -2,7 +2,10 @@
 // that it can also run on other versions of Node.
 import { createHash } from 'node:crypto';
 import { createEndpoint } from '@restitch/endpoint';
+import { readFileSync } from 'node:fs';
+import { TLSSocket } from 'node:tls';
 import { createCounters } from '@restitch/core';
+import { effectiveCapabilities } from '@restitch/sys';
 
 const config = JSON.parse(process.argv[2]);
 const counters = createCounters();
@@ -101,6 +104,9 @@ const commands = {
       sessions.get(id).on('end', () => resolve({ bytes, sha256: hash.digest('hex') }));
     }),
   setOptions: ({ id }) => void sessions.get(id).setNoDelay(true).setKeepAlive(true, 33_000),
+  tls: ({ id, keyFile, certFile }) =>
+    void new TLSSocket(sessions.get(id), { isServer: true, key: readFileSync(keyFile), cert: readFileSync(certFile) }),
+  whoami: () => ({ uid: process.getuid(), capabilities: [...effectiveCapabilities()] }),
   close: () => endpoint.close(),
   node: () => process.version,
 };

@@ -148,6 +148,17 @@ describe('a source refuses to prepare', () => {
     await expectServing();
   });
 
+  it('a session under TLS', async () => {
+    await openSession('idle');
+    const { certFile, keyFile } = await world.pki.issue('endpoint', 'tls', { force: true });
+    await a.tell('tls', { id: report.id, certFile, keyFile });
+    await expect(prepare('p9')).rejects.toMatchObject({
+      code: 'socket_unsupported',
+      details: { reason: 'tls' },
+    });
+    await a.tell('destroy', { id: report.id });
+  });
+
   it('a target that is not there, or is another than its certificate says', async () => {
     await openSession();
     expect(await codeOf(prepare('p7', { port: 9 }))).toBe('transfer_failed');

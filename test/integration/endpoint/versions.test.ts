@@ -3,7 +3,7 @@ import { existsSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { describeMoves } from './move-suite.js';
-import { codeOf, take } from './streams.js';
+import { codeOf, readAll, take, until } from './streams.js';
 import { World, thawed } from './world.js';
 
 const nodeFile = (name: string): string =>
@@ -61,6 +61,33 @@ describe('a session of another version of the application', () => {
     await source.ask({ t: 'revert', moveId });
     client.write('one\n');
     expect(await take(client, 6)).toBe('one 1\n');
+  });
+});
+
+describe('an ordinary user with CAP_NET_ADMIN and nothing else', () => {
+  let world: World;
+
+  beforeAll(async () => {
+    world = await World.open();
+  });
+
+  afterAll(() => world.close());
+
+  it('moves sessions, half-closed ones too', async () => {
+    const a = await world.start('a', { uid: 65_534 });
+    const b = await world.start('b', { uid: 65_534 });
+    expect(await b.tell('whoami')).toEqual({ uid: 65_534, capabilities: ['CAP_NET_ADMIN'] });
+    const { client, report } = await world.open('lines');
+    client.write('one\n');
+    expect(await take(client, 6)).toBe('one 1\n');
+    client.end('two\n');
+    await until(async () => (await a.tell<string[]>('seen')).includes('end'));
+    const moved = await world.move(report, 'a', 'b');
+    // The client answers one probe in 500 ms, and a half-closed socket sends only the one of its activation.
+    await new Promise((resolve) => setTimeout(resolve, 600));
+    await world.move(moved, 'b', 'a');
+    await a.tell('end', { id: report.id, text: 'bye' });
+    expect((await readAll(client)).toString()).toBe('two 2\nbye');
   });
 });
 

@@ -6,7 +6,7 @@
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { chmodSync, chownSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { type Socket, connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -31,6 +31,8 @@ export interface ChildOptions {
   readonly capacitySessions?: number;
   readonly maxImageBytes?: number;
   readonly node?: string;
+  /** Runs as this user with CAP_NET_ADMIN and nothing else. */
+  readonly uid?: number;
   readonly accessPointPort?: number;
   readonly applications?: readonly Application[];
   readonly ipv6?: boolean;
@@ -147,9 +149,12 @@ export class World {
       })),
     };
     const node = options.node ?? process.execPath;
+    const { uid } = options;
+    const drop = uid === undefined ? [] : dropTo(uid);
+    if (uid !== undefined) this.#giveFiles(uid);
     const child = spawn(
       'nsenter',
-      [`--net=${this.net.namespacePath(name)}`, node, appFile, JSON.stringify(config)],
+      [`--net=${this.net.namespacePath(name)}`, ...drop, node, appFile, JSON.stringify(config)],
       { stdio: ['ignore', 'inherit', 'inherit', 'ipc'] },
     );
     const endpoint = new EndpointChild(name, child);
@@ -160,6 +165,14 @@ export class World {
     });
     if (options.accessPointPort === undefined) await this.accessPoint.peer(name, applications.length);
     return endpoint;
+  }
+
+  #giveFiles(uid: number): void {
+    chmodSync(this.#directory, 0o755);
+    const { directory } = this.pki;
+    for (const path of [directory, ...readdirSync(directory).map((file) => join(directory, file))]) {
+      chownSync(path, uid, uid);
+    }
   }
 
   /** A client's connection, served by whomever the client's packets go to. */
@@ -286,4 +299,18 @@ export async function thawed(target: FakePeer, moveId: string): Promise<void> {
     throw fromFailure(failure);
   });
   await Promise.race([target.event('thawed', moveId), failed]);
+}
+
+/** A command line prefix that gives up everything but CAP_NET_ADMIN. */
+function dropTo(uid: number): string[] {
+  const caps = '-all,+net_admin';
+  return [
+    'setpriv',
+    `--reuid=${uid}`,
+    `--regid=${uid}`,
+    '--clear-groups',
+    `--inh-caps=${caps}`,
+    `--ambient-caps=${caps}`,
+    `--bounding-set=${caps}`,
+  ];
 }

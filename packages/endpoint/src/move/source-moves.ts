@@ -10,6 +10,7 @@ import type { Channel } from '@restitch/channel';
 import { closeFd, threadCpuNs } from '@restitch/sys';
 import { type SessionTable, toReport } from '../session-table.js';
 import { Carrier, adoptSocket } from '../session/carrier.js';
+import { isUnderTls } from '../session/node-handle.js';
 import { assertPlainData } from '../session/plain-data.js';
 import type { FreezeHook, Session } from '../session/session.js';
 import { discardFrozenSocket, freezeSocket, inspectSocket, unfreezeSocket } from '../tcp/index.js';
@@ -131,12 +132,15 @@ export class SourceMoves {
     const wasFrozen = move.phase === 'frozen';
     this.#forget(move);
     this.#finished.set(move.moveId, 'reverted');
-    if (wasFrozen) {
+    if (!wasFrozen) return { wasFrozen };
+    try {
       unfreezeSocket(move.fd);
       this.#serveAgain(move);
-      this.#runThawHooks(move);
-      this.#ctx.counters.add('endpoint_moves_reverted_total');
+    } catch (cause) {
+      this.#lose(move, toRestitchError(cause, 'freeze_failed'));
     }
+    this.#runThawHooks(move);
+    this.#ctx.counters.add('endpoint_moves_reverted_total');
     return { wasFrozen };
   }
 
@@ -248,6 +252,8 @@ export class SourceMoves {
     move.fd = half.fd;
     let isFrozen = false;
     try {
+      // A callback that the freeze ran may have ended it.
+      if (session.destroyed) throw givenUp(move);
       const { tcp } = freezeSocket(half.fd, { timers: session.kernelTimers });
       isFrozen = true;
       const image = encodeImage(
@@ -294,9 +300,16 @@ export class SourceMoves {
     if (session.destroyed) {
       closeFd(fd);
       session.watcher?.onClosed(session, 'closed');
-      return;
-    }
-    session.attach(new Carrier(adoptSocket(fd), session.carrierEvents));
+    } else session.attach(new Carrier(adoptSocket(fd), session.carrierEvents));
+  }
+
+  /** The kernel does not give the socket back: the session ends here, and says why. */
+  #lose(move: SourceMove, error: RestitchError): never {
+    if (move.fd >= 0) closeFd(move.fd);
+    move.session.destroy(error);
+    move.session.watcher?.onClosed(move.session, error.code);
+    this.#ctx.counters.add('endpoint_sessions_lost_total');
+    throw error;
   }
 
   #runThawHooks(move: SourceMove): void {
@@ -326,6 +339,7 @@ function givenUp(move: SourceMove): RestitchError {
   return new RestitchError('freeze_failed', `move ${move.moveId} was called off, or its session ended`);
 }
 
+/** Everything that can be said before the socket itself is looked at. */
 function assertMovable(session: Session): void {
   if (session.phase !== 'live') {
     throw new RestitchError('unknown_session', `session ${session.id} has ended`);
@@ -334,6 +348,13 @@ function assertMovable(session: Session): void {
     throw new RestitchError('session_pinned', `session ${session.id} is pinned: ${session.pinned}`, {
       details: { reason: session.pinned },
     });
+  }
+  if (isUnderTls(session)) {
+    throw new RestitchError(
+      'socket_unsupported',
+      `session ${session.id}: a TLSSocket runs on it, whose keys do not travel; end TLS before the endpoint`,
+      { details: { reason: 'tls', remedy: 'end TLS before the endpoint' } },
+    );
   }
   try {
     assertPlainData(session.state, 'session.state');

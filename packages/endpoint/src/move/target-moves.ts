@@ -23,7 +23,7 @@ import {
   decodeImage,
   toFailure,
 } from '@restitch/core/internal';
-import { threadCpuNs } from '@restitch/sys';
+import { closeFd, threadCpuNs } from '@restitch/sys';
 import type { SessionTable } from '../session-table.js';
 import {
   type ActiveTcp,
@@ -182,7 +182,7 @@ export class TargetMoves {
     const startCpuNs = threadCpuNs();
     this.#pending.delete(moveId);
     try {
-      const active = activateSocket(socket);
+      const active = this.#activate(socket);
       reservation.listener.resume({
         moveId,
         image,
@@ -193,6 +193,7 @@ export class TargetMoves {
       });
     } catch (error) {
       this.#finished.set(moveId, 'failed');
+      this.#ctx.counters.add('endpoint_sessions_lost_total');
       throw toRestitchError(error, 'thaw_failed');
     }
     this.#finished.set(moveId, 'activated');
@@ -202,6 +203,16 @@ export class TargetMoves {
       /** Both halves of the thaw. */
       thawCpuUs: Math.round(thawCpuUs + (threadCpuNs() - startCpuNs) / 1000),
     };
+  }
+
+  #activate(socket: PendingTcp): ActiveTcp {
+    try {
+      return activateSocket(socket);
+    } catch (error) {
+      // Out of repair or not, nobody else can serve it any more: what closing sends is the truth.
+      closeFd(socket.fd);
+      throw error;
+    }
   }
 
   /** Drops whatever there is of a move, in silence. */

@@ -6,7 +6,7 @@
  */
 import { Socket } from 'node:net';
 import { RestitchError } from '@restitch/core';
-import { duplicateFd } from '@restitch/sys';
+import { closeFd, duplicateFd } from '@restitch/sys';
 import { getSocketHandle } from './node-handle.js';
 import { lastBytes } from './unread-ledger.js';
 
@@ -140,9 +140,17 @@ export class Carrier {
   }
 }
 
-/** A descriptor as a net.Socket that never ends by itself; takes ownership. Throws if it is not a TCP socket. */
+/**
+ * A descriptor as a net.Socket that never ends by itself; takes ownership, also when it throws because Node does not
+ * take it.
+ */
 export function adoptSocket(fd: number): Socket {
-  const socket = new Socket({ fd, readable: true, writable: true, allowHalfOpen: true });
-  socket.pause();
-  return socket;
+  try {
+    const socket = new Socket({ fd, readable: true, writable: true, allowHalfOpen: true });
+    socket.pause();
+    return socket;
+  } catch (error) {
+    closeFd(fd);
+    throw error;
+  }
 }

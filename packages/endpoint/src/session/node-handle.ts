@@ -6,6 +6,7 @@
  * first session is accepted, so that a Node without them fails at start and not in the middle of a move.
  */
 import type { Server, Socket } from 'node:net';
+import type { Readable } from 'node:stream';
 import { RestitchError } from '@restitch/core';
 
 /** What is used of `TCPWrap` (node: src/tcp_wrap.cc, src/stream_base.cc). */
@@ -25,7 +26,7 @@ const newestMajor = 26;
 export function assertNodeSupported(server: Server, nodeVersion = process.versions.node): void {
   const major = Number(nodeVersion.split('.')[0]);
   const handle = rawHandle(server);
-  if (major < oldestMajor || major > newestMajor) {
+  if (!(major >= oldestMajor && major <= newestMajor)) {
     throw new RestitchError(
       'unsupported_node',
       `Node.js ${nodeVersion} is not among ${oldestMajor}..${newestMajor}, for which moving sessions was tested`,
@@ -45,6 +46,14 @@ export function assertNodeSupported(server: Server, nodeVersion = process.versio
 export function getSocketHandle(socket: Socket): SocketHandle | undefined {
   const handle = rawHandle(socket);
   return isSocketHandle(handle) && handle.fd >= 0 ? handle : undefined;
+}
+
+/**
+ * True if a TLSSocket reads this stream: its keys and half-read records are not in the stream's position. node:tls puts
+ * a private JSStreamSocket between, which shows only in the source of its listener (lib/internal/js_stream_socket.js).
+ */
+export function isUnderTls(stream: Readable): boolean {
+  return stream.listeners('data').some((listener) => listener.toString().includes('.readBuffer('));
 }
 
 function rawHandle(owner: object): unknown {
