@@ -8,7 +8,7 @@
 #include <bpf/bpf_endian.h>
 #include "maps.h"
 
-/* Ethernet, one VLAN tag, IPv6 with extensions, ICMP and the inner headers up to the ports. */
+/* What is pulled when headers are not in the linear part: Ethernet, a VLAN tag, IPv6 with extensions, ICMP, quoted headers. */
 #define HEADER_BYTES 192
 #define EXTENSION_HEADERS 4
 #define MAPPED_PREFIX bpf_htonl(0xffff)
@@ -31,7 +31,7 @@ struct packet {
 	__u8 kind;
 	__u8 tcp_flags;
 	__u8 is_first_fragment;
-	__u8 reserved;
+	__u8 is_short; /* a header reaches beyond the linear part */
 };
 
 struct vlan_header {
@@ -70,12 +70,20 @@ static __always_inline void set_fragment(struct packet *p, __u32 id, __u32 proto
 	p->fragment.protocol = protocol;
 }
 
+static __always_inline int is_beyond(void *at, void *end, struct packet *p)
+{
+	if (at <= end)
+		return 0;
+	p->is_short = 1;
+	return 1;
+}
+
 static __always_inline void parse_tcp(void *at, void *end, struct packet *p)
 {
 	struct tcphdr *tcp = at;
 
 	/* Up to the flags only: a first fragment may end there. */
-	if (at + 14 > end)
+	if (is_beyond(at + 14, end, p))
 		return;
 	p->flow.client_port = tcp->source;
 	p->flow.vip_port = tcp->dest;
@@ -103,7 +111,7 @@ static __always_inline void parse_quoted_ports(void *at, void *end, struct packe
 {
 	__be16 *ports = at;
 
-	if (at + 4 > end)
+	if (is_beyond(at + 4, end, p))
 		return;
 	p->flow.vip_port = ports[0];
 	p->flow.client_port = ports[1];
@@ -115,7 +123,7 @@ static __always_inline void parse_icmp(void *at, void *end, struct packet *p)
 	struct icmp_header *icmp = at;
 	struct iphdr *quoted = at + sizeof(*icmp);
 
-	if ((void *)(quoted + 1) > end)
+	if (is_beyond(quoted + 1, end, p))
 		return;
 	if (icmp->type != ICMP_UNREACHABLE && icmp->type != ICMP_TIME_EXCEEDED && icmp->type != ICMP_PARAMETER_PROBLEM)
 		return;
@@ -132,7 +140,7 @@ static __always_inline void parse_icmpv6(void *at, void *end, struct packet *p)
 	struct icmp_header *icmp = at;
 	struct ipv6hdr *quoted = at + sizeof(*icmp);
 
-	if ((void *)(quoted + 1) > end)
+	if (is_beyond(quoted + 1, end, p))
 		return;
 	if (icmp->type < ICMPV6_FIRST_ERROR || icmp->type > ICMPV6_LAST_ERROR)
 		return;
@@ -149,7 +157,7 @@ static __always_inline void parse_ipv4(void *at, void *end, struct packet *p)
 	__u16 fragment;
 	void *next;
 
-	if ((void *)(ip + 1) > end || ip->version != 4 || ip->ihl < 5)
+	if (is_beyond(ip + 1, end, p) || ip->version != 4 || ip->ihl < 5)
 		return;
 	map_ipv4(p->flow.client, ip->saddr);
 	map_ipv4(p->flow.vip, ip->daddr);
@@ -177,7 +185,7 @@ static __always_inline void parse_ipv6(void *at, void *end, struct packet *p)
 	void *next = at + sizeof(*ip);
 	__u8 protocol;
 
-	if ((void *)(ip + 1) > end || ip->version != 6)
+	if (is_beyond(ip + 1, end, p) || ip->version != 6)
 		return;
 	copy_ipv6(p->flow.client, &ip->saddr);
 	copy_ipv6(p->flow.vip, &ip->daddr);
@@ -187,14 +195,14 @@ static __always_inline void parse_ipv6(void *at, void *end, struct packet *p)
 		if (protocol == IPPROTO_HOPOPTS || protocol == IPPROTO_ROUTING || protocol == IPPROTO_DSTOPTS) {
 			__u8 *extension = next;
 
-			if ((void *)(extension + 2) > end)
+			if (is_beyond(extension + 2, end, p))
 				return;
 			protocol = extension[0];
 			next += ((__u32)extension[1] + 1) * 8;
 		} else if (protocol == IPPROTO_FRAGMENT) {
 			struct ipv6_fragment *fragment = next;
 
-			if ((void *)(fragment + 1) > end)
+			if (is_beyond(fragment + 1, end, p))
 				return;
 			protocol = fragment->next_header;
 			set_fragment(p, fragment->id, IPPROTO_FRAGMENT);
@@ -213,28 +221,23 @@ static __always_inline void parse_ipv6(void *at, void *end, struct packet *p)
 		parse_icmpv6(next, end, p);
 }
 
-/* Fills `p`; kind stays KIND_OTHER for whatever is not TCP or an ICMP error about TCP. */
-static __always_inline void parse_packet(struct __sk_buff *skb, struct packet *p)
+/* Fills `p` from the linear part; kind stays KIND_OTHER for whatever is not TCP or an ICMP error about TCP. True: it was short. */
+static __noinline int parse_linear(struct __sk_buff *skb, struct packet *p)
 {
-	struct ethhdr *eth;
+	void *at = (void *)(long)skb->data;
+	void *end = (void *)(long)skb->data_end;
+	struct ethhdr *eth = at;
 	__be16 protocol;
-	void *at, *end;
 
-	/* GRO may leave headers in page fragments. */
-	if ((void *)(long)skb->data + HEADER_BYTES > (void *)(long)skb->data_end)
-		bpf_skb_pull_data(skb, skb->len < HEADER_BYTES ? skb->len : HEADER_BYTES);
-	at = (void *)(long)skb->data;
-	end = (void *)(long)skb->data_end;
-	eth = at;
-	if ((void *)(eth + 1) > end)
-		return;
+	if (is_beyond(eth + 1, end, p))
+		return 1;
 	protocol = eth->h_proto;
 	at = eth + 1;
 	if (protocol == bpf_htons(ETH_P_8021Q) || protocol == bpf_htons(ETH_P_8021AD)) {
 		struct vlan_header *vlan = at;
 
-		if ((void *)(vlan + 1) > end)
-			return;
+		if (is_beyond(vlan + 1, end, p))
+			return 1;
 		protocol = vlan->protocol;
 		at = vlan + 1;
 	}
@@ -242,4 +245,20 @@ static __always_inline void parse_packet(struct __sk_buff *skb, struct packet *p
 		parse_ipv4(at, end, p);
 	else if (protocol == bpf_htons(ETH_P_IPV6))
 		parse_ipv6(at, end, p);
+	return p->is_short;
+}
+
+/*
+ * Headers are nearly always in the linear part. Pulling more than they need would copy payload, and for a packet that a
+ * local socket sent (a clone) a whole new head: 0.2 us on every small packet.
+ */
+static __always_inline void parse_packet(struct __sk_buff *skb, struct packet *p)
+{
+	if (!parse_linear(skb, p) || skb->data_end - skb->data >= skb->len)
+		return;
+	if (bpf_skb_pull_data(skb, skb->len < HEADER_BYTES ? skb->len : HEADER_BYTES))
+		return;
+	p->is_short = 0;
+	p->is_first_fragment = 0;
+	parse_linear(skb, p);
 }

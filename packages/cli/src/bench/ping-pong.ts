@@ -61,7 +61,11 @@ function echo(port: number): never {
   for (;;) {
     const fd = check(acceptFn(listener, null, null), 'accept', listener);
     setFlag(fd, protocolTcp, tcpNodelay);
-    for (let bytes = recvFn(fd, memory, memory.length, 0); bytes > 0; bytes = recvFn(fd, memory, memory.length, 0))
+    for (
+      let bytes = recvFn(fd, memory, memory.length, 0);
+      bytes > 0;
+      bytes = recvFn(fd, memory, memory.length, 0)
+    )
       sendFn(fd, memory, bytes, noSignal);
     closeFn(fd);
   }
