@@ -40,7 +40,10 @@ export async function openAdminClient(path: string): Promise<AdminClient> {
       w.reject(new RestitchError('peer_lost', `${path}: the daemon closed the connection`));
     waiting.clear();
   });
-  createInterface({ input: socket }).on('line', (line) => take(line, waiting));
+  // readline emits its input's error once more; the socket's own listener has dealt with it.
+  createInterface({ input: socket })
+    .on('line', (line) => take(line, waiting))
+    .on('error', () => undefined);
   return {
     call(request, onEvent) {
       const id = nextId++;

@@ -81,6 +81,8 @@ function serve(socket: Socket, handle: AdminHandler, logger: Logger): void {
   socket.on('error', () => socket.destroy());
   socket.on('close', () => gone.abort());
   const lines = createInterface({ input: socket, crlfDelay: Number.POSITIVE_INFINITY });
+  // readline emits its input's error once more, and unheard it would end the daemon.
+  lines.on('error', () => undefined);
   lines.on('line', (line) => {
     void answer(line, handle, write, gone.signal).catch((error: unknown) => {
       logger.error({ reason: toRestitchError(error).message }, 'admin request failed');

@@ -1,5 +1,5 @@
 /** Starts the access point and the endpoints of a laboratory, and says when they are ready. */
-import { existsSync, writeFileSync } from 'node:fs';
+import { existsSync, rmSync, writeFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import type { TlsFiles } from '@restitch/channel';
@@ -42,6 +42,8 @@ export async function prepareAccessPoint(lab: Lab): Promise<void> {
 
 /** Starts the daemon and waits until its admin socket answers. */
 export async function startAccessPoint(lab: Lab): Promise<void> {
+  // The kernel still takes connections for a process that is being killed: only a new socket is the new daemon's.
+  rmSync(adminSocketOf(lab.plan), { force: true });
   const child = lab.start({
     name: accessPointName,
     party: lab.plan.accessPoint,

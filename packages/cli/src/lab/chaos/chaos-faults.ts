@@ -43,7 +43,9 @@ export const faultWeights: Readonly<Record<FaultKind, number>> = {
 
 const burstMoves = 8;
 /** Steps at which a move is caught by a kill. */
-const catchableSteps = ['prepare', 'hold', 'freeze', 'thaw'] as const;
+const catchableSteps = ['prepare', 'hold', 'freeze', 'thaw', 'switch', 'activate', 'release'] as const;
+/** Steps before the target has anything of the session but a reservation. */
+const earlySteps = ['prepare', 'hold', 'freeze'] as const;
 
 /** Performs one step. */
 export const faults: Readonly<Record<FaultKind, (bed: ChaosBed) => Promise<void>>> = {
@@ -58,7 +60,7 @@ export const faults: Readonly<Record<FaultKind, (bed: ChaosBed) => Promise<void>
     await bed.admin.drain(name);
     await bed.admin.undrain(name);
   },
-  revert: (bed) => loseTargetInMove(bed, async (name) => stall(bed, name, 300)),
+  revert: (bed) => loseTargetInMove(bed, 'SIGCONT'),
   killDaemon: async (bed) => {
     await bed.killDaemon();
     await bed.startDaemon();
@@ -70,12 +72,7 @@ export const faults: Readonly<Record<FaultKind, (bed: ChaosBed) => Promise<void>
     await bed.killDaemon();
     await bed.startDaemon();
   },
-  killTarget: (bed) =>
-    loseTargetInMove(bed, async (name) => {
-      await bed.killEndpoint(name);
-      await bed.admin.resume();
-      await bed.startEndpoint(name);
-    }),
+  killTarget: (bed) => loseTargetInMove(bed, 'SIGKILL'),
   cutEndpoint: (bed) => cut(bed, pickEndpoint(bed)),
   cutClient: (bed) => cut(bed, 'client'),
   stallEndpoint: async (bed) => {
@@ -96,19 +93,31 @@ function pickEndpoint(bed: ChaosBed): string {
   return pickOne(bed.random, bed.endpointNames) ?? 'a';
 }
 
-/** Empties an endpoint, begins moves to it, catches them at a step, and has `lose` do its worst. */
-async function loseTargetInMove(bed: ChaosBed, lose: (name: string) => Promise<void>): Promise<void> {
+/**
+ * Empties an endpoint, begins moves to it, and stops its process while they are under way: they must revert. Then it
+ * goes on, or is killed and started again.
+ */
+async function loseTargetInMove(bed: ChaosBed, end: 'SIGCONT' | 'SIGKILL'): Promise<void> {
   const name = pickEndpoint(bed);
   await bed.admin.drain(name);
   await bed.admin.undrain(name);
-  await bed.admin.pause(pickOne(bed.random, ['prepare', 'freeze', 'thaw'] as const) ?? 'freeze');
+  await bed.admin.pause(pickOne(bed.random, earlySteps) ?? 'freeze');
   for (let i = 0; i < 4; i++) {
     const id = pickOne(bed.random, bed.sessionIds);
     if (id !== undefined) void bed.move(id, name);
   }
-  await sleep(20);
-  await lose(name);
+  await sleep(30);
+  const target = bed.lab.findProcess(name);
+  if (target === undefined) return;
+  signalProcess(target, 'SIGSTOP');
   await bed.admin.resume();
+  await sleep(20 + bed.random() * 200);
+  if (end === 'SIGCONT') {
+    signalProcess(target, 'SIGCONT');
+    return;
+  }
+  await bed.killEndpoint(name);
+  await bed.startEndpoint(name);
 }
 
 async function cut(bed: ChaosBed, name: string): Promise<void> {
