@@ -408,6 +408,30 @@ describe('rotation', () => {
     expect(await received).toEqual([{ old: 'connection' }]);
   });
 
+  it('cannot be escaped by resuming a session of the time before', async () => {
+    const { listener } = await listen();
+    const options = {
+      host: '127.0.0.1',
+      port: listener.port,
+      cert: readFileSync(endpointFiles.certFile),
+      key: readFileSync(endpointFiles.keyFile),
+      ca: readFileSync(endpointFiles.caFile),
+      checkServerIdentity: () => undefined,
+    };
+    const first = tls.connect(options);
+    cleanups.push(() => first.destroy());
+    let session: Buffer | undefined;
+    first.on('session', (ticket: Buffer) => {
+      session = ticket;
+    });
+    await once(first, 'data');
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    const again = tls.connect({ ...options, ...(session === undefined ? {} : { session }) });
+    cleanups.push(() => again.destroy());
+    await once(again, 'data');
+    expect(again.isSessionReused()).toBe(false);
+  });
+
   it('goes on with the last good files while new ones cannot be used', async () => {
     const live: TlsFiles = {
       certFile: join(directory, 'half.crt'),
