@@ -16,6 +16,7 @@ import type { Endpoint, EndpointRegistry, Hello, Liveness } from './endpoint-reg
 import type { EventFeed } from './event-feed.js';
 import type { FlowBatch } from './flow-batch.js';
 import { renewRecord } from './reconciler.js';
+import type { Protection } from './protection.js';
 import type { Reconciler } from './reconciler.js';
 import { makeSession } from './session-registry.js';
 import type { Session, SessionRegistry } from './session-registry.js';
@@ -32,6 +33,7 @@ export interface ControlPlaneDeps {
   readonly sessions: SessionRegistry;
   readonly coordinator: Coordinator;
   readonly reconciler: Reconciler;
+  readonly protection: Protection;
   readonly drains: Drains;
   readonly feed: EventFeed;
   readonly heartbeatMs: () => number;
@@ -53,9 +55,13 @@ export class ControlPlane {
   /** Takes a connection whose peer is an authenticated endpoint. */
   accept(channel: Channel): void {
     let endpoint: Endpoint | undefined;
+    let isAgent = false;
     const link: EndpointLink = new EndpointLink(channel, this.#deps.clock, {
       onEvent: (event) => {
-        if (event.t === 'hello') endpoint = this.#greet(link, endpoint, event);
+        if (isAgent || event.t === 'agent-hello') {
+          isAgent = true;
+          this.#hearAgent(link, event);
+        } else if (event.t === 'hello') endpoint = this.#greet(link, endpoint, event);
         else if (endpoint === undefined) {
           throw new RestitchError('message_invalid', `${channel.peer.name} sent ${event.t} before hello`);
         } else this.#hear(endpoint, event);
@@ -86,7 +92,7 @@ export class ControlPlane {
     const endpoint = deps.endpoints.ensure(hello.name);
     endpoint.link?.close(new RestitchError('closed', `${hello.name} connected again`));
     const isOtherProcess = endpoint.hello !== undefined && endpoint.hello.instance !== hello.instance;
-    if (isOtherProcess) deps.reconciler.processGone(endpoint);
+    if (isOtherProcess && !deps.protection.replaced(endpoint)) deps.reconciler.processGone(endpoint);
     endpoint.link = link;
     endpoint.hello = withNormalAddresses(hello);
     deps.reconciler.beginAnnounce(endpoint);
@@ -98,6 +104,7 @@ export class ControlPlane {
       heartbeatMs: deps.heartbeatMs(),
       accessPoint: deps.accessPointName,
     });
+    deps.protection.greeted(endpoint);
     if (endpoint.drain !== 'none') link.tell({ t: 'draining', on: true });
     deps.logger.info({ endpoint: endpoint.name, id: endpoint.id, isOtherProcess }, 'endpoint connected');
     return endpoint;
@@ -138,12 +145,31 @@ export class ControlPlane {
         this.#pin(endpoint, event.id, event.reason);
         return;
       case 'heartbeat':
+        this.#deps.protection.heartbeat(endpoint, event.n);
         endpoint.eventLoopDelayMs = event.eventLoopDelayMs;
         if (event.counters !== undefined) endpoint.counters = event.counters;
         if (endpoint.liveness === 'suspect') this.setLiveness(endpoint, 'healthy');
         return;
-      default:
+      case 'thawed':
+      case 'thaw-failed':
+      case 'confirmed':
         this.#hearOfMove(endpoint, event);
+        return;
+      default:
+        throw new RestitchError('message_invalid', `${endpoint.name} is no agent and sent ${event.t}`);
+    }
+  }
+
+  /** An agent has its endpoint's certificate and speaks of its own host only. */
+  #hearAgent(link: EndpointLink, event: EndpointEvent): void {
+    const name = link.peerName;
+    if (event.t === 'agent-hello') {
+      if (event.name !== name)
+        throw new RestitchError('forbidden', `${name} tried to speak as ${event.name}`);
+      this.#deps.protection.agentJoined(name, link);
+    } else if (event.t === 'process-ended') this.#deps.protection.processEnded(name, event);
+    else if (event.t !== 'agent-heartbeat') {
+      throw new RestitchError('message_invalid', `the agent of ${name} sent ${event.t}`);
     }
   }
 
@@ -267,6 +293,7 @@ export class ControlPlane {
     const { logger, coordinator } = this.#deps;
     logger.warn({ endpoint: endpoint.name, reason: reason?.message }, 'control connection lost');
     this.setLiveness(endpoint, 'suspect');
+    this.#deps.protection.linkLost(endpoint);
     coordinator.endpointLost(endpoint);
   }
 }

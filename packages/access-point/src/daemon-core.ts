@@ -16,6 +16,7 @@ import { createFlowBatch } from './flow-batch.js';
 import { FlowSweep } from './flow-sweep.js';
 import { HealthMonitor } from './health-monitor.js';
 import { createMoveHistory } from './history.js';
+import { Protection } from './protection.js';
 import { Rebuild } from './rebuild.js';
 import { Reconciler } from './reconciler.js';
 import { SessionRegistry } from './session-registry.js';
@@ -62,11 +63,26 @@ export class DaemonCore {
     const onChange = (): void => this.#health.publishServices();
     const { stateDirectory } = config;
     const drains = new Drains({ ...base, endpoints, coordinator, policy, stateDirectory, onChange });
-    const parts = { ...base, batch, endpoints, sessions, coordinator, reconciler, drains, feed, history };
+    const heartbeatMs = (): number => this.#config.health.heartbeatMs;
+    const newId = (): string => `${idPrefix}t${++takeOvers}`;
+    let takeOvers = 0;
+    const protection = new Protection({ ...base, batch, endpoints, sessions, heartbeatMs, lingerMs, newId });
+    const parts = {
+      ...base,
+      batch,
+      endpoints,
+      sessions,
+      coordinator,
+      reconciler,
+      protection,
+      drains,
+      feed,
+      history,
+    };
     this.#control = new ControlPlane({
       ...parts,
       accessPointName: config.name,
-      heartbeatMs: () => this.#config.health.heartbeatMs,
+      heartbeatMs,
       lingerMs,
       mayJoin: (name) => this.#mayJoin(name),
       onLiveness: (endpoint) => this.#onLiveness(endpoint),
@@ -102,6 +118,7 @@ export class DaemonCore {
     drains.resumeSaved();
     this.#health.start();
     this.sweep.start();
+    this.state.protection.start();
   }
 
   /** Takes an authenticated endpoint's connection. */
@@ -121,6 +138,7 @@ export class DaemonCore {
   close(): void {
     this.#health.close();
     this.sweep.close();
+    this.state.protection.close();
     this.#rebuild.close();
     this.state.drains.close();
   }

@@ -7,6 +7,7 @@ import type { Drains } from './drains.js';
 import type { EndpointRegistry } from './endpoint-registry.js';
 import type { EventFeed } from './event-feed.js';
 import type { MoveHistory } from './history.js';
+import type { Protection } from './protection.js';
 import type { Reconciler } from './reconciler.js';
 import type { SessionRegistry } from './session-registry.js';
 
@@ -23,6 +24,7 @@ export interface DaemonState {
   readonly history: MoveHistory;
   readonly feed: EventFeed;
   readonly reconciler: Reconciler;
+  readonly protection: Protection;
   readonly config: () => DaemonConfig;
   readonly isRebuilding: () => boolean;
   readonly startedAtMs: number;

@@ -68,7 +68,9 @@ export class Reconciler {
     const named = this.#announced.get(endpoint) ?? new Set();
     this.#announced.delete(endpoint);
     for (const session of endpoint.sessions) {
-      if (!named.has(session.id)) this.#forget(session, 'ended while its endpoint was away');
+      if (!named.has(session.id) && session.isOrphan !== true) {
+        this.#forget(session, 'ended while its endpoint was away');
+      }
     }
     this.#judgeWaiting();
   }

@@ -21,6 +21,8 @@ export interface Session {
   move: Move | undefined;
   /** Set while nobody can say who serves it (a party of its move is lost): no new move begins. */
   doubt: string | undefined;
+  /** Its owner died; its buddy is about to take it over. Nobody else may forget it. */
+  isOrphan?: boolean;
 }
 
 /** The index of sessions. */

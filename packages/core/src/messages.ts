@@ -64,6 +64,21 @@ export const sessionReportSchema = z.object({
 /** What an endpoint says of one of its sessions. */
 export type SessionReport = z.infer<typeof sessionReportSchema>;
 
+/** An endpoint that can keep replicas. */
+export const peerSchema = z.object({
+  name,
+  instance: id,
+  stateAddress: socketAddressSchema,
+  labels: z.record(z.string().max(40), z.string().max(64)),
+});
+/** An endpoint that can keep replicas. */
+export type Peer = z.infer<typeof peerSchema>;
+
+/** One replica, as the buddy tells of it. */
+export const replicaReportSchema = z.object({ id, epoch: u32, n: u32 });
+/** One replica, as the buddy tells of it. */
+export type ReplicaReport = z.infer<typeof replicaReportSchema>;
+
 const failure = z.object({
   code: z.string().max(64),
   message: text,
@@ -87,7 +102,19 @@ export const fromEndpointSchema = z.discriminatedUnion('t', [
     listeners: z.array(z.object({ name, vip: socketAddressSchema })).max(256),
     features: z.array(z.string().max(40)).max(64),
     capacitySessions: u32.optional(),
+    /** It takes part in surviving crashes: keeps replicas for others and sends only under a lease. */
+    protection: z.object({ labels: z.record(z.string().max(40), z.string().max(64)) }).optional(),
   }),
+  /** First word of a host agent, which speaks with its endpoint's certificate. */
+  z.object({
+    t: z.literal('agent-hello'),
+    protocol: z.object({ major: z.number().int(), minor: z.number().int() }),
+    name,
+  }),
+  /** Agent: that process has ended; `isFenced`: and its host sends nothing for its flows any more. */
+  z.object({ t: z.literal('process-ended'), instance: id, isFenced: z.boolean() }),
+  /** Agent: still here. */
+  z.object({ t: z.literal('agent-heartbeat') }),
   /** All sessions after hello, in chunks; `last` ends the list. */
   z.object({ t: z.literal('announce'), sessions: z.array(sessionReportSchema).max(4096), last: z.boolean() }),
   z.object({ t: z.literal('opened'), sessions: z.array(sessionReportSchema).max(4096) }),
@@ -163,6 +190,18 @@ export const toEndpointSchema = z.discriminatedUnion('t', [
   /** Sockets' own retransmission timeouts and queue figures: answer {sessions: SessionStats[]}. */
   z.object({ t: z.literal('stats'), ...request, sessionIds: z.array(id).max(4096) }),
   z.object({ t: z.literal('draining'), on: z.boolean() }),
+  /** Guarded flows may leave until `leaseMs` after heartbeat `n` was sent. */
+  z.object({ t: z.literal('lease'), n: u32, leaseMs: ms }),
+  /** Who can keep replicas now. */
+  z.object({ t: z.literal('peers'), peers: z.array(peerSchema).max(4096) }),
+  /** This instance was declared dead and its sessions are others' now: let go of them without a packet. */
+  z.object({ t: z.literal('fenced'), reason: z.string().max(64) }),
+  /** Buddy: which sessions of that dead endpoint can you go on with? Answer {replicas: ReplicaReport[]}. */
+  z.object({ t: z.literal('replicas'), ...request, owner: name }),
+  /** Buddy: the record names you; go on with it under `epoch`. */
+  z.object({ t: z.literal('take-over'), ...request, moveId: id, owner: name, sessionId: id, epoch: u32 }),
+  /** Buddy: that owner is gone for good, or back as another process. */
+  z.object({ t: z.literal('forget-owner'), ...request, owner: name }),
 ]);
 /** Access point → endpoint. */
 export type ToEndpoint = z.infer<typeof toEndpointSchema>;
@@ -175,6 +214,8 @@ export const toTargetSchema = z.discriminatedUnion('t', [
     t: z.literal('state-hello'),
     protocol: z.object({ major: z.number().int(), minor: z.number().int() }),
     name,
+    /** What follows: images (without it), or an owner's commits. */
+    purpose: z.literal('replication').optional(),
   }),
   z.object({
     t: z.literal('image'),

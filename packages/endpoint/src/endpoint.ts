@@ -13,6 +13,7 @@ import { ControlLink } from './control/control-link.js';
 import { RequestHandler } from './control/request-handler.js';
 import { SourceMoves } from './move/source-moves.js';
 import { type StateListenerOptions, listenState } from './move/state-listener.js';
+import { Protection } from './protect/protection.js';
 import { StatePool } from './move/state-pool.js';
 import { TargetMoves } from './move/target-moves.js';
 import {
@@ -53,6 +54,8 @@ export class Endpoint
   readonly #target: TargetMoves;
   readonly #pool: StatePool;
   readonly #requests: RequestHandler;
+  /** @internal */
+  readonly protection: Protection | undefined;
   readonly #loopDelay: IntervalHistogram = monitorEventLoopDelay({ resolution: loopDelayResolutionMs });
   #stateListener: ChannelListener | undefined;
   #starting: Promise<void> | undefined;
@@ -85,7 +88,24 @@ export class Endpoint
       counters,
       logger,
     });
-    this.#requests = new RequestHandler({ table: this.table, source: this.#source, target: this.#target });
+    const { guard } = this.options;
+    this.protection =
+      guard === undefined
+        ? undefined
+        : new Protection({
+            name,
+            instance: () => this.#link.instance,
+            options: guard,
+            tls,
+            maxMessageBytes,
+            app: { name: app.name, version: app.version },
+            findListener: (listener) => this.#servers.get(listener),
+            clock,
+            counters,
+            logger,
+          });
+    const { table, protection } = this;
+    this.#requests = new RequestHandler({ table, source: this.#source, target: this.#target, protection });
     this.#link = this.#createLink();
   }
 
@@ -184,6 +204,7 @@ export class Endpoint
         this.emit('status', { t: 'disconnected', reason: reason?.message ?? 'closed' });
       },
       vitals: () => this.#vitals(),
+      onBeat: (n) => this.protection?.beat(n),
     });
   }
 
@@ -195,9 +216,12 @@ export class Endpoint
       ...stateAddress,
       maxMessageBytes: maxImageBytes + messageOverheadBytes,
       takeImage: (source, incoming) => this.#target.takeImage(source, incoming),
+      takeReplication:
+        this.protection === undefined ? undefined : (channel, raw) => this.protection?.receive(channel, raw),
       counters,
       logger,
     };
+    await this.protection?.start();
     this.#stateListener = await listenState(options);
     this.#loopDelay.enable();
   }
@@ -215,6 +239,9 @@ export class Endpoint
       })),
       features: [...endpointFeatures],
       capacitySessions,
+      ...(this.options.guard === undefined
+        ? {}
+        : { protection: { labels: { ...this.options.guard.labels } } }),
     };
   }
 
@@ -237,6 +264,10 @@ export class Endpoint
       this.emit('status', { t: 'draining', on: message.on });
       return;
     }
+    if (message.t === 'lease' || message.t === 'peers' || message.t === 'fenced') {
+      this.#onProtection(message);
+      return;
+    }
     const re = message.rq;
     const refuse = (error: unknown): void => {
       const refusal = toRestitchError(error);
@@ -257,11 +288,24 @@ export class Endpoint
     }
   }
 
+  #onProtection(message: Extract<ToEndpoint, { t: 'lease' | 'peers' | 'fenced' }>): void {
+    const { protection } = this;
+    if (protection === undefined) return;
+    if (message.t === 'lease') protection.renew(message.n, message.leaseMs);
+    else if (message.t === 'peers') protection.setPeers(message.peers);
+    else {
+      this.options.logger.warn({ reason: message.reason }, 'fenced: another endpoint serves these sessions');
+      protection.fence();
+      this.#link.renewInstance();
+    }
+  }
+
   #closeIfDone(): void {
     if (!this.#isClosing || this.table.size > 0 || this.#servers.size > 0) return;
     this.#target.close();
     this.#link.close();
     this.#pool.close();
+    this.protection?.close();
     this.#loopDelay.disable();
     const listener = this.#stateListener;
     this.#stateListener = undefined;

@@ -1,5 +1,7 @@
 /** What an application says when it makes an endpoint or a server, checked once. */
 import type { TlsFiles } from '@restitch/channel';
+import type { ProtectionOptions } from '@restitch/guard';
+import type { GuardOptions } from './protect/protection.js';
 import {
   type Clock,
   type Counters,
@@ -44,6 +46,8 @@ export interface EndpointOptions {
   readonly capacitySessions?: number;
   /** Largest session image sent or taken, 64 MiB by default. */
   readonly maxImageBytes?: number;
+  /** This host's agent; with it, listeners may be protected and this endpoint keeps replicas for others. */
+  readonly guard?: GuardOptions;
   readonly clock?: Clock;
   readonly logger?: Logger;
   readonly counters?: Counters;
@@ -68,6 +72,8 @@ export interface ServerOptions {
    * session; the source serves on.
    */
   readonly upgradeState?: (state: PlainData, fromVersion: string) => PlainData;
+  /** What its sessions survive; needs the endpoint's `guard`. Level `none` by default. */
+  readonly protection?: ProtectionOptions;
 }
 
 /** Checked options with their defaults. */
@@ -80,6 +86,7 @@ export interface ResolvedEndpointOptions {
   readonly app: AppOptions;
   readonly capacitySessions: number;
   readonly maxImageBytes: number;
+  readonly guard: GuardOptions | undefined;
   readonly clock: Clock;
   readonly logger: Logger;
   readonly counters: Counters;
@@ -119,6 +126,7 @@ export function resolveEndpointOptions(options: EndpointOptions): ResolvedEndpoi
     app: options.app,
     capacitySessions: options.capacitySessions ?? noBound,
     maxImageBytes: options.maxImageBytes ?? defaultMaxImageBytes,
+    guard: options.guard,
     clock: options.clock ?? systemClock,
     logger: options.logger ?? silentLogger,
     counters: options.counters ?? createCounters(),

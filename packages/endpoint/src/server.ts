@@ -13,8 +13,10 @@ import { effectiveCapabilities } from '@restitch/sys';
 import { setIntOption, solTcp, tcp } from '@restitch/sys/internal';
 import { watchConfirmation } from './move/confirmation.js';
 import { runHooks } from './move/source-moves.js';
-import type { AcceptingListener, ThawedSession } from './move/target-moves.js';
+import type { ThawedSession } from './move/target-moves.js';
+import { type ProtectionSettings, parseProtection } from '@restitch/guard';
 import { type ServerOptions, defaultNotSentLowWaterBytes } from './options.js';
+import type { ProtectedListener, TakenSession } from './protect/protection.js';
 import type { ServerHost } from './server-host.js';
 import { Carrier, adoptSocket } from './session/carrier.js';
 import { assertNodeSupported, getSocketHandle } from './session/node-handle.js';
@@ -42,9 +44,11 @@ interface ServerEvents {
 }
 
 /** A server of an endpoint. Emits 'listening', 'session', 'error', 'close'. */
-export class Server extends EventEmitter<ServerEvents> implements AcceptingListener {
+export class Server extends EventEmitter<ServerEvents> implements ProtectedListener {
   readonly #endpoint: ServerHost;
   readonly #options: ServerOptions;
+  /** @internal undefined: level none without a guard. */
+  readonly protection: ProtectionSettings | undefined;
   readonly #net: ReturnType<typeof createNetServer>;
   #vip: SocketAddress | undefined;
   #isClosing = false;
@@ -53,6 +57,7 @@ export class Server extends EventEmitter<ServerEvents> implements AcceptingListe
     super();
     this.#endpoint = endpoint;
     this.#options = options;
+    this.protection = protectionOf(endpoint, options);
     if (onSession !== undefined) this.on('session', onSession);
     this.#net = createNetServer({
       pauseOnConnect: true,
@@ -91,6 +96,24 @@ export class Server extends EventEmitter<ServerEvents> implements AcceptingListe
    */
   listen(options: ListenOptions, onListening?: () => void): this {
     if (onListening !== undefined) this.once('listening', onListening);
+    if (this.protection === undefined || this.protection.level === 'none') this.#listenNow(options);
+    else {
+      this.#guardFirst(options, this.protection).then(
+        () => this.#listenNow(options),
+        (error: unknown) => this.emit('error', toRestitchError(error)),
+      );
+    }
+    return this;
+  }
+
+  /** The gate must be shut before the first SYN is answered. */
+  async #guardFirst(options: ListenOptions, settings: ProtectionSettings): Promise<void> {
+    const address = normalizeAddress(options.vip?.address ?? options.host ?? '');
+    const port = options.vip?.port ?? options.port;
+    await this.#endpoint.protection?.guardListener({ address, port }, settings);
+  }
+
+  #listenNow(options: ListenOptions): void {
     const { port, host, backlog } = options;
     this.#net.listen(
       { port, ...(host === undefined ? {} : { host }), ...(backlog === undefined ? {} : { backlog }) },
@@ -104,7 +127,6 @@ export class Server extends EventEmitter<ServerEvents> implements AcceptingListe
         );
       },
     );
-    return this;
   }
 
   /** Stops accepting; 'close' comes when the listener's last session has ended or moved away. */
@@ -158,6 +180,7 @@ export class Server extends EventEmitter<ServerEvents> implements AcceptingListe
   /** @internal */
   resume(thawed: ThawedSession): void {
     const { image, epoch, socket } = thawed;
+    const { taken } = thawed as Partial<TakenSession>;
     const { clock, counters } = this.#endpoint.options;
     const session = new Session({
       id: image.sessionId,
@@ -167,7 +190,8 @@ export class Server extends EventEmitter<ServerEvents> implements AcceptingListe
       allowHalfOpen: this.#options.allowHalfOpen ?? false,
       openedAtMs: image.openedAtMs,
       resumed: {
-        reason: 'move',
+        reason: taken === undefined ? 'move' : 'failover',
+        ...(taken === undefined ? {} : { commit: taken.commit }),
         state: thawed.state,
         moves: image.moves,
         bytesRead: image.bytesRead,
@@ -176,7 +200,7 @@ export class Server extends EventEmitter<ServerEvents> implements AcceptingListe
         outputEnded: image.outputEnded,
       },
     });
-    const carrier = new Carrier(adoptSocket(socket.fd), session.carrierEvents);
+    const carrier = this.#carry(session, adoptSocket(socket.fd), taken);
     this.#endpoint.sessionOpened(session);
     session.prime(
       image.unread,
@@ -221,8 +245,18 @@ export class Server extends EventEmitter<ServerEvents> implements AcceptingListe
       openedAtMs: this.#endpoint.options.clock.wallMs(),
     });
     this.#endpoint.sessionOpened(session);
-    session.attach(new Carrier(socket, session.carrierEvents));
+    session.attach(this.#carry(session, socket));
     this.#serve(session);
+  }
+
+  /** The carrier of a session: straight to the socket, or with a buddy in between. */
+  #carry(session: Session, socket: Socket, taken?: TakenSession['taken']): Carrier {
+    const { protection } = this.#endpoint;
+    if (this.protection?.level !== 'commit' || protection === undefined) {
+      return new Carrier(socket, session.carrierEvents);
+    }
+    session.pin('protected: planned moves of sessions at level commit are not built yet');
+    return protection.carry(session, socket, this.protection, taken);
   }
 
   /** An application that throws here is broken as with net.Server: uncaught, but not in the middle of a move. */
@@ -250,4 +284,19 @@ function assertHostSupported(): void {
     'moving sessions needs CAP_NET_ADMIN: run as root, or with AmbientCapabilities=CAP_NET_ADMIN',
     { details: { capability: 'CAP_NET_ADMIN' } },
   );
+}
+
+function protectionOf(host: ServerHost, options: ServerOptions): ProtectionSettings | undefined {
+  if (options.protection === undefined) return undefined;
+  const settings = parseProtection(options.protection);
+  if (settings.level !== 'none' && host.protection === undefined) {
+    throw new RestitchError('usage', `level ${settings.level} needs the endpoint's option guard`);
+  }
+  if (settings.level === 'periodic' || settings.deterministic) {
+    throw new RestitchError(
+      'usage',
+      'level periodic and deterministic replay are not built into the SDK yet',
+    );
+  }
+  return settings;
 }

@@ -22,3 +22,6 @@ export {
 export type { GuardHostOptions, GuardPins } from './kernel/guard-pins.js';
 export { guardFlags, maxLeases } from './kernel/layout.js';
 export type { GuardedFlow, GuardResult, GuardVerdict } from './kernel/layout.js';
+export { joinAgent } from './agent/agent-client.js';
+export type { AgentMembership } from './agent/agent-client.js';
+export { mayGrant } from './rules.js';

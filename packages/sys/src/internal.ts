@@ -76,3 +76,5 @@ export {
   unblockOutput,
 } from './socket-block.js';
 export { pollEvent, pollFd } from './poll.js';
+export { hasProcessEnded, openPidfd, peerCredentials } from './process-watch.js';
+export type { PeerCredentials } from './process-watch.js';

@@ -153,6 +153,8 @@ export class FakeEndpoint {
         return { reset: message.sessionIds.length };
       case 'stats':
         return { sessions: [] };
+      default:
+        throw new RestitchError('forbidden', `${message.t} is not played here`);
     }
   }
 

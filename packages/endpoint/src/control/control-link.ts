@@ -40,6 +40,8 @@ export interface ControlLinkOptions {
   readonly onUp: (accessPoint: string) => void;
   readonly onDown: (reason: Error | undefined) => void;
   readonly vitals: () => { sessions: number; eventLoopDelayMs: number };
+  /** A heartbeat of this number leaves. */
+  readonly onBeat?: (n: number) => void;
   readonly clock: Clock;
   readonly counters: Counters;
   readonly logger: Logger;
@@ -49,7 +51,7 @@ export interface ControlLinkOptions {
 /** One endpoint process's connection to its access point. */
 export class ControlLink {
   readonly #options: ControlLinkOptions;
-  readonly #instance = randomUUID();
+  #instance = randomUUID();
   #channel: Channel | undefined;
   #isClosed = false;
   #isWelcome = false;
@@ -69,6 +71,17 @@ export class ControlLink {
   /** True while the access point has welcomed this endpoint. */
   get isUp(): boolean {
     return this.#isWelcome;
+  }
+
+  /** Random per process, and new after a fence. */
+  get instance(): string {
+    return this.#instance;
+  }
+
+  /** The access point has given up the instance this was: come back as another one. */
+  renewInstance(): void {
+    this.#instance = randomUUID();
+    this.refresh();
   }
 
   /** Dials, or says hello anew on a new connection; failures are retried until `close`. */
@@ -198,6 +211,7 @@ export class ControlLink {
     const { vitals, counters, clock } = this.#options;
     if (this.#channel !== channel) return;
     this.#beats = (this.#beats + 1) >>> 0;
+    this.#options.onBeat?.(this.#beats);
     channel.send({
       t: 'heartbeat',
       n: this.#beats,

@@ -4,6 +4,7 @@ import type { EndpointRequest } from '@restitch/core/internal';
 import type { SourceMoves } from '../move/source-moves.js';
 import type { TargetMoves } from '../move/target-moves.js';
 import type { SessionTable } from '../session-table.js';
+import type { Protection } from '../protect/protection.js';
 import { type SessionStats, readSessionStats } from '../session-stats.js';
 
 type Answer = Record<string, unknown>;
@@ -13,6 +14,7 @@ export interface RequestContext {
   readonly table: SessionTable;
   readonly source: SourceMoves;
   readonly target: TargetMoves;
+  readonly protection: Protection | undefined;
 }
 
 /** Requests to answers; a refusal is thrown or rejected. What can be answered in the same turn is. */
@@ -46,9 +48,21 @@ export class RequestHandler {
         return { reset: this.#reset(request.sessionIds) };
       case 'stats':
         return { sessions: this.#stats(request.sessionIds) };
+      case 'replicas':
+        return this.#need().replicasOf(request.owner);
+      case 'take-over':
+        return this.#need().takeOver(request);
+      case 'forget-owner':
+        return { forgotten: this.#need().store.forgetOwner(request.owner) };
       default:
         throw new RestitchError('message_invalid', 'a request of an unknown kind');
     }
+  }
+
+  #need(): Protection {
+    const { protection } = this.#ctx;
+    if (protection === undefined) throw new RestitchError('forbidden', 'this endpoint keeps no replicas');
+    return protection;
   }
 
   #owned(flows: readonly Flow[]): boolean[] {

@@ -21,6 +21,8 @@ export interface StateListenerOptions {
   readonly tls: TlsFiles;
   readonly maxMessageBytes: number;
   readonly takeImage: TakeImage;
+  /** Takes an owner's commits; without it such connections are refused. */
+  readonly takeReplication?: ((channel: Channel, raw: unknown) => void) | undefined;
   readonly counters: Counters;
   readonly logger: Logger;
 }
@@ -43,7 +45,12 @@ export function listenState(options: StateListenerOptions): Promise<ChannelListe
 
 function serve(channel: Channel, options: StateListenerOptions): void {
   let hasHello = false;
+  let isReplication = false;
   channel.onMessage((raw) => {
+    if (isReplication) {
+      options.takeReplication?.(channel, raw);
+      return;
+    }
     const message = parseMessage(toTargetSchema, raw, channel.peer.name);
     if (message.t === 'state-hello') {
       if (hasHello) throw new RestitchError('message_invalid', `second hello from ${channel.peer.name}`);
@@ -55,6 +62,10 @@ function serve(channel: Channel, options: StateListenerOptions): void {
           'version_unsupported',
           `${channel.peer.name} speaks protocol ${message.protocol.major}, this endpoint ${protocolVersion.major}`,
         );
+      }
+      isReplication = message.purpose === 'replication';
+      if (isReplication && options.takeReplication === undefined) {
+        throw new RestitchError('forbidden', 'this endpoint keeps no replicas');
       }
       hasHello = true;
       channel.send({ t: 'state-welcome', protocol: protocolVersion, name: options.name });

@@ -14,8 +14,8 @@ import { assertPlainData } from './plain-data.js';
 import type { TimerSettings } from '../tcp/index.js';
 import { UnreadLedger, totalBytes } from './unread-ledger.js';
 
-/** Why a session is not new: it was moved here from another endpoint. */
-export type ResumeReason = 'move';
+/** Why a session is not new: it was moved here from another endpoint, or that one died and this was its buddy. */
+export type ResumeReason = 'move' | 'failover';
 
 /** Runs around a freeze; may be async, within the move's budget. */
 export type FreezeHook = () => void | Promise<void>;
@@ -43,6 +43,8 @@ export interface ResumedInit {
   readonly bytesWritten: number;
   readonly inputEnded: boolean;
   readonly outputEnded: boolean;
+  /** Number of the commit a failover goes on from. */
+  readonly commit?: number;
 }
 
 /** The application's half of a frozen session. */
@@ -91,6 +93,11 @@ export class Session extends Duplex {
   /** On a session that was moved away: where to. Set before 'close'. */
   movedTo: string | undefined;
 
+  /** Of a session that was taken over: the number of the commit it goes on from, in the epoch of its dead owner. */
+  readonly resumedFromCommit: number | undefined;
+  /** @internal What commits this session now and returns the commit's number; set for protected sessions. */
+  commitNow: (() => number) | undefined;
+
   /** @internal Ownership number; higher wins. */
   epoch: number;
   /** @internal */
@@ -135,6 +142,7 @@ export class Session extends Duplex {
     this.openedAtMs = init.openedAtMs;
     this.resumed = r !== undefined;
     this.resumeReason = r?.reason;
+    this.resumedFromCommit = r?.commit;
     this.#state = r?.state ?? null;
     this.moves = r?.moves ?? 0;
     this.#bytesPushed = r?.bytesRead ?? 0;
@@ -245,6 +253,24 @@ export class Session extends Duplex {
       this.#busyCount--;
       if (this.#busyCount === 0) for (const wake of this.#idleWaiters.splice(0)) wake();
     };
+  }
+
+  /**
+   * At a safe point: state, input and output so far are given to the buddy together. Returns the commit's number, which
+   * 'committed' repeats when it is safe; 0 for a session that is not protected. Happens by itself after each turn.
+   */
+  commit(): number {
+    return this.commitNow?.() ?? 0;
+  }
+
+  /** Calls back once commit `n` is on the buddy. */
+  onCommitted(n: number, callback: () => void): this {
+    const listener = (upTo: number): void => {
+      if (upTo < n) return;
+      this.removeListener('committed', listener);
+      callback();
+    };
+    return this.on('committed', listener);
   }
 
   /** Refuses moves until `unpin` with the same reason. */

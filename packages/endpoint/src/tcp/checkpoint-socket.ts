@@ -7,7 +7,7 @@
  */
 import { addSeq } from '@restitch/core';
 import type { TcpImage } from '@restitch/core/internal';
-import { getIntOption, getTcpInfo, solTcp, tcp, tcpState } from '@restitch/sys/internal';
+import { getIntOption, getTcpInfo, solTcp, tcp, tcpState, unreadBytes } from '@restitch/sys/internal';
 import {
   enterRepair,
   leaveRepair,
@@ -71,7 +71,7 @@ export function readTemplate(fd: number, family: number, at: TemplateOffsets, no
   enterRepair(fd);
   try {
     selectQueue(fd, 'receive');
-    const received = readQueueSeq(fd);
+    const received = readReadEnd(fd);
     selectQueue(fd, 'send');
     const written = readQueueSeq(fd);
     selectQueue(fd, 'none');
@@ -93,6 +93,15 @@ export function readTemplate(fd: number, family: number, at: TemplateOffsets, no
     };
   } finally {
     leaveRepair(fd, false);
+  }
+}
+
+/** Sequence number behind the last byte that was read from the socket; bytes may arrive between two looks. */
+function readReadEnd(fd: number): number {
+  for (;;) {
+    const end = readQueueSeq(fd);
+    const queued = unreadBytes(fd);
+    if (readQueueSeq(fd) === end) return addSeq(end, -queued);
   }
 }
 

@@ -6,12 +6,12 @@
  * only to `ackableEnd`.
  */
 import { type PlainData, RestitchError } from '@restitch/core';
-import { Packr } from 'msgpackr';
+import { decodePlain, encodePlain } from '@restitch/core/internal';
 import type { ProtectionSettings } from '../levels.js';
 import { ackableOffset, sendableOffset } from '../rules.js';
 import { createByteLog } from './byte-log.js';
 import { chainOf, type Commit, commitBytes, maxPartBytes } from './messages.js';
-import { applyPlainPatch, diffPlain } from './plain-patch.js';
+import { applyPlainPatch, diffPlain, type PlainPatch } from './plain-patch.js';
 
 /** A safe point: the application's state after `consumed` bytes of input and `produced` bytes of output. */
 export interface SafePoint {
@@ -70,8 +70,6 @@ interface Pending extends Mark {
   readonly commit: Commit;
 }
 
-const packr = new Packr({ useRecords: false });
-
 /** A snapshot is due once the deltas after the last one are this many times its size: they then cost more to keep. */
 const deltasPerSnapshot = 4;
 
@@ -95,7 +93,7 @@ export function createOwnerSession(options: OwnerSessionOptions): OwnerSession {
     consumed: start.input,
     state: null,
     outputAt: start.output,
-    encoded: packr.pack(null),
+    encoded: encodePlain(null),
   };
   /** The state the buddy will have once all pending commits have arrived. */
   let known: PlainData | undefined;
@@ -141,7 +139,7 @@ export function createOwnerSession(options: OwnerSessionOptions): OwnerSession {
     const inputStart = last.inputEnd;
     const log = { ...common, inputStart, input: input.slice(inputStart, input.end) };
     if (!hasNewState) return push(log);
-    const patch = packr.pack(diffPlain(known ?? null, safe.state));
+    const patch = encodePlain(diffPlain(known ?? null, safe.state));
     const rest = Math.max(last.inputEnd, safe.consumed);
     const patchBytes = patch.length + input.end - rest;
     deltaBytes += Math.min(patchBytes, log.input.length);
@@ -201,7 +199,7 @@ export function createOwnerSession(options: OwnerSessionOptions): OwnerSession {
             `session ${id}: safe point at ${safePoint.consumed}, known are ${safe.consumed}..${input.end}`,
           );
         }
-        const encoded = packr.pack(safePoint.state);
+        const encoded = encodePlain(safePoint.state);
         if (encoded.length > maxPartBytes) {
           throw new RestitchError(
             'usage',
@@ -211,7 +209,7 @@ export function createOwnerSession(options: OwnerSessionOptions): OwnerSession {
         // The application goes on changing its own object; what was committed must stay as it was.
         safe = {
           consumed: safePoint.consumed,
-          state: packr.unpack(encoded) as PlainData,
+          state: decodePlain(encoded) as PlainData,
           outputAt: output.end,
           encoded,
         };
@@ -258,8 +256,8 @@ export function createOwnerSession(options: OwnerSessionOptions): OwnerSession {
 /** A state after a list of patches, all encoded. Throws `message_invalid`. */
 export function foldState(snapshot: Uint8Array, patches: readonly Uint8Array[]): PlainData {
   try {
-    let state = packr.unpack(snapshot) as PlainData;
-    for (const patch of patches) state = applyPlainPatch(state, packr.unpack(patch));
+    let state = decodePlain(snapshot) as PlainData;
+    for (const patch of patches) state = applyPlainPatch(state, decodePlain(patch) as PlainPatch);
     return state;
   } catch (cause) {
     if (cause instanceof RestitchError) throw cause;

@@ -25,6 +25,10 @@ describe('the watch over an endpoint', () => {
   it.each<[WatchState, WatchEvent, WatchState['t'], string]>([
     [healthy, { t: 'heard', nowMs: 100 }, 'healthy', ''],
     [healthy, { t: 'lease-requested', nowMs: 100 }, 'healthy', 'grant'],
+    [healthy, { t: 'link-lost', nowMs: 50 }, 'suspect', 'hold'],
+    [suspect, { t: 'link-lost', nowMs: 350 }, 'suspect', ''],
+    [dead, { t: 'link-lost', nowMs: 700 }, 'dead', ''],
+    [taken, { t: 'link-lost', nowMs: 900 }, 'taken', ''],
     [healthy, at(299), 'healthy', ''],
     [healthy, at(300), 'suspect', 'hold'],
     [healthy, at(600), 'taken', 'hold,fence,take-over'],

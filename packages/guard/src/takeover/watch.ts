@@ -45,6 +45,8 @@ export type WatchState =
 export type WatchEvent =
   | { readonly t: 'heard'; readonly nowMs: number }
   | { readonly t: 'lease-requested'; readonly nowMs: number }
+  /** Its connection broke: as good as a missed heartbeat, and known at once. */
+  | { readonly t: 'link-lost'; readonly nowMs: number }
   /** Time passed; `agentHeardAtMs` and `peersHeardAtMs` say who else has heard from that host and when. */
   | {
       readonly t: 'tick';
@@ -82,6 +84,10 @@ export function stepWatch(state: WatchState, event: WatchEvent, settings = defau
       return onHeard(state, event.nowMs);
     case 'lease-requested':
       return onLeaseRequested(state, event.nowMs, settings);
+    case 'link-lost':
+      return state.t === 'healthy'
+        ? { state: { ...state, t: 'suspect' }, actions: [{ t: 'hold' }] }
+        : { state, actions: [] };
     case 'process-ended':
       return onProcessEnded(state, event.nowMs, event.isFenced);
     case 'tick':

@@ -1,0 +1,362 @@
+/**
+ * The crash branch: endpoints are watched, suspects' flows held, the dead's sessions given to their buddies.
+ *
+ * When to do what is decided by the watch machine (guard room), one for each endpoint process; here its actions are
+ * carried out. The access point keeps no list of who is whose buddy: after a death it asks everybody what they have.
+ */
+import { RestitchError } from '@restitch/core';
+import type { Clock, Counters, Logger } from '@restitch/core';
+import { replicaReportSchema } from '@restitch/core/internal';
+import type { Peer, ReplicaReport } from '@restitch/core/internal';
+import { newWatch, stepWatch } from '@restitch/guard/internal';
+import type {
+  DeathReason,
+  WatchAction,
+  WatchEvent,
+  WatchSettings,
+  WatchState,
+} from '@restitch/guard/internal';
+import type { EndpointLink } from './endpoint-link.js';
+import { requestSlowly } from './endpoint-link.js';
+import type { Endpoint, EndpointRegistry } from './endpoint-registry.js';
+import type { FlowBatch } from './flow-batch.js';
+import type { Session, SessionRegistry } from './session-registry.js';
+
+/** What the crash branch works with. */
+export interface ProtectionDeps {
+  readonly clock: Clock;
+  readonly counters: Counters;
+  readonly logger: Logger;
+  readonly batch: FlowBatch;
+  readonly endpoints: EndpointRegistry;
+  readonly sessions: SessionRegistry;
+  readonly heartbeatMs: () => number;
+  readonly lingerMs: () => number;
+  readonly newId: () => string;
+}
+
+/** One take-over of all sessions of a dead endpoint process, for people and the laboratory. */
+export interface TakeOverRecord {
+  readonly endpoint: string;
+  readonly reason: DeathReason;
+  /** From the last word of the process to its sessions being given away. */
+  readonly detectMs: number;
+  /** Until the last session was served again, or given up. */
+  readonly doneMs: number;
+  readonly taken: number;
+  readonly lost: number;
+}
+
+interface Watched {
+  readonly endpoint: Endpoint;
+  readonly instance: string;
+  state: WatchState;
+  lastHeardMs: number;
+  /** Its sessions while they are held or being given away. */
+  held: Set<Session>;
+}
+
+const missedUntilDead = 3;
+/** Clocks of two machines run at most 1 % apart. */
+const leaseMarginRatio = 0.02;
+/** The watch's own resolution: well below a heartbeat. */
+const lookMs = 20;
+/** Longer than detection, lease and take-over together; past it packets would go to the dead owner. */
+const holdMs = 20_000;
+const answerMs = 500;
+const keptRecords = 200;
+
+/** Watches the endpoints that take part in crash protection. */
+export class Protection {
+  readonly #deps: ProtectionDeps;
+  readonly #watched = new Map<string, Watched>();
+  readonly #agents = new Map<string, EndpointLink>();
+  #peersText = '';
+  #cancel: (() => void) | undefined;
+  readonly records: TakeOverRecord[] = [];
+
+  constructor(deps: ProtectionDeps) {
+    this.#deps = deps;
+  }
+
+  start(): void {
+    this.#look();
+  }
+
+  close(): void {
+    this.#cancel?.();
+  }
+
+  /** An endpoint has said hello. */
+  greeted(endpoint: Endpoint): void {
+    const { hello } = endpoint;
+    if (hello?.protection === undefined) return;
+    const nowMs = this.#deps.clock.monotonicMs();
+    const known = this.#watched.get(hello.instance);
+    if (known === undefined) {
+      const state = newWatch(nowMs);
+      this.#watched.set(hello.instance, {
+        endpoint,
+        instance: hello.instance,
+        state,
+        lastHeardMs: nowMs,
+        held: new Set(),
+      });
+    } else this.#step(known, { t: 'heard', nowMs });
+    this.#publishPeers(endpoint);
+  }
+
+  /** The endpoint is back as another process. False if the old one was not protected: its sessions are lost with it. */
+  replaced(endpoint: Endpoint): boolean {
+    const known = this.#watched.get(endpoint.hello?.instance ?? '');
+    if (known === undefined) return false;
+    this.#step(known, { t: 'process-ended', nowMs: this.#deps.clock.monotonicMs(), isFenced: false });
+    return true;
+  }
+
+  heartbeat(endpoint: Endpoint, n: number): void {
+    const known = this.#watched.get(endpoint.hello?.instance ?? '');
+    if (known === undefined) return;
+    const nowMs = this.#deps.clock.monotonicMs();
+    known.lastHeardMs = nowMs;
+    this.#step(known, { t: 'heard', nowMs });
+    this.#step(known, { t: 'lease-requested', nowMs }, n);
+  }
+
+  linkLost(endpoint: Endpoint): void {
+    const known = this.#watched.get(endpoint.hello?.instance ?? '');
+    if (known !== undefined) this.#step(known, { t: 'link-lost', nowMs: this.#deps.clock.monotonicMs() });
+  }
+
+  /** A host's agent speaks on `link`. */
+  agentJoined(name: string, link: EndpointLink): void {
+    this.#agents.set(name, link);
+  }
+
+  /** An agent saw a process end. It may speak only of its own endpoint's. */
+  processEnded(name: string, event: { readonly instance: string; readonly isFenced: boolean }): void {
+    const known = this.#watched.get(event.instance);
+    if (known === undefined) return;
+    if (known.endpoint.name !== name) {
+      throw new RestitchError(
+        'forbidden',
+        `the agent of ${name} spoke of a process of ${known.endpoint.name}`,
+      );
+    }
+    this.#step(known, {
+      t: 'process-ended',
+      nowMs: this.#deps.clock.monotonicMs(),
+      isFenced: event.isFenced,
+    });
+  }
+
+  #settings(): WatchSettings {
+    const heartbeatMs = this.#deps.heartbeatMs();
+    const leaseMs = heartbeatMs * missedUntilDead;
+    return { heartbeatMs, missedUntilDead, leaseMs, leaseMarginMs: leaseMs * leaseMarginRatio };
+  }
+
+  #look(): void {
+    const nowMs = this.#deps.clock.monotonicMs();
+    for (const known of [...this.#watched.values()]) {
+      const agentHeardAtMs = this.#agents.get(known.endpoint.name)?.lastHeardMs ?? 0;
+      this.#step(known, { t: 'tick', nowMs, agentHeardAtMs });
+    }
+    this.#publishPeers();
+    this.#cancel = this.#deps.clock.after(lookMs, () => this.#look());
+  }
+
+  #step(known: Watched, event: WatchEvent, heartbeat = 0): void {
+    const before = known.state.t;
+    const { state, actions } = stepWatch(known.state, event, this.#settings());
+    known.state = state;
+    if (state.t !== before) {
+      const { name } = known.endpoint;
+      this.#deps.logger.info(
+        { endpoint: name, instance: known.instance, from: before, to: state.t },
+        'watch',
+      );
+    }
+    for (const action of actions) this.#perform(known, action, heartbeat);
+  }
+
+  #perform(known: Watched, action: WatchAction, heartbeat: number): void {
+    const { endpoint } = known;
+    const isCurrent = endpoint.hello?.instance === known.instance;
+    switch (action.t) {
+      case 'hold':
+        this.#hold(known);
+        return;
+      case 'give-back':
+        for (const { flow, epoch } of known.held) this.#deps.batch.push({ op: 'release', flow, epoch });
+        known.held.clear();
+        this.#deps.counters.add('protection_false_alarms_total');
+        return;
+      case 'grant':
+        if (isCurrent) endpoint.link?.tell({ t: 'lease', n: heartbeat, leaseMs: action.leaseMs });
+        return;
+      case 'refuse-lease':
+        this.#deps.counters.add('protection_leases_refused_total');
+        return;
+      case 'fence':
+        if (isCurrent) endpoint.link?.tell({ t: 'fenced', reason: action.reason });
+        return;
+      case 'take-over':
+        void this.#takeOver(known, action.reason);
+        return;
+    }
+  }
+
+  #hold(known: Watched): void {
+    const deadlineNs = this.#deps.clock.monotonicNs() + BigInt(holdMs) * 1_000_000n;
+    known.held = new Set(known.endpoint.sessions);
+    for (const { flow, epoch } of known.held) this.#deps.batch.push({ op: 'hold', flow, epoch, deadlineNs });
+    this.#deps.batch.flush();
+    this.#deps.counters.add('protection_suspects_total');
+  }
+
+  async #takeOver(known: Watched, reason: DeathReason): Promise<void> {
+    const { clock, counters, logger } = this.#deps;
+    const { endpoint } = known;
+    const beganMs = clock.monotonicMs();
+    const orphans = [...known.held].filter((session) => session.owner === endpoint);
+    for (const session of orphans) session.isOrphan = true;
+    this.#publishPeers();
+    const best = await this.#askForReplicas(known);
+    const outcomes = await Promise.all(
+      orphans.map((session) => this.#giveAway(session, best.get(session.id), endpoint)),
+    );
+    const taken = outcomes.filter(Boolean).length;
+    const record: TakeOverRecord = {
+      endpoint: endpoint.name,
+      reason,
+      detectMs: beganMs - known.lastHeardMs,
+      doneMs: clock.monotonicMs() - beganMs,
+      taken,
+      lost: outcomes.length - taken,
+    };
+    this.records.push(record);
+    if (this.records.length > keptRecords) this.records.shift();
+    known.held.clear();
+    this.#watched.delete(known.instance);
+    if (endpoint.hello?.instance === known.instance) this.#watched.set(known.instance, known);
+    counters.add('protection_take_overs_total');
+    counters.add('protection_sessions_taken_total', taken);
+    counters.add('protection_sessions_lost_total', record.lost);
+    logger.warn({ ...record }, 'sessions of a dead endpoint were taken over');
+  }
+
+  /** The newest replica of each session, by epoch and commit. Whoever does not answer in time has none. */
+  async #askForReplicas(known: Watched): Promise<Map<string, { buddy: Endpoint; report: ReplicaReport }>> {
+    const best = new Map<string, { buddy: Endpoint; report: ReplicaReport }>();
+    const others = this.#members().filter((e) => e !== known.endpoint);
+    await Promise.all(
+      others.map(async (buddy) => {
+        if (buddy.link === undefined) return;
+        const { clock, logger } = this.#deps;
+        try {
+          const owner = known.endpoint.name;
+          const data = await requestSlowly(buddy.link, { t: 'replicas', owner }, clock, answerMs);
+          for (const report of replicaReportSchema.array().parse(data['replicas'])) {
+            const other = best.get(report.id)?.report;
+            const isNewer =
+              other === undefined ||
+              report.epoch > other.epoch ||
+              (report.epoch === other.epoch && report.n > other.n);
+            if (isNewer) best.set(report.id, { buddy, report });
+          }
+        } catch (error) {
+          logger.warn(
+            { endpoint: buddy.name, reason: (error as Error).message },
+            'does not tell of its replicas',
+          );
+        }
+      }),
+    );
+    return best;
+  }
+
+  /** Switches the record, then lets the buddy serve. True if it does. */
+  async #giveAway(
+    session: Session,
+    replica: { buddy: Endpoint; report: ReplicaReport } | undefined,
+    dead: Endpoint,
+  ): Promise<boolean> {
+    const { clock, batch, sessions, logger } = this.#deps;
+    const buddy = replica?.buddy;
+    if (replica === undefined || buddy?.link === undefined || replica.report.epoch !== session.epoch) {
+      this.#giveUp(session, 'nobody has a replica');
+      return false;
+    }
+    const newEpoch = session.lastEpoch + 1;
+    const { flow, epoch } = session;
+    const result = await new Promise<string>((resolve) => {
+      batch.push({ op: 'switch', flow, epoch, endpointId: buddy.id, newEpoch }, (r) => resolve(r));
+    });
+    if (result !== 'ok') {
+      this.#giveUp(session, `its record is ${result}`);
+      return false;
+    }
+    sessions.setOwner(session, buddy, newEpoch);
+    session.isOrphan = false;
+    session.residesSinceMs = clock.monotonicMs();
+    const moveId = this.#deps.newId();
+    try {
+      const request = {
+        t: 'take-over' as const,
+        moveId,
+        owner: dead.name,
+        sessionId: session.id,
+        epoch: newEpoch,
+      };
+      await requestSlowly(buddy.link, request, clock, answerMs);
+      batch.push({ op: 'release', flow, epoch: newEpoch });
+      return true;
+    } catch (error) {
+      logger.error({ session: session.id, buddy: buddy.name }, (error as Error).message);
+      this.#giveUp(session, (error as Error).message);
+      return false;
+    }
+  }
+
+  /** The only copies are gone: the next packet of the client is answered by a reset that it can check. */
+  #giveUp(session: Session, reason: string): void {
+    const { sessions, batch, logger, lingerMs } = this.#deps;
+    logger.error({ session: session.id, owner: session.owner.name, reason }, 'session lost');
+    session.isOrphan = false;
+    sessions.remove(session);
+    batch.push({ op: 'close', flow: session.flow, epoch: session.epoch, lingerMs: lingerMs() });
+  }
+
+  #members(): Endpoint[] {
+    return this.#deps.endpoints.all().filter((e) => {
+      const { hello } = e;
+      if (hello?.protection === undefined || e.link === undefined) return false;
+      const t = this.#watched.get(hello.instance)?.state.t;
+      return t === 'healthy' || t === 'suspect';
+    });
+  }
+
+  /** Tells everybody who is there, when that has changed, and `newcomer` in any case. */
+  #publishPeers(newcomer?: Endpoint): void {
+    const members = this.#members();
+    const peers: Peer[] = members.flatMap(({ hello }) =>
+      hello?.protection === undefined
+        ? []
+        : [
+            {
+              name: hello.name,
+              instance: hello.instance,
+              stateAddress: hello.stateAddress,
+              labels: hello.protection.labels,
+            },
+          ],
+    );
+    const text = JSON.stringify(peers);
+    const isNews = text !== this.#peersText;
+    this.#peersText = text;
+    for (const member of isNews ? members : members.filter((m) => m === newcomer)) {
+      member.link?.tell({ t: 'peers', peers });
+    }
+  }
+}

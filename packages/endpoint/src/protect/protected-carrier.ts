@@ -1,0 +1,53 @@
+/** The carrier of a protected session: the same connection, with the buddy between it and the application. */
+import type { Socket } from 'node:net';
+import { Carrier, type CarrierEvents, type WriteDone } from '../session/carrier.js';
+import type { ProtectedSession } from './protected-session.js';
+
+/** A connection whose bytes wait for their commit. */
+export class ProtectedCarrier extends Carrier {
+  readonly #protected: ProtectedSession;
+
+  constructor(socket: Socket, events: CarrierEvents, session: ProtectedSession) {
+    super(socket, {
+      ...events,
+      onData(chunk) {
+        session.received(chunk);
+        return events.onData(chunk);
+      },
+      onEnd() {
+        session.receivedFin();
+        events.onEnd();
+      },
+    });
+    this.#protected = session;
+    session.carrier = this;
+  }
+
+  override write(batch: readonly Uint8Array[], done: WriteDone): void {
+    this.#protected.produce(batch, done);
+  }
+
+  override end(done: () => void): void {
+    this.#protected.end(done);
+  }
+
+  override destroy(): void {
+    this.#protected.closing();
+    super.destroy();
+  }
+
+  override reset(): void {
+    this.#protected.closing();
+    super.reset();
+  }
+
+  /** Bytes whose commit is on the buddy. */
+  writeCommitted(bytes: Uint8Array): void {
+    if (this.isAttached) this.socket.write(bytes);
+  }
+
+  /** The FIN, once the end is committed. */
+  endCommitted(done: () => void): void {
+    super.end(done);
+  }
+}

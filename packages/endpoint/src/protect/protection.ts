@@ -1,0 +1,457 @@
+/**
+ * What an endpoint does so that its sessions survive it, and what it does for others': commits go out, replicas are
+ * kept, dead endpoints' sessions are taken over.
+ *
+ * All sessions that changed in one turn of the event loop commit together: one TLS write a buddy, one write of the
+ * buddy's answer, whatever the number of sessions.
+ */
+import type { Socket } from 'node:net';
+import type { Channel, TlsFiles } from '@restitch/channel';
+import {
+  type Clock,
+  type Counters,
+  formatFlow,
+  type Logger,
+  RestitchError,
+  toRestitchError,
+} from '@restitch/core';
+import { type Peer, type SessionImage, type ToEndpoint, parseMessage } from '@restitch/core/internal';
+import type { ProtectionSettings } from '@restitch/guard';
+import {
+  type AgentMembership,
+  type BuddyStore,
+  chooseBuddy,
+  createBuddyStore,
+  createGuardControl,
+  type GuardControl,
+  joinAgent,
+  openGuardPins,
+  type Replica,
+  toBuddySchema,
+  type ToOwner,
+} from '@restitch/guard/internal';
+import { afInet, afInet6, familyOf } from '@restitch/sys/internal';
+import type { AcceptingListener, ThawedSession } from '../move/target-moves.js';
+import type { Session } from '../session/session.js';
+import {
+  activateSocket,
+  discardFrozenSocket,
+  freezeSocket,
+  imageFromCheckpoint,
+  readTemplate,
+  thawSocket,
+} from '../tcp/index.js';
+import { decodeOpening, encodeOpening, type Opening } from './opening.js';
+import { ProtectedCarrier } from './protected-carrier.js';
+import { type ContinuedFrom, ProtectedSession, type SafeState } from './protected-session.js';
+import { ReplicationLink } from './replication-link.js';
+import { settleTakenSocket } from './take-over.js';
+
+/** What an application says to have its sessions protected. */
+export interface GuardOptions {
+  /** Unix socket of this host's agent. */
+  readonly agentSocket: string;
+  /** Failure domains of this host, e.g. {zone: 'z1', rack: 'r7'}. */
+  readonly labels?: Readonly<Record<string, string>>;
+  /** Labels from the widest domain to the narrowest; a buddy shares as few as possible. */
+  readonly domains?: readonly string[];
+  /** Memory for other endpoints' sessions, 400 MiB by default. */
+  readonly replicaBoundBytes?: number;
+}
+
+/** What the protection of an endpoint works with. */
+export interface ProtectionContext {
+  readonly name: string;
+  readonly instance: () => string;
+  readonly options: GuardOptions;
+  readonly tls: TlsFiles;
+  readonly maxMessageBytes: number;
+  readonly app: { readonly name: string; readonly version: string };
+  readonly findListener: (name: string) => ProtectedListener | undefined;
+  readonly clock: Clock;
+  readonly counters: Counters;
+  readonly logger: Logger;
+}
+
+/** A listener as take-over needs it. */
+export interface ProtectedListener extends AcceptingListener {
+  readonly protection: ProtectionSettings | undefined;
+}
+
+/** A session that came by a take-over, on top of what a thaw gives. */
+export interface TakenSession extends ThawedSession {
+  readonly taken: { readonly commit: number; readonly continued: ContinuedFrom; readonly opening: Opening };
+}
+
+type TakeOverRequest = Extract<ToEndpoint, { t: 'take-over' }>;
+
+/** Guarded flows of closed connections are kept this long: their last FIN may have to be repeated. */
+const closedLingerMs = 60_000;
+
+/** Crash protection of one endpoint process. */
+export class Protection {
+  readonly store: BuddyStore;
+  readonly #ctx: ProtectionContext;
+  readonly #sessions = new Map<string, ProtectedSession>();
+  readonly #links = new Map<string, ReplicationLink>();
+  readonly #dirty = new Set<ProtectedSession>();
+  readonly #beatsAtNs = new Map<number, bigint>();
+  readonly #full = new Set<string>();
+  #peers: readonly Peer[] = [];
+  #isScheduled = false;
+  #membership: AgentMembership | undefined;
+  #guard: GuardControl | undefined;
+  #joining: Promise<void> | undefined;
+
+  constructor(context: ProtectionContext) {
+    this.#ctx = context;
+    const { replicaBoundBytes: boundBytes } = context.options;
+    this.store = createBuddyStore({
+      counters: context.counters,
+      ...(boundBytes === undefined ? {} : { boundBytes }),
+    });
+  }
+
+  /** Joins the host agent. Rejects with `unsupported_host`. */
+  start(): Promise<void> {
+    this.#joining ??= this.#join();
+    return this.#joining;
+  }
+
+  /** From now on connections of this listener are gated from their SYN on. */
+  async guardListener(vip: { address: string; port: number }, settings: ProtectionSettings): Promise<void> {
+    await this.start();
+    this.#needGuard().setListener(vip, settings.level, this.#membership?.lease ?? 0);
+  }
+
+  /** Figures for people: sessions by what protects them. */
+  get summary(): Record<string, number> {
+    let degraded = 0;
+    for (const session of this.#sessions.values()) if (session.buddy === undefined) degraded++;
+    return {
+      endpoint_protected_sessions: this.#sessions.size,
+      endpoint_degraded_sessions: degraded,
+      endpoint_replicas: this.store.sessions,
+      endpoint_replica_bytes: this.store.keptBytes,
+    };
+  }
+
+  /** A connection of a protected listener gets its carrier: a new one, or one that was taken over. */
+  carry(
+    session: Session,
+    socket: Socket,
+    settings: ProtectionSettings,
+    taken?: TakenSession['taken'],
+  ): ProtectedCarrier {
+    const guard = this.#needGuard();
+    const { app } = this.#ctx;
+    const opening = taken?.opening ?? this.#open(session, socket, guard);
+    const lease = this.#membership?.lease ?? 0;
+    if (taken === undefined) {
+      const { template } = opening;
+      guard.register(session.flow, {
+        epoch: session.epoch,
+        level: settings.level,
+        lease,
+        committed: template.clientStart,
+        sentEnd: template.serverStart,
+        windowScale: template.rcvWscale,
+      });
+    }
+    const owned = new ProtectedSession({
+      session,
+      settings,
+      template: opening.template,
+      opening: encodeOpening({
+        ...opening,
+        app: { name: app.name, version: app.version },
+        moves: session.moves,
+      }),
+      guard,
+      onDirty: (dirty) => this.#mark(dirty),
+      ...(taken === undefined ? {} : { continued: taken.continued }),
+    });
+    this.#sessions.set(session.id, owned);
+    session.commitNow = () => this.#commitOne(owned);
+    session.once('close', () => this.#closed(owned));
+    owned.buddy = this.#chooseBuddy(session.id);
+    if (owned.buddy === undefined) this.#ctx.counters.add('endpoint_sessions_degraded_total');
+    this.#mark(owned);
+    return new ProtectedCarrier(socket, session.carrierEvents, owned);
+  }
+
+  /** A heartbeat leaves: a lease that answers it is counted from here. */
+  beat(n: number): void {
+    this.#beatsAtNs.set(n, this.#ctx.clock.monotonicNs());
+    if (this.#beatsAtNs.size > 64) this.#beatsAtNs.delete(this.#beatsAtNs.keys().next().value ?? 0);
+  }
+
+  /** The access point renews the lease. */
+  renew(n: number, leaseMs: number): void {
+    const sentAtNs = this.#beatsAtNs.get(n);
+    const lease = this.#membership?.lease;
+    if (sentAtNs === undefined || lease === undefined) return;
+    this.#needGuard().setLease(lease, sentAtNs + BigInt(Math.round(leaseMs * 1e6)));
+  }
+
+  /** Who can be a buddy from now on; sessions whose choice is another one are replicated anew. */
+  setPeers(peers: readonly Peer[]): void {
+    this.#peers = peers.filter((peer) => peer.name !== this.#ctx.name);
+    this.#full.clear();
+    for (const [name, link] of this.#links) {
+      const peer = this.#peers.find((p) => p.name === name);
+      if (peer?.instance === link.instance) continue;
+      link.close();
+      this.#links.delete(name);
+    }
+    for (const peer of this.#peers)
+      if (!this.#links.has(peer.name)) this.#links.set(peer.name, this.#link(peer));
+    for (const session of this.#sessions.values()) {
+      if (session.isOver) continue;
+      this.#assign(session, this.#chooseBuddy(session.session.id));
+    }
+  }
+
+  /** Another endpoint's commits come in on this connection. */
+  receive(channel: Channel, raw: unknown): void {
+    const message = parseMessage(toBuddySchema, raw, channel.peer.name);
+    for (const answer of this.store.receive(channel.peer.name, message)) channel.send(answer);
+  }
+
+  /** What there is of a dead endpoint's sessions. */
+  replicasOf(owner: string): Record<string, unknown> {
+    return { replicas: this.store.list(owner).map(({ id, epoch, n }) => ({ id, epoch, n })) };
+  }
+
+  /** The record names this endpoint: make the socket, serve. Throws what the access point is told. */
+  takeOver(request: TakeOverRequest): Record<string, unknown> {
+    const startMs = this.#ctx.clock.monotonicMs();
+    const { owner, sessionId, epoch, moveId } = request;
+    const replica = this.store.takeOver(owner, sessionId, epoch - 1);
+    const opening = decodeOpening(replica.opening);
+    const listener = this.#ctx.findListener(opening.listener);
+    if (listener === undefined || !listener.accepts(opening.app)) {
+      throw new RestitchError(
+        'app_refused',
+        `${opening.app.name} ${opening.app.version} is not accepted here`,
+      );
+    }
+    const tcp = imageFromCheckpoint(
+      opening.template,
+      {
+        inputEnd: replica.inputEnd,
+        finReceived: replica.fin,
+        outputStart: replica.acked,
+        output: replica.output,
+      },
+      this.#ctx.clock.wallMs(),
+    );
+    const image = imageOf(replica, opening, epoch, tcp);
+    const state = listener.upgradeState(image);
+    const pending = thawSocket(tcp, opening.flow);
+    this.#needGuard().register(opening.flow, {
+      epoch,
+      level: 'commit',
+      lease: this.#membership?.lease ?? 0,
+      committed: (tcp.rcvNxt + (replica.fin ? 1 : 0)) >>> 0,
+      sentEnd: tcp.writeSeq,
+      windowScale: opening.template.rcvWscale,
+    });
+    const active = activateSocket(pending);
+    const { consumed, input, fin, acked, output } = replica;
+    const taken = { commit: replica.n, continued: { consumed, input, fin, acked, output }, opening };
+    void this.#serve(listener, { moveId, image, state, epoch, source: owner, socket: active, taken });
+    this.#ctx.counters.add('endpoint_take_overs_total');
+    return { takeOverUs: Math.round((this.#ctx.clock.monotonicMs() - startMs) * 1000), commit: replica.n };
+  }
+
+  /** This instance was declared dead: its sockets go without a packet, for the sessions are others' by now. */
+  fence(): void {
+    const lease = this.#membership?.lease;
+    if (lease !== undefined) this.#needGuard().setLease(lease, 0n);
+    for (const owned of [...this.#sessions.values()]) {
+      try {
+        const { fd } = owned.session.freeze();
+        freezeSocket(fd);
+        discardFrozenSocket(fd);
+      } catch (error) {
+        this.#ctx.logger.warn({ session: owned.session.id }, (error as Error).message);
+      }
+      owned.session.leave('fenced');
+    }
+    this.#ctx.counters.add('endpoint_fenced_total');
+  }
+
+  close(): void {
+    for (const link of this.#links.values()) link.close();
+    this.#links.clear();
+    this.#membership?.close();
+  }
+
+  async #serve(listener: ProtectedListener, thawed: TakenSession): Promise<void> {
+    try {
+      const socket = await settleTakenSocket(thawed.socket, thawed.image.flow, this.#ctx.clock);
+      listener.resume({ ...thawed, socket } as TakenSession);
+    } catch (error) {
+      this.#ctx.counters.add('endpoint_take_overs_failed_total');
+      this.#ctx.logger.error({ session: thawed.image.sessionId }, toRestitchError(error).message);
+    }
+  }
+
+  async #join(): Promise<void> {
+    const { options, name, instance, logger } = this.#ctx;
+    const membership = await joinAgent(options.agentSocket, { name, instance: instance() });
+    this.#membership = membership;
+    this.#guard = createGuardControl(openGuardPins(membership.pinDirectory));
+    membership.onLost(() => logger.warn({ agent: options.agentSocket }, 'host agent lost'));
+  }
+
+  #needGuard(): GuardControl {
+    if (this.#guard === undefined) throw new RestitchError('internal', 'the host agent was not joined');
+    return this.#guard;
+  }
+
+  #open(session: Session, socket: Socket, guard: GuardControl): Opening {
+    const fd = (socket as unknown as { readonly _handle: { readonly fd: number } })._handle.fd;
+    const family = familyOf(session.flow.vip.address) === afInet6 ? afInet6 : afInet;
+    const at = { inputRead: 0, outputWritten: 0 };
+    const template = readTemplate(fd, family, at, this.#ctx.clock.wallMs());
+    const clientStart = guard.originOf(session.flow)?.clientStart ?? template.clientStart;
+    return {
+      flow: session.flow,
+      listener: session.listener,
+      app: this.#ctx.app,
+      openedAtMs: session.openedAtMs,
+      moves: session.moves,
+      template: { ...template, clientStart },
+    };
+  }
+
+  #chooseBuddy(sessionId: string): string | undefined {
+    const { name, options } = this.#ctx;
+    const domains = options.domains ?? [];
+    const owner = { name, labels: options.labels ?? {} };
+    const candidates = this.#peers.filter((peer) => !this.#full.has(`${peer.name} ${sessionId}`));
+    return chooseBuddy({ sessionId, owner, domains }, candidates);
+  }
+
+  #link(peer: Peer): ReplicationLink {
+    const { name, tls, maxMessageBytes, clock, counters, logger } = this.#ctx;
+    return new ReplicationLink({
+      name,
+      tls,
+      maxMessageBytes,
+      peer,
+      clock,
+      counters,
+      logger,
+      onUp: () => this.#resume(peer.name),
+      onMessage: (message) => this.#hear(peer.name, message),
+    });
+  }
+
+  #resume(buddy: string): void {
+    const own = [...this.#sessions.values()].filter((s) => s.buddy === buddy && s.owner.n > 0);
+    for (let i = 0; i < own.length; i += 2048) {
+      const sessions = own.slice(i, i + 2048).map((s) => ({ id: s.session.id, epoch: s.session.epoch }));
+      this.#links.get(buddy)?.send({ t: 'resume', sessions });
+    }
+    for (const session of this.#sessions.values()) if (session.buddy === buddy) this.#mark(session);
+  }
+
+  #assign(owned: ProtectedSession, next: string | undefined): void {
+    const before = owned.buddy;
+    if (before === next) return;
+    owned.buddy = next;
+    const { id, epoch } = owned.session;
+    if (before !== undefined) this.#links.get(before)?.send({ t: 'forget', id, epoch });
+    this.#ctx.counters.add(
+      next === undefined ? 'endpoint_sessions_degraded_total' : 'endpoint_buddy_changes_total',
+    );
+    if (next === undefined) this.#mark(owned);
+    else for (const commit of owned.owner.resume(0)) this.#links.get(next)?.send(commit);
+  }
+
+  #hear(buddy: string, message: ToOwner): void {
+    if (message.t === 'commit-refused') {
+      this.#refused(buddy, message);
+      return;
+    }
+    for (const { id, epoch, n } of message.sessions) {
+      const owned = this.#sessions.get(id);
+      if (owned === undefined || owned.buddy !== buddy || owned.session.epoch !== epoch) continue;
+      owned.committed(n);
+      if (message.t === 'committed') continue;
+      for (const commit of owned.owner.resume(n)) this.#links.get(buddy)?.send(commit);
+    }
+  }
+
+  #refused(buddy: string, message: Extract<ToOwner, { t: 'commit-refused' }>): void {
+    const owned = this.#sessions.get(message.id);
+    this.#ctx.counters.add(`endpoint_commits_refused_${message.code}_total`);
+    if (owned === undefined || owned.buddy !== buddy) return;
+    if (message.code === 'no_capacity') {
+      this.#full.add(`${buddy} ${message.id}`);
+      this.#assign(owned, this.#chooseBuddy(message.id));
+    } else if (message.code === 'message_invalid') {
+      for (const commit of owned.owner.resume(0)) this.#links.get(buddy)?.send(commit);
+    }
+  }
+
+  #mark(owned: ProtectedSession): void {
+    this.#dirty.add(owned);
+    if (this.#isScheduled) return;
+    this.#isScheduled = true;
+    setImmediate(() => this.#flush());
+  }
+
+  #flush(): void {
+    this.#isScheduled = false;
+    const dirty = [...this.#dirty];
+    this.#dirty.clear();
+    for (const owned of dirty) this.#commitOne(owned);
+  }
+
+  /** Number of the newest commit, whether this call made it or an earlier one. */
+  #commitOne(owned: ProtectedSession): number {
+    const commit = owned.makeCommit();
+    if (commit !== undefined && owned.buddy !== undefined) this.#links.get(owned.buddy)?.send(commit);
+    // Without a buddy a session goes on unprotected, or stalls until there is one, as its listener says.
+    if (owned.buddy === undefined && owned.settings.degraded === 'unprotected')
+      owned.committed(owned.owner.n);
+    return owned.owner.n;
+  }
+
+  #closed(owned: ProtectedSession): void {
+    const { id, epoch, flow } = owned.session;
+    if (this.#sessions.get(id) === owned) this.#sessions.delete(id);
+    this.#dirty.delete(owned);
+    if (owned.buddy !== undefined) this.#links.get(owned.buddy)?.send({ t: 'forget', id, epoch });
+    const remove = (): void => void this.#guard?.remove(flow, epoch);
+    setTimeout(remove, closedLingerMs).unref();
+    this.#ctx.logger.debug({ session: id, flow: formatFlow(flow) }, 'protected session ended');
+  }
+}
+
+function imageOf(replica: Replica, opening: Opening, epoch: number, tcp: SessionImage['tcp']): SessionImage {
+  const state = replica.state as unknown as SafeState | null;
+  return {
+    version: { major: 1, minor: 0 },
+    sessionId: replica.id,
+    epoch,
+    flow: opening.flow,
+    listener: opening.listener,
+    app: opening.app,
+    state: state?.app ?? null,
+    tcp,
+    unread: replica.input,
+    unwritten: Buffer.alloc(0),
+    endPending: state?.outputEnded ?? false,
+    outputEnded: state?.outputEnded ?? false,
+    inputEnded: state?.inputEnded ?? false,
+    openedAtMs: opening.openedAtMs,
+    moves: opening.moves,
+    bytesRead: replica.consumed,
+    bytesWritten: replica.outputEnd,
+  };
+}

@@ -1,0 +1,60 @@
+/** The application's side of the host agent: joins, and keeps the socket open for as long as it lives. */
+import { connect, type Socket } from 'node:net';
+import { RestitchError } from '@restitch/core';
+import { createLineReader, parseToApplication } from './agent-protocol.js';
+
+/** What the agent gave. */
+export interface AgentMembership {
+  readonly lease: number;
+  readonly pinDirectory: string;
+  /** Called once if the agent goes away; flows go on until their lease ends. */
+  onLost(listener: () => void): void;
+  close(): void;
+}
+
+/** How long an agent may take to answer. */
+const joinMs = 3000;
+
+/** Joins the agent at `socketPath`. Rejects with `unsupported_host` if none answers, `forbidden` if it refuses. */
+export function joinAgent(
+  socketPath: string,
+  who: { name: string; instance: string },
+): Promise<AgentMembership> {
+  return new Promise((resolve, reject) => {
+    const socket: Socket = connect(socketPath);
+    let isJoined = false;
+    let lost: () => void = () => undefined;
+    const fail = (cause: Error): void => {
+      socket.destroy();
+      const message = `host agent at ${socketPath}: ${cause.message}`;
+      reject(
+        cause instanceof RestitchError ? cause : new RestitchError('unsupported_host', message, { cause }),
+      );
+    };
+    socket.setTimeout(joinMs, () => !isJoined && fail(new Error(`no answer in ${joinMs} ms`)));
+    socket.once('connect', () => socket.write(`${JSON.stringify({ t: 'join', ...who })}\n`));
+    const read = createLineReader((line) => {
+      const message = parseToApplication(line);
+      if (message.t === 'refused') return fail(new RestitchError('forbidden', message.message));
+      isJoined = true;
+      socket.unref();
+      resolve({
+        lease: message.lease,
+        pinDirectory: message.pinDirectory,
+        onLost: (listener) => {
+          lost = listener;
+        },
+        close: () => socket.destroy(),
+      });
+    });
+    socket.on('data', (chunk) => {
+      try {
+        read(chunk);
+      } catch (error) {
+        fail(error as Error);
+      }
+    });
+    socket.on('error', (error) => (isJoined ? undefined : fail(error)));
+    socket.on('close', () => (isJoined ? lost() : fail(new Error('closed'))));
+  });
+}

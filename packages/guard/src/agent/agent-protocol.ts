@@ -1,0 +1,60 @@
+/** What applications and the host agent say to each other: one JSON object a line over a unix socket. */
+import { RestitchError } from '@restitch/core';
+import { z } from 'zod';
+
+const fromApplicationSchema = z.object({
+  t: z.literal('join'),
+  /** Name of the endpoint and its instance, as in its hello to the access point. */
+  name: z.string().min(1).max(64),
+  instance: z.string().min(1).max(64),
+});
+
+const toApplicationSchema = z.discriminatedUnion('t', [
+  z.object({ t: z.literal('joined'), lease: z.number().int().min(1), pinDirectory: z.string() }),
+  z.object({ t: z.literal('refused'), message: z.string() }),
+]);
+
+/** Application → agent. */
+export type FromApplication = z.infer<typeof fromApplicationSchema>;
+/** Agent → application. */
+export type ToApplication = z.infer<typeof toApplicationSchema>;
+
+/** Longest line either side takes. */
+const maxLineBytes = 4096;
+
+/** Splits a stream into lines; throws `message_invalid` for one that does not end. */
+export function createLineReader(onLine: (line: string) => void): (chunk: Buffer) => void {
+  let rest = '';
+  return (chunk) => {
+    rest += chunk.toString('utf8');
+    const lines = rest.split('\n');
+    rest = lines.pop() ?? '';
+    if (rest.length > maxLineBytes) throw new RestitchError('message_invalid', 'agent: a line is too long');
+    for (const line of lines) onLine(line);
+  };
+}
+
+/** A line from an application. Throws `message_invalid`. */
+export function parseFromApplication(line: string): FromApplication {
+  return parse(fromApplicationSchema, line);
+}
+
+/** A line from the agent. Throws `message_invalid`. */
+export function parseToApplication(line: string): ToApplication {
+  return parse(toApplicationSchema, line);
+}
+
+function parse<T>(schema: z.ZodType<T>, line: string): T {
+  let value: unknown;
+  try {
+    value = JSON.parse(line);
+  } catch {
+    throw new RestitchError('message_invalid', 'agent: a line is not JSON');
+  }
+  const parsed = schema.safeParse(value);
+  if (parsed.success) return parsed.data;
+  throw new RestitchError(
+    'message_invalid',
+    `agent: ${parsed.error.issues.map((i) => i.path.join('.')).join(', ')}`,
+  );
+}
