@@ -19,7 +19,9 @@ import {
   readRemainder,
   rethawRemainder,
   thawSocket,
+  unfreezeSocket,
 } from '../../packages/endpoint/src/tcp/index.js';
+import { windowField } from '../../packages/endpoint/src/tcp/repair.js';
 import {
   confirmed,
   moveSocket,
@@ -71,10 +73,25 @@ describe.each(['4', '6'] as const)('over IPv%s', (version) => {
     const data = randomBytes(4 << 20);
     const taken = await fill(pair.client, data);
     expect(unreadBytes(pair.server)).toBeGreaterThan(100_000);
+    const { tcp: image } = freezeSocket(pair.server);
+    expect(windowField(image.window, 'rcvWnd')).toBe(0);
+    unfreezeSocket(pair.server);
     const active = moveSocket(net, pair.server, pair.flow, 'b');
     const reading = readExactly(active.fd, data.length, 20_000);
     await writeAll(pair.client, data.subarray(taken), 20_000);
     expect(hash(await reading)).toBe(hash(data));
+    closeFd(active.fd);
+    closeFd(pair.client);
+  });
+
+  it('a dual-stack listener keeps its IPv4 clients', async () => {
+    const pair = await openPair(net, '4', { isDualStack: true });
+    await writeAll(pair.client, Buffer.from('hello'));
+    await waitFor(() => unreadBytes(pair.server) === 5);
+    const active = moveSocket(net, pair.server, pair.flow, 'b');
+    expect(await readExactly(active.fd, 5)).toEqual(Buffer.from('hello'));
+    await writeAll(active.fd, Buffer.from('world'));
+    expect(await readExactly(pair.client, 5)).toEqual(Buffer.from('world'));
     closeFd(active.fd);
     closeFd(pair.client);
   });

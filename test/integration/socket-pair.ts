@@ -3,6 +3,7 @@ import type { Flow } from '@restitch/core';
 import { closeFd } from '@restitch/sys';
 import {
   acceptSocket,
+  afInet6,
   bindSocket,
   connectSocket,
   familyOf,
@@ -40,6 +41,8 @@ export interface SocketPair {
 
 /** Options of the two ends, set before the handshake. */
 export interface PairOptions {
+  /** Listens on `::` for both families, as Node does by default. */
+  readonly isDualStack?: boolean;
   readonly beforeListen?: (fd: number) => void;
   readonly beforeConnect?: (fd: number) => void;
 }
@@ -54,14 +57,15 @@ export async function openPair(
   const address = version === '4' ? net.vip4 : net.vip6;
   const family = familyOf(address);
   const listener = net.inside('a', () => {
-    const fd = openTcpSocket(family);
+    const listenFamily = options.isDualStack === true ? afInet6 : family;
+    const fd = openTcpSocket(listenFamily);
     setIntOption(fd, solSocket, so.reuseaddr, 1);
     options.beforeListen?.(fd);
-    bindSocket(fd, family, { address, port: 0 });
+    bindSocket(fd, listenFamily, { address: options.isDualStack === true ? '::' : address, port: 0 });
     listenSocket(fd, 16);
     return fd;
   });
-  const vip = getLocalAddress(listener);
+  const vip = { address, port: getLocalAddress(listener).port };
   const client = net.inside('client', () => openTcpSocket(family));
   options.beforeConnect?.(client);
   connectSocket(client, family, vip);

@@ -3,6 +3,7 @@ import type { TcpImage } from '@restitch/core/internal';
 import {
   detachFilter,
   familyOf,
+  getIntOption,
   getTcpInfo,
   setIntOption,
   shutdownSend,
@@ -12,8 +13,8 @@ import {
   unacknowledgedBytes,
   unblockOutput,
 } from '@restitch/sys/internal';
-import { hasPeerFin, sendPeerFin } from './peer-fin.js';
-import { enterRepair, leaveRepair, selectQueue, windowField } from './repair.js';
+import { sendPeerFin } from './peer-fin.js';
+import { enterRepair, isProbeHarmless, leaveRepair, readWindow, selectQueue } from './repair.js';
 import type { PendingTcp } from './thaw-socket.js';
 import { type TimerSettings, continueTimers } from './timers.js';
 
@@ -31,16 +32,15 @@ export interface ActiveTcp {
 }
 
 /**
- * Leaves repair. Plain repair-off sends a probe with an old sequence number, which the client answers; with a closed
- * receive window it would announce a window the client does not take, and both would wait for half a second, so
- * then nothing is sent (`probeClient` later).
+ * Leaves repair and serves. Where that does no harm, the kernel sends a probe with an old sequence number, which the
+ * client answers; it is its answer that tells what the client has and that it followed.
  */
 export function activateSocket(pending: PendingTcp): ActiveTcp {
   const { fd, tcp: image, finSenderFd } = pending;
   // On a local path the answer to the probe arrives within the call that sends it: the filter must be off before.
   detachFilter(fd);
   if (image.sentBytes > 0) unblockOutput(fd, familyOf(pending.flow.vip.address));
-  leaveRepair(fd, windowField(image.window, 'rcvWnd') > 0);
+  leaveRepair(fd, isProbeHarmless(image.window, image.mssClamp));
   if (image.options.cork === 1) setIntOption(fd, solTcp, tcp.cork, 1);
   restoreFins(pending);
   const timers = continueTimers(fd, image);
@@ -92,13 +92,13 @@ export function readConfirmation(active: Pick<ActiveTcp, 'fd' | 'ownSegsIn'>): C
 }
 
 /**
- * Draws an ACK from the client by a window probe with an old sequence number (repair on and plain off). Linux clients answer
- * at most one such probe in 500 ms (tcp_invalid_ratelimit), so ask again later if there is no answer. Only an
- * established socket probes; half-closed ones have their FIN's retransmission.
+ * Draws an ACK from the client by a window probe with an old sequence number (repair on and plain off). Linux clients
+ * answer at most one such probe in 500 ms (tcp_invalid_ratelimit), so ask again later if there is no answer. Nothing is
+ * sent for a half-closed socket, nor to a client that waits for a window: that one asks by itself.
  */
 export function probeClient(fd: number): void {
   enterRepair(fd);
-  leaveRepair(fd, true);
+  leaveRepair(fd, isProbeHarmless(readWindow(fd), getIntOption(fd, solTcp, tcp.maxseg)));
 }
 
 /** Retransmission timeouts of this connection so far. */
@@ -107,5 +107,3 @@ export function readTimeouts(fd: number): number {
   // Before 6.7 the kernel keeps no total: what is left is the run under way.
   return info.totalRtos ?? info.retransmits;
 }
-
-export { hasPeerFin };

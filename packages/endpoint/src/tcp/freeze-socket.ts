@@ -33,11 +33,11 @@ import { closeFd } from '@restitch/sys';
 import {
   enterRepair,
   isInRepair,
+  isProbeHarmless,
   leaveRepair,
   readQueueSeq,
   readWindow,
   selectQueue,
-  windowField,
 } from './repair.js';
 import { readCongestion, readSocketOptions } from './socket-options.js';
 import { type TimerSettings, elapsedOnTimers } from './timers.js';
@@ -94,11 +94,11 @@ export function freezeSocket(fd: number, options: FreezeOptions = {}): FrozenTcp
 /** Puts a frozen socket back into service where it is. Throws `freeze_failed` if the kernel does not let it. */
 export function unfreezeSocket(fd: number): void {
   try {
-    const isWindowOpen = windowField(readWindow(fd), 'rcvWnd') > 0;
+    const withProbe = isProbeHarmless(readWindow(fd), getIntOption(fd, solTcp, tcp.maxseg));
     // On a local path the answer to the probe arrives within the call that sends it: the filter must be off before.
     detachFilter(fd);
     unblockOutput(fd, getIntOption(fd, solSocket, so.domain));
-    leaveRepair(fd, isWindowOpen);
+    leaveRepair(fd, withProbe);
     pushPending(fd);
     if (isInRepair(fd)) throw new RestitchError('internal', 'socket is still in repair');
   } catch (cause) {

@@ -15,7 +15,6 @@ import {
   bindSocket,
   connectSocket,
   familyOf,
-  getTcpInfo,
   ip,
   ipv6,
   openTcpSocket,
@@ -25,7 +24,6 @@ import {
   solIp,
   solIpv6,
   solSocket,
-  tcpState,
 } from '@restitch/sys/internal';
 import {
   enterRepair,
@@ -78,7 +76,10 @@ export function openFinSender(image: TcpImage, flow: Flow, opened: number[]): nu
   return fd;
 }
 
-/** Sends the FIN to the socket of this host and closes the sender in silence; the sender is gone in any case. */
+/**
+ * Sends the FIN to the socket of this host and closes the sender in silence; the sender is gone in any case. Loopback
+ * delivers before this returns, unless the host is overloaded.
+ */
 export function sendPeerFin(finSenderFd: number): void {
   try {
     leaveRepair(finSenderFd, false);
@@ -87,10 +88,4 @@ export function sendPeerFin(finSenderFd: number): void {
   } finally {
     closeFd(finSenderFd);
   }
-}
-
-/** True once the FIN has arrived; loopback delivers before `sendPeerFin` returns unless the host is overloaded. */
-export function hasPeerFin(fd: number): boolean {
-  const { state } = getTcpInfo(fd);
-  return state === tcpState.closeWait || state === tcpState.lastAck || state === tcpState.closing;
 }

@@ -109,6 +109,15 @@ export function windowField(window: Uint8Array, field: keyof typeof windowOffset
   return new DataView(window.buffer, window.byteOffset).getUint32(windowOffsets[field], true);
 }
 
+/**
+ * Whether the probe of plain repair-off does no harm. It offers the window of the moment in a segment with an old
+ * sequence number: the client answers, but does not take the offer. If it is waiting for one (less than two segments
+ * were open to it), nobody would repeat the offer, and both sides would wait for half a second.
+ */
+export function isProbeHarmless(window: Uint8Array, mssClamp: number): boolean {
+  return windowField(window, 'rcvWnd') >= 2 * mssClamp;
+}
+
 /** Sets what the handshake agreed on; only in repair, after connect and before any byte. */
 export function writeNegotiatedOptions(fd: number, options: NegotiatedOptions): void {
   let at = 0;
