@@ -23,7 +23,7 @@ else await measure(Number(process.argv[2] ?? 10_000));
 async function answer() {
   process.once('message', async ({ port, plainPort, files }) => {
     const channel = await openChannel({
-      ...{ host: '127.0.0.1', port, tls: files, expect: { role: 'access-point' }, maxMessageBytes: bound },
+      host: '127.0.0.1', port, tls: files, expect: { role: 'access-point' }, maxMessageBytes: bound,
     });
     channel.onMessage((m) => channel.send({ t: 'reply', re: m.rq, cameNs: String(nowNs()) }));
     const socket = net.connect(plainPort, '127.0.0.1').setNoDelay(true);
@@ -42,7 +42,7 @@ async function measure(messages) {
     channel = resolve;
   });
   const listener = await listenChannels({
-    ...{ host: '127.0.0.1', port: 0, tls: own, allow: ['endpoint'], maxMessageBytes: bound, onChannel: channel },
+    host: '127.0.0.1', port: 0, tls: own, allow: ['endpoint'], maxMessageBytes: bound, onChannel: channel,
   });
   const plain = net.createServer().listen(0, '127.0.0.1');
   await once(plain, 'listening');

@@ -408,6 +408,16 @@ describe('rotation', () => {
     expect(await received).toEqual([{ old: 'connection' }]);
   });
 
+  it('lets one authority take over from another, both in one file meanwhile', async () => {
+    const next = await createDevPki(join(directory, 'successor'), { cluster: 'lab' });
+    const both = join(directory, 'both.crt');
+    writeFileSync(both, `${readFileSync(pki.caFile, 'utf8')}${readFileSync(next.caFile, 'utf8')}`);
+    const { listener } = await listen({ tls: { ...apFiles, caFile: both } });
+    const nextEndpoint = { ...(await next.issue('endpoint', 'a')), caFile: both };
+    expect((await open(listener)).peer.name).toBe('ap');
+    expect((await open(listener, { tls: nextEndpoint })).peer.name).toBe('ap');
+  });
+
   it('cannot be escaped by resuming a session of the time before', async () => {
     const { listener } = await listen();
     const options = {

@@ -113,7 +113,7 @@ function tlsChecks(config: DaemonConfig, clock: Clock): Check[] {
     usefulFor: role,
     remedy: 'issue a new one in time; the files are read again without a restart',
     look: (f) => {
-      const days = daysLeft(readCertificate(f.readText(certFile)), clock);
+      const days = daysLeft(readCertificates(f.readText(certFile))[0], clock);
       return days > expiryWarningDays ? `${Math.floor(days)} days left` : undefined;
     },
     lack: 'ends soon',
@@ -127,21 +127,23 @@ function describeCertificate(
   expected: string,
   clock: Clock,
 ): string | undefined {
-  const certificate = readCertificate(certText);
-  const authority = readCertificate(caText);
-  if (certificate === undefined || authority === undefined) return undefined;
+  const [certificate, ...chain] = readCertificates(certText);
+  const authorities = [...chain, ...readCertificates(caText)];
+  if (certificate === undefined) return undefined;
   const uris = (certificate.subjectAltName ?? '').split(', ').map((part) => part.replace(/^URI:/, ''));
   const isNamed = parseIdentity(expected) !== undefined && uris.includes(expected);
-  const isSigned = certificate.checkIssued(authority) && certificate.verify(authority.publicKey);
+  const isSigned = authorities.some((a) => certificate.checkIssued(a) && certificate.verify(a.publicKey));
   const isBegun = Date.parse(certificate.validFrom) <= clock.wallMs();
   return isNamed && isSigned && isBegun && daysLeft(certificate, clock) > 0 ? expected : undefined;
 }
 
-function readCertificate(text: string | undefined): X509Certificate | undefined {
+/** All certificates of a PEM file: a chain, or several authorities while one takes over from another. */
+function readCertificates(text: string | undefined): X509Certificate[] {
+  const blocks = text?.match(/-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g) ?? [];
   try {
-    return text === undefined ? undefined : new X509Certificate(text);
+    return blocks.map((block) => new X509Certificate(block));
   } catch {
-    return undefined;
+    return [];
   }
 }
 

@@ -181,6 +181,20 @@ describe('a host against its configuration', () => {
     );
   });
 
+  it('is good while two authorities stand in one file', async () => {
+    const facts = goodHost();
+    const file = await writeConfig();
+    const other = await createDevPki(join(directory, 'other'), { cluster: 'lab' });
+    const config = parseConfig(facts.readText(file) ?? '');
+    const { caFile } = config.control.tls;
+    writeFileSync(caFile, `${facts.readText(other.caFile)}${facts.readText(caFile)}`);
+    expect(notOk(await runChecks(configChecks(config, systemClock), 'access-point', facts))).toEqual([]);
+    writeFileSync(caFile, facts.readText(other.caFile) ?? '');
+    expect(notOk(await runChecks(configChecks(config, systemClock), 'access-point', facts))).toEqual([
+      'certificate of ap1',
+    ]);
+  });
+
   it('is told that the VIP is on another interface', async () => {
     const facts = goodHost({
       addresses: () => [

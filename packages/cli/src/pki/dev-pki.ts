@@ -163,14 +163,15 @@ function assertAbsent(files: readonly string[], force: boolean | undefined): voi
 /** Written aside and renamed: a party that rotates at this moment reads the old file or the new, never half of one. */
 function writeSecret(file: string, text: string): void {
   const aside = `${file}.new`;
-  writeFileSync(aside, text, { mode: 0o600 });
+  writeFileSync(aside, `${text}\n`, { mode: 0o600 });
   chmodSync(aside, 0o600);
   renameSync(aside, file);
 }
 
+/** Ends with a line's end: authorities are put together with cat. */
 function writePublic(file: string, text: string): void {
   const aside = `${file}.new`;
-  writeFileSync(aside, text, { mode: 0o644 });
+  writeFileSync(aside, `${text}\n`, { mode: 0o644 });
   renameSync(aside, file);
 }
 
