@@ -111,8 +111,10 @@ static __always_inline int pass(void)
 static __always_inline int starts_afresh(struct flow_value *record, int is_syn)
 {
 	__u64 word = read_word(record);
+	__u32 state = word_state(word);
 
-	return is_syn && (word_state(word) == STATE_CLOSING || !has_endpoint(word_owner(word)));
+	/* Not in the middle of a move: the target may be about to answer for it. */
+	return is_syn && (state == STATE_CLOSING || (state == STATE_ACTIVE && !has_endpoint(word_owner(word))));
 }
 
 static __always_inline int is_expired(struct flow_value *record)

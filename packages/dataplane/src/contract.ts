@@ -93,7 +93,7 @@ export interface DataplaneStats {
 
 /** The data plane of one access point. */
 export interface Dataplane {
-  /** True if pinned maps of an earlier daemon were taken over; false if they are new. */
+  /** True if pinned maps of an earlier daemon were taken over; false if they are new, or it never finished rebuilding. */
   readonly isAdopted: boolean;
   /** While rebuilding, packets of unknown flows are dropped and counted, never steered. New maps start so. */
   setRebuilding(on: boolean): void;

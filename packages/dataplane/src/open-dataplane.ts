@@ -1,16 +1,8 @@
 /** Opens the data plane: programs and maps loaded or adopted, attached, and the calls of the contract over them. */
-import { randomBytes } from 'node:crypto';
 import { RestitchError, encodeFlowKey, flowKeyBytes, silentLogger, systemClock } from '@restitch/core';
 import type { Flow } from '@restitch/core';
-import {
-  attachTc,
-  detachTc,
-  interfaceIndex,
-  lookupElement,
-  openTap,
-  updateElement,
-} from '@restitch/sys/internal';
-import type { TcFilter } from '@restitch/sys/internal';
+import { attachTc, detachTc, interfaceIndex, lookupElement, openTap } from '@restitch/sys/internal';
+import type { Tap, TcFilter, TcHook } from '@restitch/sys/internal';
 import type {
   Dataplane,
   DataplaneOptions,
@@ -27,10 +19,12 @@ import { createControlProgram } from './control.js';
 import type { Command, ControlProgram } from './control.js';
 import { createHoldQueue } from './hold-queue.js';
 import type { HoldQueue } from './hold-queue.js';
-import { flowStates, flowValue, maxEpoch, settingsLayout } from './layout.js';
+import { flowStates, flowValue, maxEpoch } from './layout.js';
 import { loadPinned, removePins } from './pins.js';
 import type { LoadedPrograms } from './pins.js';
 import { decodeRecord, listRecords, listTagged, readStats } from './records.js';
+import { openSettings } from './settings.js';
+import type { Settings } from './settings.js';
 import { createServices } from './services.js';
 import type { Services } from './services.js';
 import { assertEndpointId, openTargets } from './targets.js';
@@ -45,7 +39,17 @@ const holdQueueReserve = 256;
 
 /** Opens the data plane on an interface of the current network namespace. See the contract. */
 export function openDataplane(options: DataplaneOptions): Dataplane {
-  return new BpfDataplane(options);
+  // First, because its name is taken while another daemon lives: nothing of that one's has been touched by then.
+  const tap = openTap(options.holdDevice, holdQueueFrames);
+  let programs: LoadedPrograms | undefined;
+  try {
+    programs = loadPinned(options.pinDirectory, options);
+    return new BpfDataplane(options, programs, tap);
+  } catch (error) {
+    tap.close();
+    if (programs !== undefined) closePrograms(programs);
+    throw error;
+  }
 }
 
 class BpfDataplane implements Dataplane {
@@ -53,33 +57,29 @@ class BpfDataplane implements Dataplane {
   readonly #options: DataplaneOptions;
   readonly #programs: LoadedPrograms;
   readonly #control: ControlProgram;
+  readonly #settings: Settings;
   readonly #queue: HoldQueue;
   readonly #closing: ClosingSweep;
-  readonly #targets: Targets;
   readonly #services: Services;
+  readonly #targets: Targets;
   readonly #vipInterface: number;
-  readonly #settings = Buffer.alloc(settingsLayout.bytes);
   #isClosed = false;
 
-  constructor(options: DataplaneOptions) {
+  constructor(options: DataplaneOptions, programs: LoadedPrograms, tap: Tap) {
     this.#options = options;
+    this.#programs = programs;
+    const { maps, isAdopted } = programs;
     const clock = options.clock ?? systemClock;
     this.#vipInterface = interfaceIndex(options.interfaceName);
-    this.#programs = loadPinned(options.pinDirectory, options);
-    const { maps } = this.#programs;
-    this.isAdopted = this.#programs.isAdopted;
-    this.#control = createControlProgram(this.#programs.control.value, maps.command_map.value);
-    this.#closing = createClosingSweep(this.#control, clock);
-    this.#writeFirstSettings();
+    this.#control = createControlProgram(programs.control.value, maps.command_map.value);
+    const holdFrames = holdQueueFrames - holdQueueReserve;
+    this.#settings = openSettings(maps.settings_map.value, { isAdopted, holdFrames }, options);
+    this.isAdopted = isAdopted && !this.#settings.wasRebuilding;
     this.#forgetHeld();
-    const tap = openTap(options.holdDevice, holdQueueFrames);
     this.#queue = createHoldQueue({ tap, control: this.#control, clock });
-    attachTc(
-      { interfaceIndex: tap.interfaceIndex, direction: 'ingress' },
-      tcFilter,
-      this.#programs.reenter.value,
-    );
-    this.#setSetting(settingsLayout.holdIfindex, tap.interfaceIndex);
+    this.#closing = createClosingSweep(this.#control, clock);
+    attachTc(atIngress(tap.interfaceIndex), tcFilter, programs.reenter.value);
+    this.#settings.setHoldInterface(tap.interfaceIndex);
     this.#takeOver();
     this.#services = createServices(maps);
     this.#targets = openTargets({
@@ -89,15 +89,12 @@ class BpfDataplane implements Dataplane {
       clock,
       logger: options.logger ?? silentLogger,
     });
-    attachTc(
-      { interfaceIndex: this.#vipInterface, direction: 'ingress' },
-      tcFilter,
-      this.#programs.steer.value,
-    );
+    attachTc(atIngress(this.#vipInterface), tcFilter, programs.steer.value);
   }
 
   setRebuilding(on: boolean): void {
-    this.#setSetting(settingsLayout.rebuilding, on ? 1 : 0);
+    this.#assertOpen();
+    this.#settings.setRebuilding(on);
   }
 
   setTarget(target: ForwardTarget): void {
@@ -153,12 +150,11 @@ class BpfDataplane implements Dataplane {
     this.#closing.close();
     this.#queue.close();
     this.#control.close();
-    for (const fd of Object.values(this.#programs.maps)) fd.close();
-    for (const fd of [this.#programs.steer, this.#programs.reenter, this.#programs.control]) fd.close();
+    closePrograms(this.#programs);
   }
 
   destroy(): void {
-    detachTc({ interfaceIndex: this.#vipInterface, direction: 'ingress' }, tcFilter);
+    detachTc(atIngress(this.#vipInterface), tcFilter);
     this.close();
     removePins(this.#options.pinDirectory);
   }
@@ -191,31 +187,9 @@ class BpfDataplane implements Dataplane {
     }
   }
 
-  /** Bounds are this daemon's; whether ownership is being rebuilt, and the hash, are the maps'. */
-  #writeFirstSettings(): void {
-    const { holdBounds, maxFlows } = this.#options;
-    const fd = this.#programs.maps.settings_map.value;
-    if (this.isAdopted) lookupElement(fd, Buffer.alloc(4), this.#settings);
-    else {
-      this.#settings.writeUInt32LE(1, settingsLayout.rebuilding);
-      randomBytes(4).copy(this.#settings, settingsLayout.hashSeed);
-    }
-    this.#settings.writeUInt32LE(maxFlows, settingsLayout.maxFlows);
-    this.#settings.writeUInt32LE(holdBounds.flowBytes, settingsLayout.holdFlowBytes);
-    this.#settings.writeUInt32LE(holdQueueFrames - holdQueueReserve, settingsLayout.holdFrames);
-    this.#settings.writeBigUInt64LE(BigInt(holdBounds.totalBytes), settingsLayout.holdTotalBytes);
-    this.#setSetting(settingsLayout.holdIfindex, 0);
-  }
-
-  #setSetting(offset: number, value: number): void {
-    this.#assertOpen();
-    this.#settings.writeUInt32LE(value, offset);
-    updateElement(this.#programs.maps.settings_map.value, Buffer.alloc(4), this.#settings);
-  }
-
   /** Frames in the last daemon's hold device died with it; without this, its flows would wait for them. */
   #forgetHeld(): void {
-    if (!this.isAdopted) return;
+    if (!this.#programs.isAdopted) return;
     const lost = listTagged(this.#programs.maps.flows.value).filter(
       ({ word }) => word.outstanding > 0 || word.state === flowStates.releasing,
     );
@@ -225,7 +199,7 @@ class BpfDataplane implements Dataplane {
 
   /** What an earlier daemon was holding or closing goes on here. */
   #takeOver(): void {
-    if (!this.isAdopted) return;
+    if (!this.#programs.isAdopted) return;
     for (const record of this.list())
       if (record.phase === 'closing') this.#closing.add({ ...record, deadlineNs: record.holdDeadlineNs });
     for (const held of listTagged(this.#programs.maps.flows.value)) {
@@ -233,6 +207,12 @@ class BpfDataplane implements Dataplane {
       this.#queue.track(isHeld ? held : { ...held, deadlineNs: 0n });
     }
   }
+}
+
+const atIngress = (index: number): TcHook => ({ interfaceIndex: index, direction: 'ingress' });
+
+function closePrograms({ maps, steer, reenter, control }: LoadedPrograms): void {
+  for (const fd of [...Object.values(maps), steer, reenter, control]) fd.close();
 }
 
 function assertEpoch(epoch: number): number {

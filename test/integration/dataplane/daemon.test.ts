@@ -50,7 +50,8 @@ interface Daemon {
 /** Runs the built package, as users do: `tsc -b` comes first. */
 async function startDaemon(): Promise<Daemon> {
   const script = fileURLToPath(new URL('daemon.mjs', import.meta.url));
-  const child = fork(script, [JSON.stringify(options)], { execArgv: [] });
+  const stdio = ['ignore', 'ignore', 'ignore', 'ipc'] as const;
+  const child = fork(script, [JSON.stringify(options)], { execArgv: [], stdio: [...stdio] });
   daemons.push(child);
   const answer = async (): Promise<Record<string, unknown>> => {
     const [message] = (await Promise.race([
@@ -83,6 +84,14 @@ async function connect(name: string): Promise<Flow> {
 
 const backends = (endpointId: number) => [{ endpointId, weight: 1 }];
 
+it('a daemon that died before ownership was rebuilt leaves the rebuilding to the next', async () => {
+  for (let i = 0; i < 2; i++) {
+    const daemon = await startDaemon();
+    expect(daemon.isAdopted).toBe(false);
+    await daemon.kill();
+  }
+});
+
 it('traffic flows on without a daemon, and the next one takes over records, services and endpoints', async () => {
   const first = await startDaemon();
   expect(first.isAdopted).toBe(false);
@@ -92,6 +101,9 @@ it('traffic flows on without a daemon, and the next one takes over records, serv
   await first.call('setRebuilding', false);
   const flow = await connect('survivor');
   const traffic = client.ask({ action: 'rounds', name: 'survivor', ms: 1500 });
+  // A second daemon beside a living one gets nothing and breaks nothing.
+  await expect(startDaemon()).rejects.toThrow('daemon ended');
+  expect(await first.call('apply', [{ op: 'release', flow, epoch: 0 }])).toEqual(['ok']);
   await first.kill();
 
   await connect('during');
