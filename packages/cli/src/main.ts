@@ -37,6 +37,10 @@ const rooms: readonly CommandRoom[] = [
     mount: async (program) => (await import('./lab/commands.js')).registerLabCommands(program),
   },
   {
+    names: ['bench'],
+    mount: async (program) => (await import('./bench/commands.js')).registerBenchCommands(program),
+  },
+  {
     names: ['check', 'validate'],
     mount: async (program) => (await import('./check/check-commands.js')).registerCheckCommands(program),
   },

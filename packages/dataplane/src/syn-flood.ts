@@ -29,18 +29,29 @@ export interface SynFloodResult {
  * a wire, only the frame is not sent. The event loop turns meanwhile. Needs root.
  */
 export async function playSynFlood(flood: SynFlood): Promise<SynFloodResult> {
+  return play(flood, [tcpFlags.syn], '100.0.0.0');
+}
+
+/** The same with the client's ACK behind each SYN: every address becomes an established flow in the table. */
+export async function playHandshakes(flood: SynFlood): Promise<SynFloodResult> {
+  return play(flood, [tcpFlags.syn, tcpFlags.ack], '101.0.0.0');
+}
+
+async function play(flood: SynFlood, flags: readonly number[], firstIpv4: string): Promise<SynFloodResult> {
   const isV4 = isIpv4(flood.service.address);
-  const source = { address: isV4 ? '100.0.0.0' : '2001:db8:f100::', port: 40000 };
-  const data = buildTcpFrame({ source, destination: flood.service, flags: tcpFlags.syn });
+  const source = { address: isV4 ? firstIpv4 : '2001:db8:f100::', port: 40000 };
+  const frames = flags.map((bits) => buildTcpFrame({ source, destination: flood.service, flags: bits }));
   const addressAt = ethernetBytes + (isV4 ? 12 : 20);
-  const base = data.readUInt32BE(addressAt);
+  const base = frames[0]?.readUInt32BE(addressAt) ?? 0;
   const program = openPinned(pinnedPath(flood.pinDirectory, 'steer'));
   const retvals: Record<string, number> = {};
   try {
     for (let i = 0; i < flood.count; i++) {
-      data.writeUInt32BE(base + i, addressAt);
-      const { retval } = testRun(program.value, { data });
-      retvals[retval] = (retvals[retval] ?? 0) + 1;
+      for (const data of frames) {
+        data.writeUInt32BE(base + i, addressAt);
+        const { retval } = testRun(program.value, { data });
+        retvals[retval] = (retvals[retval] ?? 0) + 1;
+      }
       if (i % chunkRuns === chunkRuns - 1) await setImmediate();
     }
   } finally {

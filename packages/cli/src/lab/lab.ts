@@ -7,7 +7,7 @@ import { spawn } from 'node:child_process';
 import type { ChildProcess, StdioOptions } from 'node:child_process';
 import { closeSync, mkdirSync, openSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { RestitchError } from '@restitch/core';
-import { createCgroup, enterCgroup, favourCgroup, removeCgroups } from './lab-cgroup.js';
+import { cgroupDirectories, createCgroup, enterCgroup, favourCgroup, removeCgroups } from './lab-cgroup.js';
 import { buildFabric, joinParty, removeNamespaces } from './lab-network.js';
 import type { JoinOptions } from './lab-network.js';
 import { createLabPlan, planEndpoint } from './lab-plan.js';
@@ -98,6 +98,11 @@ export class Lab {
     this.#update({ cgroups: [...this.#state.cgroups.filter((c) => c !== name), name] });
     createCgroup(name);
     return name;
+  }
+
+  /** Directories of an endpoint's cgroup. */
+  cgroupOf(party: PartyPlan): string[] {
+    return cgroupDirectories(`${this.plan.cgroupPrefix}-${party.name}`);
   }
 
   /** Path of a process's log. */

@@ -35,3 +35,13 @@ export function signalProcess(identity: ProcessIdentity, signal: NodeJS.Signals)
     return false;
   }
 }
+
+/** Resident memory of a process in bytes (VmRSS of proc(5)), 0 if it has ended. */
+export function readResidentBytes(pid: number): number {
+  try {
+    const kib = /^VmRSS:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1];
+    return Number(kib ?? 0) * 1024;
+  } catch {
+    return 0;
+  }
+}

@@ -35,8 +35,10 @@ async function openClients(specs: readonly ClientSpec[]): Promise<void> {
   const startMs = Math.ceil(monotonicMs()) + 20;
   added.forEach((session, i) => {
     // Spread over the period in whole ticks, else every session would send in the same millisecond.
-    const periodMs = 1000 / Math.max(session.spec.recordsPerSec, 0.001);
-    if (session instanceof LineClient) session.schedule(startMs + ((i * tickMs) % periodMs));
+    const { recordsPerSec } = session.spec;
+    if (session instanceof LineClient && recordsPerSec > 0) {
+      session.schedule(startMs + ((i * tickMs) % (1000 / recordsPerSec)));
+    }
   });
   sessions.push(...added);
   startPump();

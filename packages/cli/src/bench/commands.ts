@@ -1,0 +1,51 @@
+/** `restitch bench NAME`, behind `npm run bench`: figures of this machine, each from one command. */
+import { Option } from 'commander';
+import type { Command } from 'commander';
+import { createProcessEnv, exitCodes } from '../cli-env.js';
+import type { CliEnv } from '../cli-env.js';
+import { parseCount } from '../lab/parse-option.js';
+
+interface BenchFlags {
+  readonly json?: boolean;
+}
+
+/** Mounts `bench`, which is for this repository and not shown to operators. */
+export function registerBenchCommands(program: Command, env: () => CliEnv = createProcessEnv): void {
+  const bench = program.command('bench', { hidden: true }).description('figures of this machine');
+  bench
+    .command('dataplane')
+    .description('throughput and round trip through the access point, against direct and HAProxy')
+    .option('--json', 'one JSON object on standard output')
+    .action(async () => {
+      const { runDataplaneBench } = await import('./dataplane-bench.js');
+      print(env(), await runDataplaneBench());
+    });
+  bench
+    .command('move')
+    .description('processor time of a move, and how fast a server is drained')
+    .addOption(new Option('--sessions <n>', 'idle sessions').argParser(parseCount))
+    .option('--json', 'one JSON object on standard output')
+    .action(async (options: BenchFlags & { sessions?: number }) => {
+      const { defaultMoveBench, runMoveBench } = await import('./move-bench.js');
+      const run = env();
+      const { sessions = defaultMoveBench.sessions } = options;
+      print(run, await runMoveBench(run, { ...defaultMoveBench, sessions }));
+    });
+  bench
+    .command('scale')
+    .description('many flows and sessions: memory of each, and whether a move takes longer')
+    .addOption(new Option('--sessions <n>', 'live sessions').argParser(parseCount))
+    .addOption(new Option('--flows <n>', 'flow entries').argParser(parseCount))
+    .option('--json', 'one JSON object on standard output')
+    .action(async (options: BenchFlags & { sessions?: number; flows?: number }) => {
+      const { defaultScaleBench, runScaleBench } = await import('./scale-bench.js');
+      const run = env();
+      const result = await runScaleBench(run, { ...defaultScaleBench, ...options });
+      print(run, result);
+      if (result.moveTimeRatio > defaultScaleBench.maxMoveTimeRatio) process.exitCode = exitCodes.failed;
+    });
+}
+
+function print(env: CliEnv, result: object): void {
+  env.out(`${JSON.stringify(result)}\n`);
+}
