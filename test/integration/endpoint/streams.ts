@@ -2,13 +2,17 @@
 import { once } from 'node:events';
 import type { Socket } from 'node:net';
 
-/** Reads exactly `bytes`. */
+/** Reads exactly `bytes`; more that has come stays unread. */
 export async function take(client: Socket, bytes: number): Promise<string> {
+  let got = Buffer.alloc(0);
   for (;;) {
-    const got = client.read(bytes) as Buffer | null;
-    if (got !== null) return got.toString('latin1');
-    await once(client, 'readable');
+    const chunk = client.read() as Buffer | null;
+    if (chunk !== null) got = Buffer.concat([got, chunk]);
+    if (got.length >= bytes) break;
+    if (chunk === null) await once(client, 'readable');
   }
+  if (got.length > bytes) client.unshift(got.subarray(bytes));
+  return got.subarray(0, bytes).toString('latin1');
 }
 
 /** Reads to the end; unlike an async iterator it leaves the socket's other half open. */

@@ -6,7 +6,7 @@
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { chmodSync, chownSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { chmodSync, chownSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { type Socket, connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -131,15 +131,7 @@ export class World {
       name,
       verbose: process.env['VERBOSE'] !== undefined,
       upgradeState: options.upgradeState,
-      endpoint: {
-        name,
-        accessPoint: { host: this.net.client4, port: options.accessPointPort ?? this.accessPoint.port },
-        tls: await this.pki.issue('endpoint', name, { force: true }),
-        stateAddress: { host: name === 'a' ? '10.9.0.2' : '10.9.0.3', port: 0 },
-        app: { name: 'test', version: options.version ?? '1' },
-        capacitySessions: options.capacitySessions,
-        maxImageBytes: options.maxImageBytes,
-      },
+      endpoint: await this.#identity(name, options),
       listeners: applications.map((application) => ({
         name: application,
         application,
@@ -165,6 +157,39 @@ export class World {
     });
     if (options.accessPointPort === undefined) await this.accessPoint.peer(name, applications.length);
     return endpoint;
+  }
+
+  /** Starts an example as its readers do, and waits until it has announced itself. */
+  async startExample(name: EndpointName, example: string, directory: string): Promise<void> {
+    const config = {
+      endpoint: await this.#identity(name, {}),
+      listen: { host: this.net.vip4, port: 7000 },
+      directory,
+    };
+    const configFile = join(this.#directory, `${name}.json`);
+    writeFileSync(configFile, JSON.stringify(config));
+    const file = fileURLToPath(new URL(`../../../examples/${example}.js`, import.meta.url));
+    const child = spawn(
+      'nsenter',
+      [`--net=${this.net.namespacePath(name)}`, process.execPath, file, configFile],
+      {
+        stdio: ['ignore', 'ignore', 'inherit'],
+      },
+    );
+    this.#children.push(new EndpointChild(name, child));
+    await this.accessPoint.peer(name);
+  }
+
+  async #identity(name: EndpointName, options: ChildOptions): Promise<object> {
+    return {
+      name,
+      accessPoint: { host: this.net.client4, port: options.accessPointPort ?? this.accessPoint.port },
+      tls: await this.pki.issue('endpoint', name, { force: true }),
+      stateAddress: { host: name === 'a' ? '10.9.0.2' : '10.9.0.3', port: 0 },
+      app: { name: 'test', version: options.version ?? '1' },
+      capacitySessions: options.capacitySessions,
+      maxImageBytes: options.maxImageBytes,
+    };
   }
 
   #giveFiles(uid: number): void {

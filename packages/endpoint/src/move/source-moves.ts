@@ -13,7 +13,13 @@ import { Carrier, adoptSocket } from '../session/carrier.js';
 import { isUnderTls } from '../session/node-handle.js';
 import { assertPlainData } from '../session/plain-data.js';
 import type { FreezeHook, Session } from '../session/session.js';
-import { discardFrozenSocket, freezeSocket, inspectSocket, unfreezeSocket } from '../tcp/index.js';
+import {
+  type SocketInspection,
+  discardFrozenSocket,
+  freezeSocket,
+  inspectSocket,
+  unfreezeSocket,
+} from '../tcp/index.js';
 import { FinishedMoves } from './finished-moves.js';
 import type { StateTarget } from './state-pool.js';
 import { withDeadline } from './with-deadline.js';
@@ -80,7 +86,7 @@ export class SourceMoves {
     const move = this.#begin(request, session);
     const deadlineMs = this.#ctx.clock.monotonicMs() + request.budgetMs;
     try {
-      inspectSocket(session.fd);
+      inspect(session);
       await this.#ctx.openState(request.target);
       await this.#waitSafe(session, deadlineMs);
       if (this.#moves.get(move.moveId) !== move) throw givenUp(move);
@@ -223,12 +229,12 @@ export class SourceMoves {
   async #waitSafe(session: Session, deadlineMs: number): Promise<void> {
     const { clock } = this.#ctx;
     await waitIdle(session, deadlineMs - clock.monotonicMs(), clock);
-    const first = inspectSocket(session.fd);
+    const first = inspect(session);
     if (!first.isOutOfOrderLikely) return;
     const untilMs = Math.min(deadlineMs, clock.monotonicMs() + (2 * first.rttUs) / 1000);
     while (clock.monotonicMs() < untilMs) {
       await new Promise<void>((resolve) => clock.after(1, resolve));
-      if (session.phase !== 'live' || !inspectSocket(session.fd).isOutOfOrderLikely) return;
+      if (session.phase !== 'live' || !inspect(session).isOutOfOrderLikely) return;
     }
   }
 
@@ -337,6 +343,13 @@ function busy(session: Session): RestitchError {
 
 function givenUp(move: SourceMove): RestitchError {
   return new RestitchError('freeze_failed', `move ${move.moveId} was called off, or its session ended`);
+}
+
+/** What the kernel says of its socket; throws as `inspectSocket`, and `unknown_session` if there is none any more. */
+function inspect(session: Session): SocketInspection {
+  const { fd } = session;
+  if (fd < 0) throw new RestitchError('unknown_session', `session ${session.id} has ended`);
+  return inspectSocket(fd);
 }
 
 /** Everything that can be said before the socket itself is looked at. */
