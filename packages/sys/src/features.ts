@@ -7,7 +7,7 @@ import { release } from 'node:os';
 import { type CapabilityName, effectiveCapabilities } from './capabilities.js';
 import { closeFd } from './fd.js';
 import { SyscallError, errno, libc, lastErrno } from './libc.js';
-import { isBpffs } from './mount-bpffs.js';
+import { isBpffs } from './bpffs.js';
 import { ip, repairMode, so, solIp, solSocket, solTcp, tcp } from './option-names.js';
 import { destroyTcpSocket, listTcpSockets } from './sock-diag.js';
 import { blockOutput } from './socket-block.js';

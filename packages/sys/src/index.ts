@@ -21,8 +21,7 @@ export { capabilityBits, effectiveCapabilities, keepCapabilities } from './capab
 export type { CapabilityName } from './capabilities.js';
 export { probeFeatures } from './features.js';
 export type { FeatureNeed, FeatureReport } from './features.js';
-export { ensureBpffs, isBpffs } from './mount-bpffs.js';
-export { openPidfd, raiseFileLimit, readFileLimit } from './process-limits.js';
+export { readFileLimit } from './process-limits.js';
 export type { FileLimit } from './process-limits.js';
 export { destroyTcpSocket, findTcpSocket, listTcpSockets } from './sock-diag.js';
 export type { ListedSocket } from './sock-diag.js';

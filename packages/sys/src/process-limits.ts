@@ -1,15 +1,10 @@
-/** Limits of this process and handles on others. */
+/** Limits of this process. Node lifts the soft limit of descriptors to the hard one when it starts. */
 import { check, libc } from './libc.js';
 
 const getrlimitFn = libc.declare('int getrlimit(int resource, void *limit)');
-const setrlimitFn = libc.declare('int setrlimit(int resource, void *limit)');
-const syscallFn = libc.declare('long syscall(long number, long first, long second)');
-
 const rlimitNofile = 7;
-/** The same number on every machine since Linux 5.3. */
-const sysPidfdOpen = 434;
 
-/** How many descriptors a process may have; both are counts, Infinity for none. */
+/** How many descriptors a process may have (a session takes one); Infinity for no limit. */
 export interface FileLimit {
   readonly soft: number;
   readonly hard: number;
@@ -20,20 +15,6 @@ export function readFileLimit(): FileLimit {
   const limit = Buffer.alloc(16);
   check(getrlimitFn(rlimitNofile, limit), 'getrlimit');
   return { soft: toCount(limit.readBigUInt64LE(0)), hard: toCount(limit.readBigUInt64LE(8)) };
-}
-
-/** Lifts the soft limit to the hard one, which needs no privilege; a session takes one descriptor. */
-export function raiseFileLimit(): FileLimit {
-  const limit = Buffer.alloc(16);
-  check(getrlimitFn(rlimitNofile, limit), 'getrlimit');
-  limit.copy(limit, 0, 8, 16);
-  check(setrlimitFn(rlimitNofile, limit), 'setrlimit');
-  return readFileLimit();
-}
-
-/** A descriptor for a process, readable when it has ended; never means another that got the same number. */
-export function openPidfd(pid: number): number {
-  return check(syscallFn(sysPidfdOpen, pid, 0), 'pidfd_open', -1, `process ${pid}`);
 }
 
 function toCount(value: bigint): number {
