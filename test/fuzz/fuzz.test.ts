@@ -9,9 +9,17 @@ import {
   toSourceSchema,
   toTargetSchema,
 } from '@restitch/core/internal';
+import { toBuddySchema, toOwnerSchema } from '@restitch/guard/internal';
 import { describe, expect, it } from 'vitest';
 import { createRandom } from './random.js';
-import { fromEndpointSeeds, toEndpointSeeds, toSourceSeeds, toTargetSeeds } from './seeds.js';
+import {
+  fromEndpointSeeds,
+  toBuddySeeds,
+  toEndpointSeeds,
+  toOwnerSeeds,
+  toSourceSeeds,
+  toTargetSeeds,
+} from './seeds.js';
 import { targets } from './targets.js';
 
 const runs = Number(process.env['RESTITCH_FUZZ_RUNS'] ?? 20_000);
@@ -55,6 +63,8 @@ describe('any input is taken or refused by its own error', () => {
       [toEndpointSchema, toEndpointSeeds],
       [toTargetSchema, toTargetSeeds],
       [toSourceSchema, toSourceSeeds],
+      [toBuddySchema, toBuddySeeds],
+      [toOwnerSchema, toOwnerSeeds],
     ] as const;
     for (const [schema, seeds] of kinds) {
       for (const seed of seeds) parseMessage(schema as never, seed, 'seed');

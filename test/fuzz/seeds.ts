@@ -1,5 +1,6 @@
 /** One valid sample of every message, an image, and configurations: where mutations start. */
 import type { FromEndpoint, SessionImageBody, ToEndpoint, ToSource, ToTarget } from '@restitch/core/internal';
+import type { ToBuddy, ToOwner } from '@restitch/guard/internal';
 
 const protocol = { major: 1, minor: 0 };
 const flow = { client: { address: '10.0.0.2', port: 40000 }, vip: { address: '2001:db8::100', port: 8080 } };
@@ -13,6 +14,7 @@ const session = {
   pinned: 'no',
   openedAtMs: 1,
 } as const;
+const stateAddress = { address: '10.0.0.12', port: 7500 };
 const failure = { code: 'thaw_failed', message: 'bind', details: { step: 'bind' } };
 
 /** Endpoint → access point. */
@@ -39,6 +41,9 @@ export const fromEndpointSeeds: readonly FromEndpoint[] = [
   { t: 'confirmed', moveId: 'm1', serverRtos: 0 },
   { t: 'reply', re: 1, ok: true, data: { owned: [true, false] } },
   { t: 'refusal', re: 1, failure },
+  { t: 'agent-hello', protocol, name: 'a' },
+  { t: 'process-ended', instance: 'i1', isFenced: true },
+  { t: 'agent-heartbeat' },
 ];
 
 /** Access point → endpoint. */
@@ -73,6 +78,12 @@ export const toEndpointSeeds: readonly ToEndpoint[] = [
   { t: 'reset', rq: 9, sessionIds: ['s1'] },
   { t: 'stats', rq: 10, sessionIds: ['s1'] },
   { t: 'draining', on: true },
+  { t: 'lease', n: 7, leaseMs: 250 },
+  { t: 'peers', peers: [{ name: 'b', instance: 'i2', stateAddress, labels: { zone: 'north' } }] },
+  { t: 'fenced', reason: 'silent' },
+  { t: 'replicas', rq: 11, owner: 'b' },
+  { t: 'take-over', rq: 12, moveId: 'm2', owner: 'b', sessionId: 's1', epoch: 5 },
+  { t: 'forget-owner', rq: 13, owner: 'b' },
 ];
 
 /** Source → target. */
@@ -85,6 +96,34 @@ export const toTargetSeeds: readonly ToTarget[] = [
 export const toSourceSeeds: readonly ToSource[] = [
   { t: 'state-welcome', protocol, name: 'b' },
   { t: 'image-refused', moveId: 'm1', failure },
+];
+
+/** Owner → buddy. */
+export const toBuddySeeds: readonly ToBuddy[] = [
+  {
+    t: 'commit',
+    id: 's1',
+    epoch: 3,
+    n: 1,
+    opening: Buffer.from('opening'),
+    state: { as: 'snapshot', bytes: Buffer.from('state'), consumed: 5, outputAt: 6 },
+    inputStart: 5,
+    input: Buffer.from('input'),
+    fin: false,
+    outputStart: 6,
+    output: Buffer.from('output'),
+    acked: 6,
+    chain: 1,
+  },
+  { t: 'resume', sessions: [{ id: 's1', epoch: 3 }] },
+  { t: 'forget', id: 's1', epoch: 3 },
+];
+
+/** Buddy → owner. */
+export const toOwnerSeeds: readonly ToOwner[] = [
+  { t: 'committed', sessions: [{ id: 's1', epoch: 3, n: 1 }] },
+  { t: 'resume-from', sessions: [{ id: 's1', epoch: 3, n: 0 }] },
+  { t: 'commit-refused', id: 's1', epoch: 3, n: 1, code: 'no_capacity' },
 ];
 
 /** A session at rest. */

@@ -14,13 +14,16 @@ import {
   toSourceSchema,
   toTargetSchema,
 } from '@restitch/core/internal';
+import { createBuddyStore, toBuddySchema, toOwnerSchema } from '@restitch/guard/internal';
 import { mutateBytes, mutateText, mutateValue } from './mutate.js';
 import type { Random } from './random.js';
 import {
   configSeeds,
   fromEndpointSeeds,
   imageSeed,
+  toBuddySeeds,
   toEndpointSeeds,
+  toOwnerSeeds,
   toSourceSeeds,
   toTargetSeeds,
 } from './seeds.js';
@@ -141,6 +144,24 @@ function messageTarget(name: string, share: number, schema: AnySchema, seeds: re
   };
 }
 
+const buddyBytes = toBuddySeeds.map((seed) => encodePlain(seed));
+
+/** Behind the schema, a buddy answers whatever it is told, and keeps no more than its bound. */
+function runBuddy(random: Random): Outcome {
+  const boundBytes = 1000;
+  const store = createBuddyStore({ boundBytes });
+  return decoded(['message_invalid'], () => {
+    for (let n = 1 + random.below(4); n > 0; n--) {
+      const bytes = random.chance(0.3)
+        ? random.pick(buddyBytes)
+        : encodePlain(mutateValue(random.pick(toBuddySeeds), random));
+      const answers = store.receive('a', parseMessage(toBuddySchema, decodePlain(bytes), 'fuzz'));
+      for (const answer of answers) parseMessage(toOwnerSchema, decodePlain(encodePlain(answer)), 'fuzz');
+    }
+    assertHolds(store.list('b').length === 0, 'a replica of somebody who said nothing');
+  });
+}
+
 function runConfig(random: Random): Outcome {
   const text = mutateText(random.pick(configSeeds), random);
   const result = checkConfig(text);
@@ -162,9 +183,11 @@ export const targets: readonly FuzzTarget[] = [
   { name: 'frame parser', share: 0.25, run: runFrames },
   { name: 'image decoder', share: 0.2, run: runImage },
   { name: 'image decoder, checksum right', share: 0.15, run: runSealedImage },
-  messageTarget('messages from endpoint', 0.15, fromEndpointSchema, fromEndpointSeeds),
+  messageTarget('messages from endpoint', 0.1, fromEndpointSchema, fromEndpointSeeds),
   messageTarget('messages to endpoint', 0.1, toEndpointSchema, toEndpointSeeds),
   messageTarget('messages to target', 0.06, toTargetSchema, toTargetSeeds),
   messageTarget('messages to source', 0.05, toSourceSchema, toSourceSeeds),
+  { name: 'commits at a buddy', share: 0.03, run: runBuddy },
+  messageTarget('messages to owner', 0.02, toOwnerSchema, toOwnerSeeds),
   { name: 'configuration', share: 0.04, run: runConfig },
 ];

@@ -280,6 +280,17 @@ describe('at the control listener of an access point', () => {
       'forbidden',
       (p) => speak(p, hello('b'), emptyList, { t: 'opened', sessions: [ofA({ id: 'new' })] }),
     ],
+    ['an agent of another host', 'forbidden', (p) => speak(p, { t: 'agent-hello', protocol, name: 'a' })],
+    [
+      "an agent's word from an endpoint",
+      'message_invalid',
+      (p) => speak(p, hello('b'), emptyList, { t: 'process-ended', instance: 'i', isFenced: true }),
+    ],
+    [
+      "an endpoint's word from an agent",
+      'message_invalid',
+      (p) => speak(p, { t: 'agent-hello', protocol, name: 'b' }, emptyList),
+    ],
     [
       'a flow that is no address',
       'message_invalid',
@@ -394,6 +405,11 @@ describe('at the state listener of an endpoint', () => {
       'a newer major version',
       'version_unsupported',
       (p) => speak(p, hello('b', { protocol: { major: 2, minor: 0 } })),
+    ],
+    [
+      'replicas at an endpoint that keeps none',
+      'forbidden',
+      (p) => speak(p, hello('b', { purpose: 'replication' })),
     ],
     [
       'an image nobody reserved',

@@ -69,13 +69,13 @@ export const peerSchema = z.object({
   name,
   instance: id,
   stateAddress: socketAddressSchema,
-  labels: z.record(z.string().max(40), z.string().max(64)),
+  labels: recordOf(z.string().max(64), 64),
 });
 /** An endpoint that can keep replicas. */
 export type Peer = z.infer<typeof peerSchema>;
 
 /** One replica, as the buddy tells of it. */
-export const replicaReportSchema = z.object({ id, epoch: u32, n: u32 });
+export const replicaReportSchema = z.object({ id, epoch: epochSchema, n: u32 });
 /** One replica, as the buddy tells of it. */
 export type ReplicaReport = z.infer<typeof replicaReportSchema>;
 
@@ -103,7 +103,7 @@ export const fromEndpointSchema = z.discriminatedUnion('t', [
     features: z.array(z.string().max(40)).max(64),
     capacitySessions: u32.optional(),
     /** It takes part in surviving crashes: keeps replicas for others and sends only under a lease. */
-    protection: z.object({ labels: z.record(z.string().max(40), z.string().max(64)) }).optional(),
+    protection: z.object({ labels: recordOf(z.string().max(64), 64) }).optional(),
   }),
   /** First word of a host agent, which speaks with its endpoint's certificate. */
   z.object({
@@ -199,7 +199,14 @@ export const toEndpointSchema = z.discriminatedUnion('t', [
   /** Buddy: which sessions of that dead endpoint can you go on with? Answer {replicas: ReplicaReport[]}. */
   z.object({ t: z.literal('replicas'), ...request, owner: name }),
   /** Buddy: the record names you; go on with it under `epoch`. */
-  z.object({ t: z.literal('take-over'), ...request, moveId: id, owner: name, sessionId: id, epoch: u32 }),
+  z.object({
+    t: z.literal('take-over'),
+    ...request,
+    moveId: id,
+    owner: name,
+    sessionId: id,
+    epoch: epochSchema,
+  }),
   /** Buddy: that owner is gone for good, or back as another process. */
   z.object({ t: z.literal('forget-owner'), ...request, owner: name }),
 ]);
