@@ -42,6 +42,8 @@ export function createAdminHandler(d: DaemonState): AdminHandler {
         return { lastSeq: d.history.lastSeq, moves: d.history.since(request.since, request.limit) };
       case 'watch':
         return watch(d, request, emit, signal);
+      case 'take-overs':
+        return d.protection.records;
       case 'stats':
         return statsOf(d, request.endpoint);
       case 'reload':

@@ -45,6 +45,8 @@ export const adminRequestSchema = z.discriminatedUnion('cmd', [
   }),
   /** Streams what happens: ended moves, openings, ends, liveness. */
   z.strictObject({ cmd: z.literal('watch'), session: sessionId.optional() }),
+  /** Take-overs of dead endpoints' sessions, oldest first. */
+  z.strictObject({ cmd: z.literal('take-overs') }),
   z.strictObject({ cmd: z.literal('stats'), endpoint: name }),
   z.strictObject({ cmd: z.literal('reload') }),
   /** Laboratory only. */

@@ -10,3 +10,4 @@ export type { MoveRecord } from './history.js';
 export type { MoveOutcome, MoveStep } from './life-cycle.js';
 export { runDaemon } from './run-daemon.js';
 export type { RunDaemonOptions } from './run-daemon.js';
+export type { TakeOverRecord } from './protection.js';

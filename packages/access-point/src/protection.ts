@@ -158,7 +158,7 @@ export class Protection {
 
   #look(): void {
     const nowMs = this.#deps.clock.monotonicMs();
-    for (const known of [...this.#watched.values()]) {
+    for (const known of this.#watched.values()) {
       const agentHeardAtMs = this.#agents.get(known.endpoint.name)?.lastHeardMs ?? 0;
       this.#step(known, { t: 'tick', nowMs, agentHeardAtMs });
     }

@@ -8,6 +8,8 @@ import type { CliEnv } from '../cli-env.js';
 import { runLabChaos } from './chaos/lab-chaos.js';
 import type { LabChaosOptions } from './chaos/lab-chaos.js';
 import { Lab } from './lab.js';
+import { crashFaults, runLabCrash } from './lab-crash.js';
+import type { LabCrashOptions } from './lab-crash.js';
 import { labPorts } from './lab-plan.js';
 import { chooseLabId, isOwned, listLabIds, readLabState } from './lab-state.js';
 import { isSameProcess } from './process-identity.js';
@@ -68,6 +70,20 @@ export function registerLabCommands(program: Command): void {
     .option('--json', 'one JSON object on standard output')
     .action(async (options: LabMoveOptions) => {
       process.exitCode = await runLabMove(env(), options);
+    });
+  withLinkOptions(
+    lab.command('crash').description('kills endpoints under load and checks that no client notices'),
+  )
+    .addOption(new Option('--sessions <n>', 'client sessions').argParser(parseCount).default(60))
+    .addOption(new Option('--kills <n>', 'faults, one after another').argParser(parseCount).default(10))
+    .addOption(
+      new Option('--fault <kind>', 'what is done to an endpoint').choices(crashFaults).default('process'),
+    )
+    .addOption(new Option('--level <level>', 'of protection').choices(['commit']).default('commit'))
+    .addOption(new Option('--seed <n>', 'of choices and losses').argParser(parseWhole).default(1))
+    .option('--json', 'one JSON object on standard output')
+    .action(async (options: LabCrashOptions) => {
+      process.exitCode = await runLabCrash(env(), options);
     });
   lab
     .command('chaos')

@@ -18,8 +18,10 @@ async function main(options: EndpointProgramOptions): Promise<void> {
     tls: options.tls,
     stateAddress: { host: options.address, port: 0 },
     app: { name: 'restitch-lab', version: '1' },
+    ...(options.agentSocket === undefined ? {} : { guard: { agentSocket: options.agentSocket } }),
   });
-  for (const listener of options.listeners) await listen(endpoint, listener);
+  const isProtected = options.agentSocket !== undefined;
+  for (const listener of options.listeners) await listen(endpoint, listener, isProtected);
   // A finished SIGTERM is a stop: whoever wants sessions to live drains first.
   process.on('SIGTERM', () => process.exit(0));
   if (!endpoint.isConnected) {
@@ -33,11 +35,17 @@ async function main(options: EndpointProgramOptions): Promise<void> {
 async function listen(
   endpoint: Endpoint,
   listener: EndpointProgramOptions['listeners'][number],
+  isProtected: boolean,
 ): Promise<void> {
   const serve = applications[listener.application];
   if (serve === undefined) throw new RestitchError('usage', `no application ${listener.application}`);
   const server = endpoint.createServer(
-    { listener: listener.name, noDelay: true, allowHalfOpen: true },
+    {
+      listener: listener.name,
+      noDelay: true,
+      allowHalfOpen: true,
+      ...(isProtected ? { protection: { level: 'commit' as const } } : {}),
+    },
     serve,
   );
   await new Promise<void>((resolve, reject) => {

@@ -1,6 +1,12 @@
 /** The access point's admin interface as the laboratory uses it, with types. */
 import { openAdminClient } from '@restitch/access-point';
-import type { AdminCall, AdminClient, DrainProgress, MoveRecord } from '@restitch/access-point';
+import type {
+  AdminCall,
+  AdminClient,
+  DrainProgress,
+  MoveRecord,
+  TakeOverRecord,
+} from '@restitch/access-point';
 import { formatSocketAddress } from '@restitch/core';
 import type { Flow } from '@restitch/core';
 import { adminSocketOf } from './lab-config.js';
@@ -94,6 +100,11 @@ export class LabAdmin {
   async migrate(id: string, target?: string): Promise<MoveRecord> {
     const answer = await this.#call({ cmd: 'migrate', id, ...(target === undefined ? {} : { target }) });
     return (answer as { move: MoveRecord }).move;
+  }
+
+  /** Take-overs so far, oldest first. */
+  async takeOvers(): Promise<readonly TakeOverRecord[]> {
+    return (await this.#call({ cmd: 'take-overs' })) as TakeOverRecord[];
   }
 
   /** Ended moves after `since`. */

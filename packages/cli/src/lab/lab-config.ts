@@ -14,7 +14,7 @@ export function adminSocketOf(plan: LabPlan): string {
 }
 
 /** The YAML text of the access point's configuration. */
-export function createLabConfig(plan: LabPlan, tls: TlsFiles): string {
+export function createLabConfig(plan: LabPlan, tls: TlsFiles, isProtected = false): string {
   const listeners = Object.entries(labPorts).flatMap(([name, port]) => [
     { name, vip: `${plan.vipIpv4}:${port}` },
     { name: `${name}6`, vip: `[${plan.vipIpv6}]:${port}` },
@@ -32,6 +32,8 @@ export function createLabConfig(plan: LabPlan, tls: TlsFiles): string {
     },
     listeners,
     moves: { minimumResidence: '0s' },
+    // Crash detection counts heartbeats: three missed ones are a death.
+    ...(isProtected ? { health: { heartbeat: '200ms', suspectAfter: '400ms', deadAfter: '5s' } } : {}),
     lab: true,
     log: { level: 'info' },
   });

@@ -5,7 +5,13 @@ import { Lab } from './lab.js';
 import { planClientAddresses, planEndpoint } from './lab-plan.js';
 import { isOwned, listLabIds, readLabState } from './lab-state.js';
 import { identifyProcess } from './process-identity.js';
-import { awaitHealthy, prepareAccessPoint, startAccessPoint, startEndpoint } from './start-parties.js';
+import {
+  awaitHealthy,
+  prepareAccessPoint,
+  startAccessPoint,
+  startAgent,
+  startEndpoint,
+} from './start-parties.js';
 import { joinClientByLink } from './start-link.js';
 
 /** What a laboratory should be like. */
@@ -23,6 +29,8 @@ export interface LabOptions {
   /** Stays when this process ends; `lab down` removes it. */
   readonly isKept: boolean;
   readonly id?: string;
+  /** Endpoints have host agents and serve at level commit. */
+  readonly isProtected?: boolean;
   /** Addresses the client has beside its own. */
   readonly extraClientAddresses?: number;
 }
@@ -51,9 +59,11 @@ export async function openLab(options: LabOptions, progress: (text: string) => v
     for (const party of endpoints) lab.join(party);
     if (options.isNetworkOnly === true) return lab;
     progress(`laboratory ${lab.plan.id}: access point and ${options.endpoints} endpoints`);
-    await prepareAccessPoint(lab);
+    const isProtected = options.isProtected === true;
+    await prepareAccessPoint(lab, isProtected);
     await startAccessPoint(lab);
-    await startAll(endpoints.map((party) => startEndpoint(lab, party)));
+    if (isProtected) await startAll(endpoints.map((party) => startAgent(lab, party)));
+    await startAll(endpoints.map((party) => startEndpoint(lab, party, isProtected)));
     await awaitHealthy(
       lab,
       endpoints.map((party) => party.name),

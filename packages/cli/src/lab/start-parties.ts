@@ -9,6 +9,7 @@ import { awaitMessage } from './await-message.js';
 import type { Lab } from './lab.js';
 import { LabAdmin } from './lab-admin.js';
 import { adminSocketOf, createLabConfig, labCluster } from './lab-config.js';
+import { partyInterface } from './lab-network.js';
 import { labControlPort, labPorts } from './lab-plan.js';
 import type { LabPlan, PartyPlan } from './lab-plan.js';
 import { programFile } from './program-file.js';
@@ -19,6 +20,8 @@ export interface EndpointProgramOptions {
   readonly address: string;
   readonly accessPoint: { readonly host: string; readonly port: number };
   readonly tls: TlsFiles;
+  /** Unix socket of the host's agent; with it all listeners are at level commit. */
+  readonly agentSocket?: string;
   readonly listeners: ReadonlyArray<{
     readonly name: string;
     readonly application: string;
@@ -34,10 +37,10 @@ const readyMs = 30_000;
 const restitchBin = fileURLToPath(new URL('../../bin/restitch.js', import.meta.url));
 
 /** Makes the laboratory's certificate authority and the access point's certificate and configuration. */
-export async function prepareAccessPoint(lab: Lab): Promise<void> {
+export async function prepareAccessPoint(lab: Lab, isProtected = false): Promise<void> {
   const pki = await createDevPki(`${lab.plan.directory}/pki`, { cluster: labCluster });
   const tls = await pki.issue('access-point', `lab-${lab.plan.id}`);
-  writeFileSync(configFile(lab.plan), createLabConfig(lab.plan, tls));
+  writeFileSync(configFile(lab.plan), createLabConfig(lab.plan, tls, isProtected));
 }
 
 /** Starts the daemon and waits until its admin socket answers. */
@@ -60,13 +63,14 @@ export async function startAccessPoint(lab: Lab): Promise<void> {
 }
 
 /** Starts an endpoint's process and waits until the access point has welcomed it. */
-export async function startEndpoint(lab: Lab, party: PartyPlan): Promise<void> {
+export async function startEndpoint(lab: Lab, party: PartyPlan, isProtected = false): Promise<void> {
   const pki = await openDevPki(`${lab.plan.directory}/pki`);
   const options: EndpointProgramOptions = {
     name: party.name,
     address: party.ipv4,
     accessPoint: { host: lab.plan.accessPoint.ipv4, port: labControlPort },
     tls: await pki.issue('endpoint', party.name, { force: true }),
+    ...(isProtected ? { agentSocket: agentSocketOf(lab.plan, party) } : {}),
     listeners: Object.entries(labPorts).flatMap(([application, port]) => [
       { name: application, application, address: lab.plan.vipIpv4, port },
       { name: `${application}6`, application, address: lab.plan.vipIpv6, port },
@@ -82,6 +86,43 @@ export async function startEndpoint(lab: Lab, party: PartyPlan): Promise<void> {
   });
   await awaitMessage(child, readyMs, `endpoint ${party.name} (see ${lab.logFile(party.name)})`, () => true);
   child.unref();
+}
+
+/** What a host agent's process is told, as its only argument in JSON. */
+export interface AgentProgramOptions {
+  readonly name: string;
+  readonly socketPath: string;
+  readonly pinDirectory: string;
+  readonly interfaceName: string;
+  readonly accessPoint: { readonly host: string; readonly port: number };
+  readonly tls: TlsFiles;
+}
+
+/** Starts the agent of an endpoint's host and waits until it listens. */
+export async function startAgent(lab: Lab, party: PartyPlan): Promise<void> {
+  const pki = await openDevPki(`${lab.plan.directory}/pki`);
+  const options: AgentProgramOptions = {
+    name: party.name,
+    socketPath: agentSocketOf(lab.plan, party),
+    pinDirectory: `${lab.plan.pinDirectory}/guard-${party.name}`,
+    interfaceName: partyInterface,
+    accessPoint: { host: lab.plan.accessPoint.ipv4, port: labControlPort },
+    tls: await pki.issue('endpoint', party.name, { force: true }),
+  };
+  const name = agentNameOf(party);
+  const args = [programFile('lab/agent-main'), JSON.stringify(options)];
+  const child = lab.start({ name, party, command: process.execPath, args, hasChannel: true });
+  await awaitMessage(child, readyMs, `agent of ${party.name} (see ${lab.logFile(name)})`, () => true);
+  child.unref();
+}
+
+/** Name of an agent's process in the state file. */
+export function agentNameOf(party: PartyPlan): string {
+  return `agent-${party.name}`;
+}
+
+function agentSocketOf(plan: LabPlan, party: PartyPlan): string {
+  return `${plan.directory}/agent-${party.name}.sock`;
 }
 
 /** Resolves when the access point takes new flows for all of `names`. */

@@ -269,7 +269,7 @@ export class Protection {
   fence(): void {
     const lease = this.#membership?.lease;
     if (lease !== undefined) this.#needGuard().setLease(lease, 0n);
-    for (const owned of [...this.#sessions.values()]) {
+    for (const owned of this.#sessions.values()) {
       try {
         const { fd } = owned.session.freeze();
         freezeSocket(fd);

@@ -1,0 +1,259 @@
+/** `restitch lab crash`: endpoints are killed, cut or stopped under load at random instants, and every byte is checked. */
+import { readFileSync, writeFileSync } from 'node:fs';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { TakeOverRecord } from '@restitch/access-point';
+import { exitCodes } from '../cli-env.js';
+import type { CliEnv } from '../cli-env.js';
+import { ClientFleet } from './client-fleet.js';
+import type { ClientReport, ClientSpec } from './clients/driver-messages.js';
+import type { Lab } from './lab.js';
+import { LabAdmin, clientKey } from './lab-admin.js';
+import { setPartyLink } from './lab-network.js';
+import { labPorts } from './lab-plan.js';
+import { findGapMs, toAnswerSeries, toPauseSeries } from './measure/gaps.js';
+import { describeValues } from './measure/percentiles.js';
+import type { Distribution } from './measure/percentiles.js';
+import { matchSessions } from './move-load.js';
+import { isClean, sumBytes } from './move-report.js';
+import type { ByteCounts } from './move-report.js';
+import { openLab } from './open-lab.js';
+import { createRandom, pickOne } from './seeded-random.js';
+import { agentNameOf, awaitHealthy, startAgent, startEndpoint } from './start-parties.js';
+
+/** What is done to an endpoint. */
+export const crashFaults = ['process', 'host', 'stop', 'agent', 'buddy'] as const;
+/** What is done to an endpoint. */
+export type CrashFault = (typeof crashFaults)[number];
+
+/** Options of `lab crash`. */
+export interface LabCrashOptions {
+  readonly sessions: number;
+  readonly kills: number;
+  readonly endpoints: number;
+  readonly fault: CrashFault;
+  readonly rttMs: number;
+  readonly loss: number;
+  readonly seed: number;
+  readonly ipv6?: boolean;
+  readonly json?: boolean;
+}
+
+/** The object `lab crash --json` prints; times in milliseconds. */
+export interface CrashReport {
+  readonly sessions: number;
+  readonly fault: CrashFault;
+  readonly kills: number;
+  /** Sessions that got another owner, and sessions nobody could go on with. */
+  readonly taken: number;
+  readonly lost: number;
+  readonly bytes: ByteCounts;
+  readonly clientResets: number;
+  readonly clientRtos: number;
+  /** From the endpoint's last word to the take-over. */
+  readonly detectMs: Distribution;
+  /** Longest pause of each client that hit a fault, less what it is used to. */
+  readonly outageMs: Distribution;
+  readonly outageByKindMs: Readonly<Record<string, Distribution>>;
+  readonly stories: readonly string[];
+}
+
+/** Fault and all that follows from it must fit between two faults. */
+const afterFaultMs = 1500;
+const warmUpMs = 1500;
+/** A pause is looked for this long after a fault. */
+const outageWindowMs = 5000;
+
+interface FaultNote {
+  readonly atMs: number;
+  /** Clients whose session was on the endpoint. */
+  readonly clients: ReadonlySet<string>;
+}
+
+/** Runs the experiment in a laboratory of its own; 0 only when no client noticed anything but a pause. */
+export async function runLabCrash(env: CliEnv, options: LabCrashOptions): Promise<number> {
+  const progress = (text: string): void => env.err(`${text}\n`);
+  const { endpoints, rttMs, loss: lossRatio, seed } = options;
+  const ipv6 = options.ipv6 === true;
+  const lab = await openLab(
+    { endpoints, ipv6, rttMs, lossRatio, seed, isKept: false, isProtected: true },
+    progress,
+  );
+  try {
+    const report = await crashUnderLoad(lab, options, progress);
+    env.out(options.json === true ? `${JSON.stringify(report)}\n` : formatReport(report));
+    const isGood = isClean(report) && report.lost === 0 && (report.taken > 0 || options.fault === 'agent');
+    if (!isGood) {
+      progress(lab.lastLogLines(12));
+      keepLogs(lab);
+    }
+    return isGood ? exitCodes.ok : exitCodes.failed;
+  } catch (error) {
+    keepLogs(lab);
+    throw error;
+  } finally {
+    await lab.down();
+  }
+}
+
+async function crashUnderLoad(
+  lab: Lab,
+  options: LabCrashOptions,
+  progress: (text: string) => void,
+): Promise<CrashReport> {
+  const fleet = await ClientFleet.start(lab);
+  const admin = await LabAdmin.open(lab.plan);
+  const random = createRandom(options.seed);
+  const notes: FaultNote[] = [];
+  try {
+    const opened = await fleet.open(createClients(lab, options));
+    await matchSessions(admin, opened);
+    progress(`${opened.length} clients connected`);
+    await sleep(warmUpMs);
+    for (let kill = 0; kill < options.kills; kill++) {
+      await sleep(random() * 200);
+      notes.push(await oneFault(lab, admin, { ...options, random }));
+      if ((kill + 1) % 5 === 0) progress(`${kill + 1} faults`);
+    }
+    await sleep(500 + options.rttMs);
+    const clients = await fleet.finish();
+    return toReport(options, { clients, notes, takeOvers: await admin.takeOvers() });
+  } finally {
+    admin.close();
+    await fleet.close();
+  }
+}
+
+/** Hits the endpoint with the most sessions, or one of them, waits, and brings it back. */
+async function oneFault(
+  lab: Lab,
+  admin: LabAdmin,
+  options: LabCrashOptions & { readonly random: () => number },
+): Promise<FaultNote> {
+  const sessions = await admin.sessions();
+  const serving = [...new Set(sessions.map((s) => s.endpoint))].sort();
+  const name = pickOne(options.random, serving) ?? 'a';
+  const party = lab.party(name);
+  const clients = new Set(
+    sessions
+      .filter((s) => s.endpoint === name)
+      .map((s) => clientKey(s.flow.client.address, s.flow.client.port)),
+  );
+  const atMs = performance.now() + clockOffsetMs();
+  switch (options.fault) {
+    case 'process':
+    case 'buddy':
+      await lab.stop(name, 'SIGKILL');
+      await sleep(afterFaultMs);
+      await startEndpoint(lab, party, true);
+      break;
+    case 'host':
+      setPartyLink(lab.plan, party, false);
+      await sleep(afterFaultMs);
+      setPartyLink(lab.plan, party, true);
+      break;
+    case 'stop': {
+      const pid = lab.findProcess(name)?.pid ?? 0;
+      process.kill(pid, 'SIGSTOP');
+      await sleep(afterFaultMs);
+      process.kill(pid, 'SIGCONT');
+      break;
+    }
+    case 'agent':
+      await lab.stop(agentNameOf(party), 'SIGKILL');
+      await startAgent(lab, party);
+      await sleep(300);
+      break;
+  }
+  await awaitHealthy(lab, lab.state.endpoints);
+  await sleep(300);
+  return { atMs, clients };
+}
+
+/** `performance.now()` counts from the start of this process, samples by CLOCK_MONOTONIC. */
+function clockOffsetMs(): number {
+  return Number(process.hrtime.bigint()) / 1e6 - performance.now();
+}
+
+/** A third each of request/response, and bulk both ways; the bulk ones at a rate the machine can replicate. */
+function createClients(lab: Lab, options: LabCrashOptions): ClientSpec[] {
+  return Array.from({ length: options.sessions }, (_, i) => ({
+    tag: `c${i}`,
+    kind: i % 4 === 3 ? 'bulk' : 'line',
+    address: options.ipv6 === true ? lab.plan.vipIpv6 : lab.plan.vipIpv4,
+    port: labPorts.echo,
+    recordBytes: 64,
+    recordsPerSec: 50,
+    bytesPerSec: 500_000,
+  }));
+}
+
+function toReport(
+  options: LabCrashOptions,
+  run: {
+    clients: readonly ClientReport[];
+    notes: readonly FaultNote[];
+    takeOvers: readonly TakeOverRecord[];
+  },
+): CrashReport {
+  const { clients, notes, takeOvers } = run;
+  const byKind = new Map<string, number[]>();
+  for (const client of clients) {
+    const series = (client.kind === 'line' ? toAnswerSeries : toPauseSeries)(client.samples);
+    const key = clientKey(client.localAddress, client.localPort);
+    for (const note of notes) {
+      if (!note.clients.has(key)) continue;
+      const gapMs = findGapMs(series, note.atMs, note.atMs + outageWindowMs);
+      if (gapMs !== undefined) byKind.set(client.kind, [...(byKind.get(client.kind) ?? []), gapMs]);
+    }
+  }
+  const sum = (of: (r: TakeOverRecord) => number): number => takeOvers.reduce((total, r) => total + of(r), 0);
+  return {
+    sessions: clients.length,
+    fault: options.fault,
+    kills: notes.length,
+    taken: sum((r) => r.taken),
+    lost: sum((r) => r.lost),
+    bytes: sumBytes(clients),
+    clientResets: clients.reduce((total, c) => total + c.resets, 0),
+    clientRtos: clients.reduce((total, c) => total + c.rtos, 0),
+    detectMs: describeValues(takeOvers.map((r) => r.detectMs)),
+    outageMs: describeValues([...byKind.values()].flat()),
+    outageByKindMs: Object.fromEntries([...byKind].map(([kind, values]) => [kind, describeValues(values)])),
+    stories: clients.flatMap((c) => (c.trouble === undefined ? [] : [`${c.tag}: ${c.trouble}`])).slice(0, 10),
+  };
+}
+
+/** The laboratory goes away with its logs; what a failure needs is kept in one file. */
+function keepLogs(lab: Lab): void {
+  const names = [
+    'access-point',
+    ...lab.state.endpoints,
+    ...lab.state.endpoints.map((e) => `agent-${e}`),
+    'clients',
+  ];
+  const text = names.flatMap((name) => {
+    try {
+      return [`=== ${name}`, readFileSync(lab.logFile(name), 'utf8')];
+    } catch {
+      return [];
+    }
+  });
+  writeFileSync(`/tmp/restitch-crash-${lab.plan.id}.log`, text.join('\n'));
+}
+
+function formatReport(report: CrashReport): string {
+  const ms = (d: Distribution): string => `p50 ${d.p50}  p99 ${d.p99}  max ${d.max} ms`;
+  const { bytes } = report;
+  const lines = [
+    `sessions     ${report.sessions}`,
+    `faults       ${report.kills} × ${report.fault}: ${report.taken} sessions taken over, ${report.lost} lost`,
+    `bytes        ${bytes.sent} sent, ${bytes.received} received and checked`,
+    `             ${bytes.lost} lost, ${bytes.duplicated} doubled, ${bytes.mismatched} mismatched`,
+    `clients      ${report.clientResets} resets, ${report.clientRtos} retransmission timeouts`,
+    `detection    ${ms(report.detectMs)}`,
+    `outage       ${ms(report.outageMs)}`,
+    ...Object.entries(report.outageByKindMs).map(([kind, d]) => `  ${kind.padEnd(10)} ${ms(d)}`),
+    ...report.stories.map((story) => `trouble      ${story}`),
+  ];
+  return `${lines.join('\n')}\n`;
+}
