@@ -79,7 +79,12 @@ export function trainOnBins(
   const gradients = new Float64Array(rowCount);
   const weights = new Float64Array(rowCount);
   const usable = rowsWithTarget(targets);
-  const grower = new TreeGrower(matrix, options);
+  const grower = new TreeGrower(matrix, {
+    maxLeaves: options.maxLeaves,
+    minLeafWeight: options.minLeafWeight,
+    l2: options.l2,
+    signRatio: loss.kind === 'quantile' && rowWeights === undefined ? loss.ratio : undefined,
+  });
   const builder = new ForestBuilder(matrix);
   const sampled = new Int32Array(usable.length);
   const residuals = new Float64Array(usable.length);

@@ -13,7 +13,15 @@ export interface GrowOptions {
   readonly minLeafWeight: number;
   /** Ridge penalty on leaf values. */
   readonly l2: number;
+  /**
+   * For quantile loss without row weights: its ratio. Every derivative is then −ratio or 1 − ratio with weight 1, and a histogram
+   * cell can hold both counts in one number, which halves the memory traffic of the innermost loop.
+   */
+  readonly signRatio?: number | undefined;
 }
+
+/** Weight of "the target lies above" in a packed cell; below it stands the number of rows. Sums stay exact up to 2^53. */
+const ABOVE = 2 ** 26;
 
 /** A tree under construction: `left[n] < 0` marks a leaf; a row goes left when its code is at most `codes[n]`. */
 export interface GrownTree {
@@ -43,6 +51,7 @@ interface OpenLeaf {
 export class TreeGrower {
   private readonly pool: Float64Array;
   private readonly stride: number;
+  private readonly lanes: 1 | 2;
   private readonly scratch: Int32Array;
   private readonly orderedGradient: Float64Array;
   private readonly orderedWeight: Float64Array;
@@ -51,7 +60,8 @@ export class TreeGrower {
     private readonly matrix: BinMatrix,
     private readonly options: GrowOptions,
   ) {
-    this.stride = matrix.columnCount * BINS * 2;
+    this.lanes = options.signRatio === undefined ? 2 : 1;
+    this.stride = matrix.columnCount * BINS * this.lanes;
     this.pool = new Float64Array(this.stride * options.maxLeaves);
     this.scratch = new Int32Array(matrix.rowCount);
     this.orderedGradient = new Float64Array(matrix.rowCount);
@@ -171,32 +181,59 @@ export class TreeGrower {
     rowIds: Int32Array,
     columns: Int32Array,
   ): void {
-    const { codes, rowCount } = this.matrix;
-    const { pool, orderedGradient, orderedWeight } = this;
+    const packed = this.lanes === 1;
+    const { orderedGradient, orderedWeight } = this;
     const size = leaf.end - leaf.start;
     for (let i = 0; i < size; i++) {
       const row = rowIds[leaf.start + i]!;
-      orderedGradient[i] = gradients[row]!;
-      orderedWeight[i] = weights[row]!;
+      if (packed) orderedGradient[i] = gradients[row]! < 0 ? ABOVE + 1 : 1;
+      else {
+        orderedGradient[i] = gradients[row]!;
+        orderedWeight[i] = weights[row]!;
+      }
     }
     for (const column of columns) {
-      const base = leaf.slot * this.stride + column * BINS * 2;
-      pool.fill(0, base, base + BINS * 2);
-      const offset = column * rowCount;
-      for (let i = 0; i < size; i++) {
-        const at = base + 2 * codes[offset + rowIds[leaf.start + i]!]!;
-        pool[at] = pool[at]! + orderedGradient[i]!;
-        pool[at + 1] = pool[at + 1]! + orderedWeight[i]!;
-      }
+      if (packed) this.countPacked(leaf, rowIds, column);
+      else this.countPairs(leaf, rowIds, column);
+    }
+  }
+
+  private countPacked(leaf: OpenLeaf, rowIds: Int32Array, column: number): void {
+    const { pool, orderedGradient } = this;
+    const { codes } = this.matrix;
+    const base = leaf.slot * this.stride + column * BINS;
+    const offset = column * this.matrix.rowCount;
+    const { start } = leaf;
+    const size = leaf.end - start;
+    pool.fill(0, base, base + BINS);
+    for (let i = 0; i < size; i++) {
+      const at = base + codes[offset + rowIds[start + i]!]!;
+      pool[at] = pool[at]! + orderedGradient[i]!;
+    }
+  }
+
+  private countPairs(leaf: OpenLeaf, rowIds: Int32Array, column: number): void {
+    const { pool, orderedGradient, orderedWeight } = this;
+    const { codes } = this.matrix;
+    const base = leaf.slot * this.stride + column * BINS * 2;
+    const offset = column * this.matrix.rowCount;
+    const { start } = leaf;
+    const size = leaf.end - start;
+    pool.fill(0, base, base + BINS * 2);
+    for (let i = 0; i < size; i++) {
+      const at = base + 2 * codes[offset + rowIds[start + i]!]!;
+      pool[at] = pool[at]! + orderedGradient[i]!;
+      pool[at + 1] = pool[at + 1]! + orderedWeight[i]!;
     }
   }
 
   private subtract(from: number, part: number, columns: Int32Array): void {
     const { pool, stride } = this;
+    const width = BINS * this.lanes;
     for (const column of columns) {
-      const a = from * stride + column * BINS * 2;
-      const b = part * stride + column * BINS * 2;
-      for (let i = 0; i < BINS * 2; i++) pool[a + i] = pool[a + i]! - pool[b + i]!;
+      const a = from * stride + column * width;
+      const b = part * stride + column * width;
+      for (let i = 0; i < width; i++) pool[a + i] = pool[a + i]! - pool[b + i]!;
     }
   }
 
@@ -206,14 +243,24 @@ export class TreeGrower {
     leaf.gain = 0;
     if (leaf.weight < 2 * minLeafWeight) return;
     const parent = (leaf.gradient * leaf.gradient) / (leaf.weight + l2);
+    const { lanes } = this;
+    const ratio = this.options.signRatio ?? 0;
     for (const column of columns) {
-      const base = leaf.slot * stride + column * BINS * 2;
+      const base = leaf.slot * stride + column * BINS * lanes;
       const last = this.matrix.cuts[column]!.length;
       let gradient = 0;
       let weight = 0;
       for (let code = 0; code <= last; code++) {
-        gradient += pool[base + 2 * code]!;
-        weight += pool[base + 2 * code + 1]!;
+        if (lanes === 1) {
+          const cell = pool[base + code]!;
+          const above = Math.floor(cell / ABOVE);
+          const rows = cell - above * ABOVE;
+          gradient += (1 - ratio) * rows - above;
+          weight += rows;
+        } else {
+          gradient += pool[base + 2 * code]!;
+          weight += pool[base + 2 * code + 1]!;
+        }
         if (weight < minLeafWeight) continue;
         const restWeight = leaf.weight - weight;
         if (restWeight < minLeafWeight) break;
