@@ -72,3 +72,6 @@ export { encodeModel, parseModel } from './forecast/model-codec.js';
 export type { PanelModel } from './forecast/panel-model.js';
 export { ModelSlots } from './control/model-slots.js';
 export type { SlotEvent } from './control/model-slots.js';
+export { OwnModelScorer } from './risk/own-model.js';
+export type { OwnModel, RawScorer } from './risk/own-model.js';
+export { OverloadModel } from './risk/overload-model.js';

@@ -8,6 +8,7 @@ import { createBinMatrix } from '../boosting/bin-matrix.js';
 import { type BoostedTrees, DEFAULT_BOOST, predictBoosted, trainOnBins } from '../boosting/boosted-trees.js';
 import type { TrainingRows } from '../forecast/training-rows.js';
 import type { Random } from '../seeded-random.js';
+import type { RawScorer } from './own-model.js';
 import { PlattCalibrator } from './platt-calibrator.js';
 
 /** One ensemble a horizon, `undefined` where the past held no crossing. */
@@ -88,6 +89,15 @@ export class OverloadModel {
     this.row.set(features);
     this.row[this.featureCount] = (this.limits[series]! - value) / scale;
     return predictBoosted(trees, this.row);
+  }
+
+  /** The longest horizon as a scorer for `OverloadWatch`; without a score until it has been trained. */
+  lastHorizonScorer(): RawScorer {
+    const h = this.horizonCount - 1;
+    return {
+      score: (series, value, scale, features) =>
+        this.trees?.byHorizon[h] === undefined ? undefined : this.score(h, series, value, scale, features),
+    };
   }
 
   /** Calibrated probability for raw log odds. */

@@ -1,5 +1,5 @@
 /**
- * Overload risk of all endpoints of a panel, live: from forecast bands (or the trained classifier once there is one) to a
+ * Overload risk of all endpoints of a panel, live: from forecast bands (or a trained classifier where there is one) to a
  * calibrated probability of crossing the limit within the longest horizon, with its skill against the reactive threshold
  * measured on matured labels. Load that was moved away is counted back, so that preventing an overload does not teach that
  * there was nothing to prevent.
@@ -7,7 +7,7 @@
 import { SkillTracker, type Skill } from '../control/skill-tracker.js';
 import type { PanelForecaster } from '../forecast/panel-forecaster.js';
 import { exceedanceProbability } from './exceedance.js';
-import type { OverloadModel } from './overload-model.js';
+import type { RawScorer } from './own-model.js';
 import { PlattCalibrator } from './platt-calibrator.js';
 
 /** Setup of a watch. */
@@ -15,8 +15,8 @@ export interface OverloadWatchOptions {
   readonly panel: PanelForecaster;
   /** Limit of each series. */
   readonly limits: Float64Array;
-  /** Classifier to prefer when it has been trained; its last horizon must be the panel's. */
-  readonly model?: OverloadModel;
+  /** Scorer to prefer where it has a score: `OverloadModel.lastHorizonScorer()`, or an operator's own model. */
+  readonly scorer?: RawScorer;
   /** Applied to probabilities before they are given out; only for trials such as an inverted model. */
   readonly distort?: (probability: number) => number;
   /** Memory of the skill in matured cases; default 300 steps of all series. */
@@ -124,17 +124,10 @@ export class OverloadWatch {
   }
 
   private rawScore(series: number, value: number): number {
-    const { panel, limits, model } = this.options;
+    const { panel, limits, scorer } = this.options;
     const horizonCount = panel.horizons.length;
-    if (model?.trees !== undefined) {
-      return model.score(
-        horizonCount - 1,
-        series,
-        value,
-        panel.frame.scale(series),
-        panel.featuresOf(series),
-      );
-    }
+    const preferred = scorer?.score(series, value, panel.frame.scale(series), panel.featuresOf(series));
+    if (preferred !== undefined) return preferred;
     const low = panel.ratios.indexOf(0.1);
     const high = panel.ratios.indexOf(0.9);
     let most = 1e-6;
