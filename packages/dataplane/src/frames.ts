@@ -1,6 +1,7 @@
 /**
  * Ethernet frames as bytes, for test runs of the programs: TCP over IPv4 and IPv6, with VLAN tag, fragments, IPv6
- * extension headers and ICMP errors. Checksums stay zero: the programs neither read nor write them.
+ * extension headers and ICMP errors. The IPv4 header has its checksum (bridges look at it), TCP and ICMP have zero: the
+ * programs neither read nor write them.
  */
 import { encodeAddress, isIpv4 } from '@restitch/core';
 import type { SocketAddress } from '@restitch/core';
@@ -107,6 +108,7 @@ function wrapIpv4(frame: TcpFrame, protocol: number, body: Buffer): Buffer {
   if (frame.fragment !== undefined) {
     header.writeUInt16BE(frame.fragment.id, 4);
     header.writeUInt16BE((frame.fragment.more ? 0x2000 : 0) | frame.fragment.offset, 6);
+    sumIpv4(header);
   }
   return Buffer.concat([header, body]);
 }
@@ -140,6 +142,16 @@ function ipv4Header(ends: Ends, protocol: number, bodyBytes: number): Buffer {
   header[9] = protocol;
   header.set(encodeAddress(ends.source.address).subarray(12), 12);
   header.set(encodeAddress(ends.destination.address).subarray(12), 16);
+  return sumIpv4(header);
+}
+
+/** Writes the header checksum (RFC 791 §3.1). */
+function sumIpv4(header: Buffer): Buffer {
+  header.writeUInt16BE(0, 10);
+  let sum = 0;
+  for (let i = 0; i < 20; i += 2) sum += header.readUInt16BE(i);
+  while (sum > 0xffff) sum = (sum & 0xffff) + (sum >> 16);
+  header.writeUInt16BE(~sum & 0xffff, 10);
   return header;
 }
 

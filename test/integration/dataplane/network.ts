@@ -18,7 +18,7 @@ export interface TestNetwork {
   namespace(party: Party): string;
   address(party: Party, family?: 4 | 6): string;
   /** `ip` inside a party's namespace. */
-  ip(party: Party, ...args: string[]): string;
+  ip(party: Party | 'sw', ...args: string[]): string;
   /** The peer program in a party's namespace. */
   peer(party: Party): Peer;
   down(): void;
