@@ -31,6 +31,10 @@ export function buildFabric(plan: LabPlan): void {
     ],
     plan.fabricNamespace,
   );
+  // Where br_netfilter is loaded, a bridge would reassemble fragments and walk the IP tables at every hop; a switch does not.
+  const files = '/proc/sys/net/bridge/bridge-nf-call-*';
+  const script = `for file in ${files}; do if [ -w "$file" ]; then echo 0 > "$file"; fi; done`;
+  runTool('nsenter', [`--net=/run/netns/${plan.fabricNamespace}`, 'sh', '-c', script]);
 }
 
 /** Makes a party's namespace, its link and its addresses. */
