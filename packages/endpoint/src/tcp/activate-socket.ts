@@ -1,4 +1,5 @@
 /** Activation: a pending socket begins to serve, and what tells whether the client followed. */
+import { RestitchError, formatFlow, toRestitchError } from '@restitch/core';
 import type { TcpImage } from '@restitch/core/internal';
 import {
   detachFilter,
@@ -15,7 +16,7 @@ import {
 } from '@restitch/sys/internal';
 import { sendPeerFin } from './peer-fin.js';
 import { enterRepair, isProbeHarmless, leaveRepair, readWindow, selectQueue } from './repair.js';
-import type { PendingTcp } from './thaw-socket.js';
+import { type PendingTcp, discardPendingSocket } from './thaw-socket.js';
 import { type TimerSettings, continueTimers } from './timers.js';
 
 /** A socket in service. */
@@ -33,10 +34,28 @@ export interface ActiveTcp {
 
 /**
  * Leaves repair and serves. Where that does no harm, the kernel sends a probe with an old sequence number, which the
- * client answers; it is its answer that tells what the client has and that it followed.
+ * client answers; it is its answer that tells what the client has and that it followed. Throws `thaw_failed` with the
+ * socket closed and the session lost.
  */
 export function activateSocket(pending: PendingTcp): ActiveTcp {
-  const { fd, tcp: image, finSenderFd } = pending;
+  try {
+    return serve(pending);
+  } catch (cause) {
+    // The session has no other socket any more: its client must see an end, not wait for ever.
+    discardPendingSocket(pending);
+    throw new RestitchError(
+      'thaw_failed',
+      `activate ${formatFlow(pending.flow)}: ${toRestitchError(cause).message}`,
+      {
+        cause,
+        details: { step: 'activate' },
+      },
+    );
+  }
+}
+
+function serve(pending: PendingTcp): ActiveTcp {
+  const { fd, tcp: image, finSender } = pending;
   // On a local path the answer to the probe arrives within the call that sends it: the filter must be off before.
   detachFilter(fd);
   if (image.sentBytes > 0) unblockOutput(fd, familyOf(pending.flow.vip.address));
@@ -45,7 +64,13 @@ export function activateSocket(pending: PendingTcp): ActiveTcp {
   restoreFins(pending);
   const timers = continueTimers(fd, image);
   const unsent = Buffer.from(image.sendQueue.subarray(image.sentBytes));
-  return { fd, unsent, endAfterUnsent: isFinUnsent(image), timers, ownSegsIn: finSenderFd < 0 ? 0 : 1 };
+  return {
+    fd,
+    unsent,
+    endAfterUnsent: isFinUnsent(image),
+    timers,
+    ownSegsIn: finSender === undefined ? 0 : 1,
+  };
 }
 
 /** True for a FIN that the source's application had asked for and its kernel had not sent. */
@@ -56,10 +81,10 @@ function isFinUnsent(image: TcpImage): boolean {
 }
 
 /** LAST_ACK is reached when the client's FIN comes first, CLOSING when ours does. */
-function restoreFins({ fd, tcp: image, finSenderFd }: PendingTcp): void {
+function restoreFins({ fd, tcp: image, finSender }: PendingTcp): void {
   const isOursFirst = image.finSent && image.state !== tcpState.lastAck;
   if (isOursFirst) sendOwnFinInRepair(fd);
-  if (finSenderFd >= 0) sendPeerFin(finSenderFd);
+  if (finSender !== undefined) sendPeerFin(finSender);
   if (image.finSent && !isOursFirst) sendOwnFinInRepair(fd);
 }
 

@@ -8,7 +8,7 @@
  */
 import { type Flow, normalizeAddress } from '@restitch/core';
 import type { TcpImage } from '@restitch/core/internal';
-import { closeFd } from '@restitch/sys';
+import type { Fd } from '@restitch/sys';
 import {
   afInet6,
   attachDropFilter,
@@ -80,12 +80,13 @@ export function openFinSender(image: TcpImage, flow: Flow, opened: number[]): nu
  * Sends the FIN to the socket of this host and closes the sender in silence; the sender is gone in any case. Loopback
  * delivers before this returns, unless the host is overloaded.
  */
-export function sendPeerFin(finSenderFd: number): void {
+export function sendPeerFin(finSender: Fd): void {
+  const fd = finSender.value;
   try {
-    leaveRepair(finSenderFd, false);
-    shutdownSend(finSenderFd);
-    enterRepair(finSenderFd);
+    leaveRepair(fd, false);
+    shutdownSend(fd);
+    enterRepair(fd);
   } finally {
-    closeFd(finSenderFd);
+    finSender.close();
   }
 }

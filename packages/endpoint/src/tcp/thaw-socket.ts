@@ -14,7 +14,7 @@ import {
   toRestitchError,
 } from '@restitch/core';
 import type { TcpImage } from '@restitch/core/internal';
-import { closeFd } from '@restitch/sys';
+import { Fd, closeFd } from '@restitch/sys';
 import {
   afInet6,
   attachDropFilter,
@@ -56,8 +56,8 @@ export interface PendingTcp {
   readonly fd: number;
   readonly flow: Flow;
   readonly tcp: TcpImage;
-  /** Socket that will deliver the client's FIN again, −1 if it sent none. */
-  readonly finSenderFd: number;
+  /** Socket that will deliver the client's FIN again, if it sent one. */
+  readonly finSender: Fd | undefined;
   /** False if this host lacks the source's congestion control and its own is in use. */
   readonly isCongestionKept: boolean;
 }
@@ -88,7 +88,7 @@ export function thawSocket(image: TcpImage, flow: Flow): PendingTcp {
 /** Closes a pending socket without a packet. */
 export function discardPendingSocket(pending: PendingTcp): void {
   closeFd(pending.fd);
-  if (pending.finSenderFd >= 0) closeFd(pending.finSenderFd);
+  pending.finSender?.close();
 }
 
 function build(image: TcpImage, flow: Flow, at: { step: string }, opened: number[]): PendingTcp {
@@ -125,8 +125,8 @@ function build(image: TcpImage, flow: Flow, at: { step: string }, opened: number
   at.step = 'verify';
   verify(fd, image);
   at.step = 'peer-fin';
-  const finSenderFd = image.finReceived ? openFinSender(image, flow, opened) : -1;
-  return { fd, flow, tcp: image, finSenderFd, isCongestionKept };
+  const finSender = image.finReceived ? new Fd(openFinSender(image, flow, opened)) : undefined;
+  return { fd, flow, tcp: image, finSender, isCongestionKept };
 }
 
 /**
