@@ -63,6 +63,8 @@ export interface EndpointColumns {
   readonly relieving: Uint8Array;
   /** 1 = to be emptied and switched off. */
   readonly emptying: Uint8Array;
+  /** Score below which this endpoint is relieved; NaN = as the objective says. */
+  readonly enterScore: Float64Array;
 }
 
 /** A fleet at one moment. */
@@ -111,6 +113,7 @@ export function createEndpointColumns(count: number): EndpointColumns {
     labels: new Uint32Array(count),
     relieving: new Uint8Array(count),
     emptying: new Uint8Array(count),
+    enterScore: new Float64Array(count).fill(Number.NaN),
   };
 }
 

@@ -13,6 +13,8 @@ export interface Objective {
   readonly gapCost: number;
   readonly costPerMb: number;
   readonly replicaCost: number;
+  /** Price of a megabyte moved, in the operator's currency; shown with each move, not mixed into the value. Default 0. */
+  readonly moneyPerMb: number;
   /** Probability that a move is reverted; a revert costs the gap twice. */
   readonly revertRatio: number;
   /** Worth of emptying an endpoint that is to be switched off, a session. */
@@ -23,6 +25,8 @@ export interface Objective {
   /** Score below which an endpoint is relieved, and above which relief ends (hysteresis). */
   readonly enterScore: number;
   readonly leaveScore: number;
+  /** 1 − path risk below which a single session is moved although its endpoint is well. */
+  readonly pathEnterScore: number;
   /** Share of the limit up to which a target may be filled, counted at P90. */
   readonly fillRatio: number;
   /** Share of the limit down to which a source is relieved. */
@@ -41,12 +45,14 @@ export const DEFAULT_OBJECTIVE: Objective = {
   gapCost: 0.01,
   costPerMb: 0.005,
   replicaCost: 0.01,
+  moneyPerMb: 0,
   revertRatio: 0.01,
   emptyingGain: 0.2,
   minResidenceS: 60,
   minLifeS: 30,
   enterScore: 0.85,
   leaveScore: 0.95,
+  pathEnterScore: 0.6,
   fillRatio: 0.85,
   relieveRatio: 0.9,
   rampS: 60,
@@ -106,10 +112,14 @@ export function gainOf(
 export function costOf(fleet: FleetSnapshot, objective: Objective, s: number, to: number): number {
   const { sessions } = fleet;
   const buddy = sessions.buddy[s]!;
-  // A buddy holds the state already: only the difference travels, taken as a tenth.
-  const mb = (sessions.imageBytes[s]! / 1e6) * (buddy === to ? 0.1 : 1);
+  const mb = megabytesOf(fleet, s, to);
   const replica = buddy >= 0 && buddy !== to ? objective.replicaCost : 0;
   return objective.gapCost * (1 + 2 * objective.revertRatio) + objective.costPerMb * mb + replica;
+}
+
+/** Megabytes a move sends; a buddy holds the state already, so only the difference travels, taken as a tenth. */
+export function megabytesOf(fleet: FleetSnapshot, s: number, to: number): number {
+  return (fleet.sessions.imageBytes[s]! / 1e6) * (fleet.sessions.buddy[s] === to ? 0.1 : 1);
 }
 
 /** Whether `s` may be moved at all now; a certain event overrides residence and life. */
@@ -156,7 +166,10 @@ export function needOf(fleet: FleetSnapshot, objective: Objective, e: number): n
   const { endpoints } = fleet;
   if (Number.isFinite(endpoints.eventInS[e]!) || endpoints.emptying[e] === 1) return Number.POSITIVE_INFINITY;
   const score = endpointScore(fleet, e);
-  const bound = endpoints.relieving[e] === 1 ? objective.leaveScore : objective.enterScore;
+  const own = endpoints.enterScore[e]!;
+  const enter = own === own ? own : objective.enterScore;
+  // An endpoint's own threshold keeps the hysteresis of the objective.
+  const bound = endpoints.relieving[e] === 1 ? enter + (objective.leaveScore - objective.enterScore) : enter;
   if (!(score < bound)) return 0;
   const above = endpoints.loadP90[e]! - objective.relieveRatio * endpoints.limit[e]!;
   // A bad score that is not about load (a failing machine) asks for everything.

@@ -8,6 +8,8 @@ export interface PlanContext {
   readonly objective: Objective;
   /** Load each endpoint should lose. */
   readonly need: Float64Array;
+  /** 1 = the endpoint itself is well, only single sessions leave it (`need` is infinite then). */
+  readonly onlySingle: Uint8Array;
   /** Load each endpoint may gain. */
   readonly room: Float64Array;
   /** Endpoints that may receive, best first. */

@@ -221,6 +221,28 @@ describe('plans', () => {
     expect(planMoves(fleet).moves.every((m) => m.to === 1)).toBe(true);
   });
 
+  it('move a single session whose path has become bad off an endpoint that is well', () => {
+    const fleet = twoEndpoints();
+    fleet.endpoints.loadP90.set([0.5, 0.1]);
+    fleet.endpoints.overloadRisk.fill(0.01);
+    fleet.sessions.region.fill(0);
+    fleet.sessions.region[4] = 1;
+    fleet.pathRisk[fleet.endpoints.count] = 0.7;
+    const { moves, relieving } = planMoves(fleet, { ...DEFAULT_OBJECTIVE, moneyPerMb: 2 });
+    expect(moves.map((m) => m.session)).toEqual([4]);
+    expect(moves[0]!.reasons).toContain('path risk less by 70 %');
+    expect(moves[0]!.money).toBeCloseTo((2 * fleet.sessions.imageBytes[4]!) / 1e6, 9);
+    expect([...relieving]).toEqual([0, 0]);
+  });
+
+  it("honour a threshold of an endpoint's own", () => {
+    const fleet = twoEndpoints();
+    fleet.endpoints.enterScore[0] = 0.1;
+    expect(planMoves(fleet).moves).toHaveLength(0);
+    fleet.endpoints.enterScore[0] = 0.3;
+    expect(planMoves(fleet).moves.length).toBeGreaterThan(0);
+  });
+
   it('treat NaN loads and limits as no room, not as free room', () => {
     const fleet = twoEndpoints();
     fleet.endpoints.loadP90[1] = Number.NaN;

@@ -12,6 +12,7 @@ import {
   gainOf,
   isAllowed,
   isMovable,
+  megabytesOf,
   needOf,
   type Objective,
   roomOf,
@@ -36,6 +37,8 @@ export interface PlannedMove {
   /** Expected disturbances avoided and caused. */
   readonly gain: number;
   readonly cost: number;
+  /** Price of the bytes moved, when prices are configured. */
+  readonly money: number;
   /** Seconds from now by which it should have happened. */
   readonly deadlineS: number;
   readonly reasons: readonly string[];
@@ -97,13 +100,30 @@ export function preparePlan(fleet: FleetSnapshot, objective: Objective): PlanCon
   targets.sort((a, b) => score[b]! - score[a]! || room[b]! - room[a]! || a - b);
   const candidates = new Int32Array(sessions.count);
   let count = 0;
+  const onlySingle = new Uint8Array(endpoints.count);
   for (let s = 0; s < sessions.count; s++) {
     const from = sessions.endpoint[s]!;
-    if (from >= 0 && need[from]! > 0 && isMovable(fleet, objective, s)) candidates[count++] = s;
+    if (from < 0 || !isMovable(fleet, objective, s)) continue;
+    if (need[from]! === 0) {
+      const pathRisk = fleet.pathRisk[sessions.region[s]! * endpoints.count + from]!;
+      if (!(1 - pathRisk < objective.pathEnterScore)) continue;
+      onlySingle[from] = 1;
+    }
+    candidates[count++] = s;
   }
+  for (let e = 0; e < endpoints.count; e++) if (onlySingle[e] === 1) need[e] = Number.POSITIVE_INFINITY;
   const chosen = candidates.subarray(0, count);
   raiseSmallNeeds(fleet, need, chosen);
-  return { fleet, objective, need, room, score, targets: Int32Array.from(targets), candidates: chosen };
+  return {
+    fleet,
+    objective,
+    need,
+    onlySingle,
+    room,
+    score,
+    targets: Int32Array.from(targets),
+    candidates: chosen,
+  };
 }
 
 /** A need smaller than every session could never be met: it is raised to the smallest session of its endpoint. */
@@ -251,6 +271,7 @@ function toPlan(context: PlanContext, assignment: Assignment): Plan {
       scoreThere: scoreOn(fleet, session, to),
       gain: gainOf(fleet, objective, session, from, to),
       cost: costOf(fleet, objective, session, to),
+      money: objective.moneyPerMb * megabytesOf(fleet, session, to),
       deadlineS: Math.min(endpoints.eventInS[from]!, objective.horizonS),
       reasons: reasonsOf(context, session, from, to),
     };
@@ -267,7 +288,7 @@ function toPlan(context: PlanContext, assignment: Assignment): Plan {
   return {
     moves,
     value: assignment.value,
-    relieving: Uint8Array.from(need, (n) => (n > 0 ? 1 : 0)),
+    relieving: Uint8Array.from(need, (n, e) => (n > 0 && context.onlySingle[e] === 0 ? 1 : 0)),
     insufficientCapacity:
       lacking.length === 0
         ? undefined
