@@ -64,6 +64,23 @@ describe('messages', () => {
     refusalOf(message);
   });
 
+  it('carry no words that could act in a terminal', () => {
+    const evil = 'a\u001b[2J\r\n\u202eb\u009b';
+    const opened = parseMessage(
+      fromEndpointSchema,
+      { t: 'opened', sessions: [{ ...session, pinned: evil }] },
+      'a',
+    );
+    expect(opened).toMatchObject({ sessions: [{ pinned: 'a?[2J???b?' }] });
+    expect(refusalOf({ t: 'opened', sessions: [{ ...session, id: 'a\u001b[2J' }] })).toContain(
+      'sessions.0.id',
+    );
+    const failure = { code: 'internal', message: 'Grüße aus 東京 🙂' };
+    expect(parseMessage(fromEndpointSchema, { t: 'refusal', re: 1, failure }, 'a')).toMatchObject({
+      failure,
+    });
+  });
+
   it('are refused by place, never by value', () => {
     const said = refusalOf({ t: 'opened', sessions: [{ ...session, id: 7, phase: 'session-bytes' }] });
     expect(said).toContain('sessions.0.id');

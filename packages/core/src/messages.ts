@@ -17,15 +17,24 @@ const u32 = z.number().int().min(0).max(0xffffffff);
 export const epochSchema = z.number().int().min(0).max(0xffffff);
 const port = z.number().int().min(1).max(65535);
 const name = z.string().regex(/^[a-z0-9]([a-z0-9._-]{0,61}[a-z0-9])?$/, 'expected a DNS-like name');
-const id = z.string().min(1).max(64);
-const text = z.string().max(1000);
+const id = z.string().regex(/^[!-~]{1,64}$/, 'expected 1 to 64 printable characters');
+
+/** What moves a terminal's cursor or turns its text around: line ends, escapes, directional marks. */
+const unprintable = /[\p{Cc}\u2028\u2029\u202a-\u202e\u2066-\u2069]/gu;
+
+/** Words for people, from another party: they end up in terminals and logs, so nothing in them may act there. */
+const words = (maxLength: number) =>
+  z
+    .string()
+    .max(maxLength)
+    .transform((text) => text.replaceAll(unprintable, '?'));
 const ms = z.number().nonnegative().max(86_400_000);
 
 /** A record of at most `max` keys, counted before any is looked at: zod would collect an issue for each of a million. */
 export function recordOf<T extends z.ZodType>(value: T, max: number) {
   const isSmall = (v: unknown): boolean =>
     typeof v === 'object' && v !== null && Object.keys(v).length <= max;
-  return z.custom<object>(isSmall, `expected at most ${max} keys`).pipe(z.record(z.string(), value));
+  return z.custom<object>(isSmall, `expected at most ${max} keys`).pipe(z.record(z.string().max(64), value));
 }
 
 /** An IP address, normalised: it becomes part of keys, and a key must not have two spellings. */
@@ -46,7 +55,7 @@ export const socketAddressSchema = z.object({ address: ipAddress, port });
 /** A flow. */
 export const flowSchema = z.object({ client: socketAddressSchema, vip: socketAddressSchema });
 /** Application name and version, compared before anything is frozen. */
-export const appSchema = z.object({ name: z.string().max(64), version: z.string().max(64) });
+export const appSchema = z.object({ name: words(64), version: words(64) });
 /** Name of an endpoint, as in its certificate. */
 export const endpointNameSchema = name;
 
@@ -58,7 +67,7 @@ export const sessionReportSchema = z.object({
   /** live: serves it. frozen: keeps it for a revert. pending: has reconstituted it, waits for the switch. */
   phase: z.enum(['live', 'frozen', 'pending']),
   moveId: id.optional(),
-  pinned: z.string().max(200).optional(),
+  pinned: words(200).optional(),
   openedAtMs: z.number().nonnegative(),
 });
 /** What an endpoint says of one of its sessions. */
@@ -69,7 +78,7 @@ export const peerSchema = z.object({
   name,
   instance: id,
   stateAddress: socketAddressSchema,
-  labels: recordOf(z.string().max(64), 64),
+  labels: recordOf(words(64), 64),
 });
 /** An endpoint that can keep replicas. */
 export type Peer = z.infer<typeof peerSchema>;
@@ -81,7 +90,7 @@ export type ReplicaReport = z.infer<typeof replicaReportSchema>;
 
 const failure = z.object({
   code: z.string().max(64),
-  message: text,
+  message: words(1000),
   details: recordOf(z.unknown(), 64).optional(),
 });
 const request = { rq: u32 };
@@ -100,10 +109,10 @@ export const fromEndpointSchema = z.discriminatedUnion('t', [
     /** Its address on the network of the VIP: the data plane learns the MAC from it. */
     dataAddress: ipAddress,
     listeners: z.array(z.object({ name, vip: socketAddressSchema })).max(256),
-    features: z.array(z.string().max(40)).max(64),
+    features: z.array(words(40)).max(64),
     capacitySessions: u32.optional(),
     /** It takes part in surviving crashes: keeps replicas for others and sends only under a lease. */
-    protection: z.object({ labels: recordOf(z.string().max(64), 64) }).optional(),
+    protection: z.object({ labels: recordOf(words(64), 64) }).optional(),
   }),
   /** First word of a host agent, which speaks with its endpoint's certificate. */
   z.object({
@@ -120,11 +129,9 @@ export const fromEndpointSchema = z.discriminatedUnion('t', [
   z.object({ t: z.literal('opened'), sessions: z.array(sessionReportSchema).max(4096) }),
   z.object({
     t: z.literal('ended'),
-    sessions: z
-      .array(z.object({ id, flow: flowSchema, epoch: epochSchema, reason: z.string().max(64) }))
-      .max(4096),
+    sessions: z.array(z.object({ id, flow: flowSchema, epoch: epochSchema, reason: words(64) })).max(4096),
   }),
-  z.object({ t: z.literal('pinned'), id, reason: z.string().max(200).nullable() }),
+  z.object({ t: z.literal('pinned'), id, reason: words(200).nullable() }),
   z.object({
     t: z.literal('heartbeat'),
     n: u32,
@@ -195,7 +202,7 @@ export const toEndpointSchema = z.discriminatedUnion('t', [
   /** Who can keep replicas now. */
   z.object({ t: z.literal('peers'), peers: z.array(peerSchema).max(4096) }),
   /** This instance was declared dead and its sessions are others' now: let go of them without a packet. */
-  z.object({ t: z.literal('fenced'), reason: z.string().max(64) }),
+  z.object({ t: z.literal('fenced'), reason: words(64) }),
   /** Buddy: which sessions of that dead endpoint can you go on with? Answer {replicas: ReplicaReport[]}. */
   z.object({ t: z.literal('replicas'), ...request, owner: name }),
   /** Buddy: the record names you; go on with it under `epoch`. */
