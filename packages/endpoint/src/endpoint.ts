@@ -25,7 +25,8 @@ import {
 import { type ConnectionListener, Server } from './server.js';
 import type { ServerHost } from './server-host.js';
 import { SessionTable, toReport } from './session-table.js';
-import type { Session, SessionWatcher } from './session/session.js';
+import type { Session } from './session/session.js';
+import type { SessionWatcher } from './session/session-init.js';
 
 /** An image is at most `maxImageBytes`; its message is a little larger. */
 const messageOverheadBytes = 4096;
@@ -145,7 +146,13 @@ export class Endpoint
     this.#servers.set(server.listenerName, server);
     this.#isClosing = false;
     this.#starting ??= this.#start();
-    await this.#starting;
+    try {
+      await this.#starting;
+    } catch (error) {
+      this.#starting = undefined;
+      this.#servers.delete(server.listenerName);
+      throw error;
+    }
     this.#link.refresh();
   }
 
@@ -154,7 +161,8 @@ export class Endpoint
     if (this.#servers.get(server.listenerName) !== server) return;
     this.#servers.delete(server.listenerName);
     if (this.#servers.size === 0) this.#isClosing = true;
-    else this.#link.refresh();
+    // Sessions live on and can be moved away; the access point is to send no new ones.
+    if (this.#servers.size > 0 || this.table.size > 0) this.#link.refresh();
     this.#closeIfDone();
   }
 
@@ -301,7 +309,8 @@ export class Endpoint
   }
 
   #closeIfDone(): void {
-    if (!this.#isClosing || this.table.size > 0 || this.#servers.size > 0) return;
+    const sessions = this.table.size + this.#target.pendingCount;
+    if (!this.#isClosing || sessions > 0 || this.#servers.size > 0) return;
     this.#target.close();
     this.#link.close();
     this.#pool.close();

@@ -3,5 +3,7 @@ export { createEndpoint } from './endpoint.js';
 export type { Endpoint, EndpointStatus } from './endpoint.js';
 export { createServer } from './create-server.js';
 export type { ConnectionListener, ListenOptions, Server } from './server.js';
-export type { FreezeHook, ResumeReason, Session, SessionPhase } from './session/session.js';
+export type { FreezeHook } from './session/move-guards.js';
+export type { Session } from './session/session.js';
+export type { ResumeReason, SessionPhase } from './session/session-init.js';
 export type { AppIdentity, AppOptions, EndpointOptions, ServerOptions } from './options.js';

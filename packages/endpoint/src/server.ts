@@ -21,7 +21,8 @@ import type { ServerHost } from './server-host.js';
 import { Carrier, adoptSocket } from './session/carrier.js';
 import { assertNodeSupported, getSocketHandle } from './session/node-handle.js';
 import { assertPlainData } from './session/plain-data.js';
-import { Session, createSessionId, toFlow } from './session/session.js';
+import { Session } from './session/session.js';
+import { createSessionId, toFlow } from './session/session-init.js';
 
 /** Called for each session: new ones, and with `session.resumed` those that were moved here. */
 export type ConnectionListener = (session: Session) => void;
@@ -214,7 +215,7 @@ export class Server extends EventEmitter<ServerEvents> implements ProtectedListe
     );
     this.#serve(session);
     session.emit('migrated', { from: thawed.source, moveId: thawed.moveId });
-    runHooks(session.thawHooks).catch((error: unknown) => session.destroy(toRestitchError(error)));
+    runHooks(session.guards.thawHooks).catch((error: unknown) => session.destroy(toRestitchError(error)));
   }
 
   async #join(options: ListenOptions): Promise<void> {

@@ -33,9 +33,10 @@ export function watchConfirmation(watched: WatchedSession, onConfirmed: (serverR
   let nextProbeMs = startMs + probeAgainMs;
   const look = (nextPauseMs: number): void => {
     let pauseMs = nextPauseMs;
-    const { fd, epoch } = session;
-    if (fd < 0) return;
-    if (readConfirmation({ fd, ownSegsIn }).isConfirmed) {
+    const { fd } = session;
+    if (session.phase === 'closed') return;
+    // Frozen for its next move: it may come back by a revert.
+    if (fd >= 0 && readConfirmation({ fd, ownSegsIn }).isConfirmed) {
       if (session.kernelTimers !== undefined) restoreTimers(fd, session.kernelTimers);
       session.kernelTimers = undefined;
       counters.add('endpoint_confirmations_total');
@@ -47,14 +48,12 @@ export function watchConfirmation(watched: WatchedSession, onConfirmed: (serverR
       counters.add('endpoint_confirmations_missing_total');
       return;
     }
-    if (nowMs >= nextProbeMs) {
+    if (fd >= 0 && nowMs >= nextProbeMs) {
       nextProbeMs = nowMs + probeAgainMs;
       probeClient(fd);
       pauseMs = firstLookMs;
     }
-    clock.after(pauseMs, () => {
-      if (session.epoch === epoch) look(Math.min(longestPauseMs, pauseMs * 2));
-    });
+    clock.after(pauseMs, () => look(Math.min(longestPauseMs, pauseMs * 2)));
   };
   clock.after(firstLookMs, () => look(2 * firstLookMs));
 }

@@ -12,7 +12,8 @@ import { type SessionTable, toReport } from '../session-table.js';
 import { Carrier, adoptSocket } from '../session/carrier.js';
 import { isUnderTls } from '../session/node-handle.js';
 import { assertPlainData } from '../session/plain-data.js';
-import type { FreezeHook, Session } from '../session/session.js';
+import type { FreezeHook } from '../session/move-guards.js';
+import type { Session } from '../session/session.js';
 import {
   type SocketInspection,
   discardFrozenSocket,
@@ -241,9 +242,14 @@ export class SourceMoves {
   async #reachSafePoint(move: SourceMove, budgetMs: number): Promise<void> {
     const { session } = move;
     await waitIdle(session, Math.min(maxBusyWaitMs, budgetMs / 4), this.#ctx.clock);
-    if (session.freezeHooks.length > 0) {
+    if (session.guards.freezeHooks.length > 0) {
       move.areHooksOpen = true;
-      await withDeadline(runHooks(session.freezeHooks), budgetMs / 2, this.#ctx.clock, 'onFreeze hooks');
+      await withDeadline(
+        runHooks(session.guards.freezeHooks),
+        budgetMs / 2,
+        this.#ctx.clock,
+        'onFreeze hooks',
+      );
       if (session.busyReason !== undefined) throw busy(session);
     }
     assertMovable(session);
@@ -321,8 +327,8 @@ export class SourceMoves {
   #runThawHooks(move: SourceMove): void {
     const { session, areHooksOpen } = move;
     move.areHooksOpen = false;
-    if (!areHooksOpen || session.phase !== 'live' || session.thawHooks.length === 0) return;
-    runHooks(session.thawHooks).catch((error: unknown) => session.destroy(toRestitchError(error)));
+    if (!areHooksOpen || session.phase !== 'live' || session.guards.thawHooks.length === 0) return;
+    runHooks(session.guards.thawHooks).catch((error: unknown) => session.destroy(toRestitchError(error)));
   }
 }
 
@@ -333,7 +339,9 @@ export async function runHooks(hooks: readonly FreezeHook[]): Promise<void> {
 
 async function waitIdle(session: Session, waitMs: number, clock: Clock): Promise<void> {
   if (session.busyReason === undefined) return;
-  await withDeadline(session.whenIdle(), Math.max(0, waitMs), clock, 'busy tokens').catch(() => undefined);
+  await withDeadline(session.guards.whenIdle(), Math.max(0, waitMs), clock, 'busy tokens').catch(
+    () => undefined,
+  );
   if (session.busyReason !== undefined) throw busy(session);
 }
 

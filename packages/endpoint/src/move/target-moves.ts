@@ -244,10 +244,9 @@ export class TargetMoves {
     }));
   }
 
-  /** True if a socket of this flow waits here. */
-  holdsFlow(flow: Flow): boolean {
-    const key = formatFlow(flow);
-    return [...this.#pending.values()].some(({ image }) => formatFlow(image.flow) === key);
+  /** Sockets that wait for the access point's word. */
+  get pendingCount(): number {
+    return this.#pending.size;
   }
 
   /** Drops reservations and pending sockets in silence. */

@@ -115,20 +115,21 @@ export class Carrier {
   }
 
   /**
-   * Takes the connection away from Node without a packet. Synchronous. The order is the point: first what Node has
-   * read, then what libuv has not written, then a second descriptor, and only then is libuv's (with its pending
-   * write and shutdown) closed. Throws `freeze_failed` if the connection has ended.
+   * Takes the connection away from Node without a packet. Synchronous. The order is the point: first a second
+   * descriptor (the only step that can fail), then what Node has read, then what libuv has not written, and only then
+   * is libuv's descriptor (with its pending write and shutdown) closed. Throws `freeze_failed` if the connection has
+   * ended, `syscall_failed` if there is no descriptor left; the carrier then goes on.
    */
   detach(): DetachedCarrier {
     const handle = getSocketHandle(this.socket);
     if (handle === undefined || this.#isDetached) {
       throw new RestitchError('freeze_failed', 'the connection ended before it could be frozen');
     }
+    const fd = duplicateFd(handle.fd);
     this.#collected = [];
     while (this.socket.read() !== null);
     handle.readStop();
     const unwritten = lastBytes(this.#inFlight, handle.writeQueueSize);
-    const fd = duplicateFd(handle.fd);
     this.#isDetached = true;
     this.socket.destroy();
     return { fd, undelivered: this.#collected, unwritten };

@@ -3,7 +3,8 @@ import { type AddressInfo, type Socket, connect, createServer } from 'node:net';
 import fc from 'fast-check';
 import { afterEach, describe, expect, it } from 'vitest';
 import { Carrier, adoptSocket } from './carrier.js';
-import { Session, type ResumedInit } from './session.js';
+import { Session } from './session.js';
+import type { ResumedInit } from './session-init.js';
 
 const flow = {
   client: { address: '127.0.0.1', port: 1 },

@@ -5,63 +5,21 @@
  * back (revert), or given to a Session object in another process (thaw), and a net.Socket cannot let go of its handle.
  * The carrier decides when the session ends, so autoDestroy is off.
  */
-import { randomUUID } from 'node:crypto';
 import { Duplex, type DuplexOptions } from 'node:stream';
-import { type Flow, type PlainData, RestitchError, normalizeAddress } from '@restitch/core';
+import { type Flow, type PlainData, RestitchError } from '@restitch/core';
 import type { Carrier, CarrierEvents, WriteDone } from './carrier.js';
 import { type OutputOrigin, OutputQueue } from './output-queue.js';
+import { type FreezeHook, MoveGuards } from './move-guards.js';
 import { assertPlainData } from './plain-data.js';
+import type {
+  FrozenSession,
+  ResumeReason,
+  SessionInit,
+  SessionPhase,
+  SessionWatcher,
+} from './session-init.js';
 import type { TimerSettings } from '../tcp/index.js';
 import { UnreadLedger, totalBytes } from './unread-ledger.js';
-
-/** Why a session is not new: it was moved here from another endpoint, or that one died and this was its buddy. */
-export type ResumeReason = 'move' | 'failover';
-
-/** Runs around a freeze; may be async, within the move's budget. */
-export type FreezeHook = () => void | Promise<void>;
-
-/** Where a session's connection is. */
-export type SessionPhase = 'live' | 'frozen' | 'closed';
-
-/** What a session starts with. */
-export interface SessionInit {
-  readonly id: string;
-  readonly epoch: number;
-  readonly listener: string;
-  readonly flow: Flow;
-  readonly allowHalfOpen: boolean;
-  readonly openedAtMs: number;
-  readonly resumed?: ResumedInit;
-}
-
-/** What a session that came from elsewhere brings along. */
-export interface ResumedInit {
-  readonly reason: ResumeReason;
-  readonly state: PlainData;
-  readonly moves: number;
-  readonly bytesRead: number;
-  readonly bytesWritten: number;
-  readonly inputEnded: boolean;
-  readonly outputEnded: boolean;
-  /** Number of the commit a failover goes on from. */
-  readonly commit?: number;
-}
-
-/** The application's half of a frozen session. */
-export interface FrozenSession {
-  /** Descriptor of the connection, owned by the caller. */
-  readonly fd: number;
-  readonly unread: Uint8Array;
-  readonly unwritten: Uint8Array;
-  readonly outputEnded: boolean;
-  readonly inputEnded: boolean;
-}
-
-/** What the server does when a session's circumstances change. */
-export interface SessionWatcher {
-  onClosed(session: Session, reason: string): void;
-  onPinned(session: Session, reason: string | null): void;
-}
 
 /** One client's connection, wherever it is served. */
 export class Session extends Duplex {
@@ -100,6 +58,8 @@ export class Session extends Duplex {
 
   /** @internal Ownership number; higher wins. */
   epoch: number;
+  /** @internal What the application has said about moves. */
+  readonly guards = new MoveGuards();
   /** @internal */
   watcher: SessionWatcher | undefined;
   /** @internal What the application set, while the kernel runs on what was left of it at the last move. */
@@ -117,11 +77,6 @@ export class Session extends Duplex {
   readonly #wasInputEnded: boolean;
   readonly #wasOutputEnded: boolean;
   #isInputDone: boolean;
-  #busyCount = 0;
-  #idleWaiters: Array<() => void> = [];
-  readonly #pins = new Map<string, string>();
-  readonly #freezeHooks: FreezeHook[] = [];
-  readonly #thawHooks: FreezeHook[] = [];
   #timeoutMs = 0;
   #closeReason = 'closed';
 
@@ -229,6 +184,11 @@ export class Session extends Duplex {
     return this;
   }
 
+  /** As net.Socket. */
+  address(): { address: string; family: 'IPv4' | 'IPv6'; port: number } {
+    return { address: this.localAddress, family: this.remoteFamily, port: this.localPort };
+  }
+
   /** As net.Socket: ends the connection with RST. */
   resetAndDestroy(): this {
     this.#closeReason = 'reset';
@@ -245,64 +205,37 @@ export class Session extends Duplex {
 
   /** Delays a freeze until the returned function is called (once; more calls do nothing). */
   busy(): () => void {
-    this.#busyCount++;
-    let isOpen = true;
-    return () => {
-      if (!isOpen) return;
-      isOpen = false;
-      this.#busyCount--;
-      if (this.#busyCount === 0) for (const wake of this.#idleWaiters.splice(0)) wake();
-    };
-  }
-
-  /**
-   * At a safe point: state, input and output so far are given to the buddy together. Returns the commit's number, which
-   * 'committed' repeats when it is safe; 0 for a session that is not protected. Happens by itself after each turn.
-   */
-  commit(): number {
-    return this.commitNow?.() ?? 0;
-  }
-
-  /** Calls back once commit `n` is on the buddy. */
-  onCommitted(n: number, callback: () => void): this {
-    const listener = (upTo: number): void => {
-      if (upTo < n) return;
-      this.removeListener('committed', listener);
-      callback();
-    };
-    return this.on('committed', listener);
+    return this.guards.take();
   }
 
   /** Refuses moves until `unpin` with the same reason. */
   pin(reason: string): this {
-    this.#pins.set(reason.slice(0, 200), reason);
+    this.guards.pin(reason);
     this.watcher?.onPinned(this, this.pinned ?? null);
     return this;
   }
 
   /** Takes back `pin(reason)`, or all pins of the application without a reason. */
   unpin(reason?: string): this {
-    if (reason === undefined) {
-      for (const key of this.#pins.keys()) if (!key.startsWith('stream: ')) this.#pins.delete(key);
-    } else this.#pins.delete(reason.slice(0, 200));
+    this.guards.unpin(reason);
     this.watcher?.onPinned(this, this.pinned ?? null);
     return this;
   }
 
   /** Why the session may not move; undefined if it may. */
   get pinned(): string | undefined {
-    return this.#pins.keys().next().value;
+    return this.guards.pinned;
   }
 
   /** Runs before this session is frozen, with packets held already: be quick. Throwing refuses the move. */
   onFreeze(hook: FreezeHook): this {
-    this.#freezeHooks.push(hook);
+    this.guards.freezeHooks.push(hook);
     return this;
   }
 
-  /** Runs after the session is served again: here after a reverted move, or there if registered while resuming. */
+  /** Runs after the session is served again: here after a move that came to nothing, or there if registered while resuming. */
   onThaw(hook: FreezeHook): this {
-    this.#thawHooks.push(hook);
+    this.guards.thawHooks.push(hook);
     return this;
   }
 
@@ -337,7 +270,7 @@ export class Session extends Duplex {
     if (this.movedTo !== undefined) this.#phase = 'closed';
     this.#close();
     this.#output.clear(error);
-    for (const wake of this.#idleWaiters.splice(0)) wake();
+    this.guards.wake();
     if (carrier === undefined || carrier.socket.closed) done(error);
     else {
       carrier.socket.once('close', () => done(error));
@@ -347,7 +280,8 @@ export class Session extends Duplex {
 
   /** As Readable. Decoded text has no byte position, so such a session cannot move. */
   override setEncoding(encoding: BufferEncoding): this {
-    this.pin('stream: setEncoding is used, unread text has no byte position');
+    this.guards.pinStream('setEncoding is used, unread text has no byte position');
+    this.watcher?.onPinned(this, this.pinned ?? null);
     return super.setEncoding(encoding);
   }
 
@@ -421,25 +355,9 @@ export class Session extends Duplex {
 
   /** @internal Why it cannot be frozen this instant, but may in the next; undefined if it can. */
   get busyReason(): string | undefined {
-    if (this.#busyCount > 0) return `${this.#busyCount} busy tokens are held`;
+    if (this.guards.busyCount > 0) return `${this.guards.busyCount} busy tokens are held`;
     if (this.writableCorked > 0) return 'the stream is corked';
     return undefined;
-  }
-
-  /** @internal Resolves when the last busy token is given back, or at once. */
-  whenIdle(): Promise<void> {
-    if (this.#busyCount === 0) return Promise.resolve();
-    return new Promise((resolve) => this.#idleWaiters.push(resolve));
-  }
-
-  /** @internal */
-  get freezeHooks(): readonly FreezeHook[] {
-    return this.#freezeHooks;
-  }
-
-  /** @internal */
-  get thawHooks(): readonly FreezeHook[] {
-    return this.#thawHooks;
   }
 
   /**
@@ -510,24 +428,4 @@ export class Session extends Duplex {
     this.#isInputDone = true;
     this.push(null);
   }
-}
-
-/** A fresh session id. */
-export function createSessionId(): string {
-  return randomUUID();
-}
-
-/** Address text of a net.Socket as restitch writes it. */
-export function toFlow(socket: {
-  readonly remoteAddress?: string | undefined;
-  readonly remotePort?: number | undefined;
-  readonly localAddress?: string | undefined;
-  readonly localPort?: number | undefined;
-}): Flow | undefined {
-  const { remoteAddress, remotePort, localAddress, localPort } = socket;
-  if (!remoteAddress || !remotePort || !localAddress || !localPort) return undefined;
-  return {
-    client: { address: normalizeAddress(remoteAddress), port: remotePort },
-    vip: { address: normalizeAddress(localAddress), port: localPort },
-  };
 }

@@ -1,0 +1,70 @@
+/** What a session is made from, what is left of it when it is frozen, and who is told of its end. */
+import { randomUUID } from 'node:crypto';
+import { type Flow, type PlainData, normalizeAddress } from '@restitch/core';
+import type { Session } from './session.js';
+
+/** Why a session is not new: it was moved here from another endpoint, or that one died and this was its buddy. */
+export type ResumeReason = 'move' | 'failover';
+
+/** Where a session's connection is. */
+export type SessionPhase = 'live' | 'frozen' | 'closed';
+
+/** What a session starts with. */
+export interface SessionInit {
+  readonly id: string;
+  readonly epoch: number;
+  readonly listener: string;
+  readonly flow: Flow;
+  readonly allowHalfOpen: boolean;
+  readonly openedAtMs: number;
+  readonly resumed?: ResumedInit;
+}
+
+/** What a session that came from elsewhere brings along. */
+export interface ResumedInit {
+  readonly reason: ResumeReason;
+  readonly state: PlainData;
+  readonly moves: number;
+  readonly bytesRead: number;
+  readonly bytesWritten: number;
+  readonly inputEnded: boolean;
+  readonly outputEnded: boolean;
+  /** Number of the commit a failover goes on from. */
+  readonly commit?: number;
+}
+
+/** The application's half of a frozen session. */
+export interface FrozenSession {
+  /** Descriptor of the connection, owned by the caller. */
+  readonly fd: number;
+  readonly unread: Uint8Array;
+  readonly unwritten: Uint8Array;
+  readonly outputEnded: boolean;
+  readonly inputEnded: boolean;
+}
+
+/** What the server does when a session's circumstances change. */
+export interface SessionWatcher {
+  onClosed(session: Session, reason: string): void;
+  onPinned(session: Session, reason: string | null): void;
+}
+
+/** A fresh session id. */
+export function createSessionId(): string {
+  return randomUUID();
+}
+
+/** Address text of a net.Socket as restitch writes it. */
+export function toFlow(socket: {
+  readonly remoteAddress?: string | undefined;
+  readonly remotePort?: number | undefined;
+  readonly localAddress?: string | undefined;
+  readonly localPort?: number | undefined;
+}): Flow | undefined {
+  const { remoteAddress, remotePort, localAddress, localPort } = socket;
+  if (!remoteAddress || !remotePort || !localAddress || !localPort) return undefined;
+  return {
+    client: { address: normalizeAddress(remoteAddress), port: remotePort },
+    vip: { address: normalizeAddress(localAddress), port: localPort },
+  };
+}
