@@ -6,6 +6,7 @@
 import { performance } from 'node:perf_hooks';
 import type { MoveRecord } from '@restitch/access-point';
 import { RestitchError } from '@restitch/core';
+import type { MoveCpu } from '@restitch/endpoint/internal';
 import type { CliEnv } from '../cli-env.js';
 import { ClientFleet } from '../lab/client-fleet.js';
 import { LabAdmin } from '../lab/lab-admin.js';
@@ -14,6 +15,7 @@ import { describeValues } from '../lab/measure/percentiles.js';
 import type { Distribution } from '../lab/measure/percentiles.js';
 import { matchSessions } from '../lab/move-load.js';
 import { withLab } from '../lab/with-lab.js';
+import { measureSocketCost } from './socket-cost.js';
 
 /** How large the benchmark is. */
 export interface MoveBenchOptions {
@@ -27,10 +29,12 @@ export interface MoveBenchResult {
   readonly sessions: number;
   readonly moves: number;
   readonly notCommitted: number;
-  /** Thread CPU time of freeze (with the image's encoding) and of both halves of the thaw, summed; microseconds. */
-  readonly hostCpuUs: Distribution;
-  readonly freezeCpuUs: Distribution;
-  readonly thawCpuUs: Distribution;
+  /** Thread CPU time around freeze and around thaw of an idle connection, summed; microseconds. */
+  readonly hostCpuUs: { readonly p50: number; readonly p99: number };
+  /** The same in the endpoints of the drains below, with images, checks, sessions and the application. */
+  readonly sessionCpuUs: Distribution;
+  readonly sessionFreezeCpuUs: Distribution;
+  readonly sessionThawCpuUs: Distribution;
   /** Median of the rounds: sessions moved from the first hold to the end of the last move, a second. */
   readonly drainPerSec: number;
   readonly drainPerSecBest: number;
@@ -40,12 +44,18 @@ export interface MoveBenchResult {
 /** Enough sessions for a steady rate, enough rounds for a 99th percentile. */
 export const defaultMoveBench: MoveBenchOptions = { sessions: 1000, rounds: 6, warmUpRounds: 4 };
 
+const socketMoves = 4000;
+
 /** Runs the benchmark in a laboratory of its own. */
 export async function runMoveBench(
   env: CliEnv,
   options: MoveBenchOptions = defaultMoveBench,
 ): Promise<MoveBenchResult> {
-  return withLab(env, { endpoints: 3, ipv6: false, rttMs: 0, lossRatio: 0 }, async (lab) => {
+  const network = { endpoints: 3, ipv6: false, rttMs: 0, lossRatio: 0 };
+  const cost = await withLab(env, { ...network, isNetworkOnly: true }, (lab) =>
+    measureSocketCost(lab, socketMoves),
+  );
+  return withLab(env, network, async (lab) => {
     const fleet = await ClientFleet.start(lab);
     const admin = await LabAdmin.open(lab.plan);
     try {
@@ -65,7 +75,7 @@ export async function runMoveBench(
         rounds.push(records);
       }
       await fleet.finish(1000);
-      return summarize(options, rounds.slice(options.warmUpRounds));
+      return summarize(options, cost, rounds.slice(options.warmUpRounds));
     } finally {
       admin.close();
     }
@@ -78,7 +88,11 @@ async function drainAll(admin: LabAdmin, names: readonly string[]): Promise<void
   for (const name of names) await admin.undrain(name);
 }
 
-function summarize(options: MoveBenchOptions, rounds: readonly MoveRecord[][]): MoveBenchResult {
+function summarize(
+  options: MoveBenchOptions,
+  cost: MoveCpu,
+  rounds: readonly MoveRecord[][],
+): MoveBenchResult {
   const records = rounds.flat();
   const committed = records.filter((r) => r.outcome === 'committed');
   if (committed.length === 0) throw new RestitchError('internal', 'no session was moved');
@@ -90,9 +104,10 @@ function summarize(options: MoveBenchOptions, rounds: readonly MoveRecord[][]): 
     sessions: options.sessions,
     moves: committed.length,
     notCommitted: records.length - committed.length,
-    hostCpuUs: describeValues(freeze.map((us, i) => us + (thaw[i] ?? 0))),
-    freezeCpuUs: describeValues(freeze),
-    thawCpuUs: describeValues(thaw),
+    hostCpuUs: { p50: cost.hostCpuUs.p50, p99: cost.hostCpuUs.p99 },
+    sessionCpuUs: describeValues(freeze.map((us, i) => us + (thaw[i] ?? 0))),
+    sessionFreezeCpuUs: describeValues(freeze),
+    sessionThawCpuUs: describeValues(thaw),
     drainPerSec: rates[Math.floor(rates.length / 2)] ?? 0,
     drainPerSecBest: rates[rates.length - 1] ?? 0,
     moveMs: describeValues(committed.map((r) => r.moveMs)),
