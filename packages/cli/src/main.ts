@@ -37,6 +37,10 @@ const rooms: readonly CommandRoom[] = [
     mount: async (program) => (await import('./lab/commands.js')).registerLabCommands(program),
   },
   {
+    names: ['demo'],
+    mount: async (program) => (await import('./demo/run-demo.js')).registerDemoCommands(program),
+  },
+  {
     names: ['bench'],
     mount: async (program) => (await import('./bench/commands.js')).registerBenchCommands(program),
   },

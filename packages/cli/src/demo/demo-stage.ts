@@ -1,0 +1,83 @@
+/** The demo's stage: a laboratory with its clients and transfers, and the numbers that are shown of it. */
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { MoveRecord } from '@restitch/access-point';
+import { toRestitchError } from '@restitch/core';
+import type { ClientFleet } from '../lab/client-fleet.js';
+import type { Lab } from '../lab/lab.js';
+import type { LabAdmin, SessionLine } from '../lab/lab-admin.js';
+import type { DemoView } from './demo-view.js';
+import type { Transfer } from './http-clients.js';
+
+const frameMs = 250;
+
+/** Everything the acts work with. */
+export class DemoStage {
+  readonly lab: Lab;
+  readonly fleet: ClientFleet;
+  readonly admin: LabAdmin;
+  readonly view: DemoView;
+  readonly random: () => number;
+  readonly records: MoveRecord[] = [];
+  readonly refused: Record<string, number> = {};
+  readonly transfers: Transfer[] = [];
+
+  constructor(parts: Pick<DemoStage, 'lab' | 'fleet' | 'admin' | 'view' | 'random'>) {
+    this.lab = parts.lab;
+    this.fleet = parts.fleet;
+    this.admin = parts.admin;
+    this.view = parts.view;
+    this.random = parts.random;
+  }
+
+  /** Shows the numbers until `work` is done; rejects as it does. */
+  async showWhile<T>(work: Promise<T>): Promise<T> {
+    let isDone = false;
+    const settled = work.finally(() => {
+      isDone = true;
+    });
+    // Its rejection is seen at the end; without this it would be unhandled while frames are drawn.
+    settled.catch(() => undefined);
+    while (!isDone) {
+      await this.showFrame();
+      await Promise.race([sleep(frameMs), settled.catch(() => undefined)]);
+    }
+    await this.showFrame();
+    return settled;
+  }
+
+  /** Collects moves that drains made, so that the summary has all of them. */
+  async collectMoves(): Promise<void> {
+    const known = this.records.reduce((seq, record) => Math.max(seq, record.seq), 0);
+    this.records.push(...(await this.admin.moves(known)));
+  }
+
+  /** Moves a session; that it fails is part of the show. */
+  async move(session: SessionLine, target?: string): Promise<void> {
+    await this.admin.migrate(session.id, target).catch((error: unknown) => {
+      const { code } = toRestitchError(error);
+      this.refused[code] = (this.refused[code] ?? 0) + 1;
+    });
+  }
+
+  async showFrame(): Promise<void> {
+    await this.collectMoves();
+    const count = (pick: (r: MoveRecord) => string, name: string): number =>
+      this.records.filter((r) => r.outcome === 'committed' && pick(r) === name).length;
+    const endpoints = (await this.admin.endpoints()).map(({ name, state, sessions }) => ({
+      name,
+      state,
+      sessions,
+      movedIn: count((r) => r.target, name),
+      movedOut: count((r) => r.source, name),
+    }));
+    this.view.frame({
+      endpoints: endpoints.toSorted((x, y) => (x.name < y.name ? -1 : 1)),
+      totals: this.fleet.totals,
+      transferredBytes: this.transfers.reduce((sum, t) => sum + t.doneBytes(), 0),
+      moves: {
+        committed: this.records.filter((r) => r.outcome === 'committed').length,
+        reverted: this.records.filter((r) => r.outcome === 'reverted').length,
+      },
+    });
+  }
+}

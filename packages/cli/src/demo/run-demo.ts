@@ -1,0 +1,124 @@
+/** `restitch demo`: real connections of unmodified clients are moved between real servers, and every byte is checked. */
+import type { Command } from 'commander';
+import { createProcessEnv, exitCodes } from '../cli-env.js';
+import type { CliEnv } from '../cli-env.js';
+import { ClientFleet } from '../lab/client-fleet.js';
+import type { ClientReport } from '../lab/clients/driver-messages.js';
+import type { Lab } from '../lab/lab.js';
+import { LabAdmin, clientKey } from '../lab/lab-admin.js';
+import { createClients } from '../lab/lab-move.js';
+import { matchSessions } from '../lab/move-load.js';
+import { createMoveReport, isClean } from '../lab/move-report.js';
+import type { MoveReport } from '../lab/move-report.js';
+import { createRandom } from '../lab/seeded-random.js';
+import { withLab } from '../lab/with-lab.js';
+import { demoActs } from './demo-acts.js';
+import { DemoStage } from './demo-stage.js';
+import { createDemoView, formatBytes } from './demo-view.js';
+import type { DemoView } from './demo-view.js';
+import { startDownload, startUpload } from './http-clients.js';
+import type { TransferResult } from './http-clients.js';
+
+/** Options of `demo`. */
+export interface DemoOptions {
+  readonly json?: boolean;
+  readonly seed?: number;
+}
+
+/** The object `demo --json` prints. */
+export interface DemoReport extends MoveReport {
+  readonly transfers: readonly TransferResult[];
+  readonly seconds: number;
+  readonly isRight: boolean;
+}
+
+const lineClients = 40;
+/** Long enough to be moved in every act, short enough to end with them. */
+const transfer = { downloadBytes: 84_000_000, uploadBytes: 42_000_000, seconds: 21 };
+
+/** Mounts `demo`. */
+export function registerDemoCommands(program: Command, env: () => CliEnv = createProcessEnv): void {
+  program
+    .command('demo')
+    .description('moves live sessions between servers on this machine, and proves that no client noticed')
+    .option('--json', 'one JSON object on standard output')
+    .action(async (options: DemoOptions) => {
+      process.exitCode = await runDemo(env(), options);
+    });
+}
+
+/** Plays all acts in a laboratory of its own; 0 only if no client noticed anything. */
+export async function runDemo(env: CliEnv, options: DemoOptions): Promise<number> {
+  const view = createDemoView(env, options.json === true);
+  const startedMs = performance.now();
+  const network = { endpoints: 3, ipv6: false, rttMs: 0, lossRatio: 0 };
+  const report = await withLab(env, network, (lab) => play(lab, view, options.seed ?? 1, startedMs));
+  env.out(options.json === true ? `${JSON.stringify(report)}\n` : formatSummary(report));
+  return report.isRight ? exitCodes.ok : exitCodes.failed;
+}
+
+async function play(lab: Lab, view: DemoView, seed: number, startedMs: number): Promise<DemoReport> {
+  const fleet = await ClientFleet.start(lab);
+  const admin = await LabAdmin.open(lab.plan);
+  const stage = new DemoStage({ lab, fleet, admin, view, random: createRandom(seed) });
+  try {
+    const opened = await fleet.open(createClients(lab, { sessions: lineClients, rate: 200, payload: 64 }));
+    await matchSessions(admin, opened);
+    const { downloadBytes, uploadBytes, seconds } = transfer;
+    stage.transfers.push(startDownload(lab, downloadBytes, downloadBytes / seconds));
+    stage.transfers.push(await startUpload(lab, uploadBytes, uploadBytes / seconds));
+    for (const act of demoActs) {
+      view.act(act.title);
+      await stage.showWhile(act.play(stage));
+    }
+    view.act('Curtain  The transfers end, and everything is compared');
+    const transfers = await stage.showWhile(Promise.all(stage.transfers.map((t) => t.result)));
+    view.close();
+    const clients = await fleet.finish();
+    await stage.collectMoves();
+    const { records, refused } = stage;
+    const report = createMoveReport({ records, refused, clients, serverRtos: 0, rttMs: 0 });
+    const isRight = isClean(report) && transfers.every((t) => t.isRight);
+    if (!isRight) await tellStories(stage, clients);
+    const tookMs = performance.now() - startedMs;
+    return { ...report, transfers, seconds: Math.round(tookMs) / 1000, isRight };
+  } finally {
+    admin.close();
+  }
+}
+
+/** For each client that noticed something: what it saw, and every move of its session. */
+async function tellStories(stage: DemoStage, clients: readonly ClientReport[]): Promise<void> {
+  for (const client of clients) {
+    if (client.trouble === undefined) continue;
+    stage.view.note(`client ${client.tag}: ${client.trouble}`);
+    const key = clientKey(client.localAddress, client.localPort);
+    for (const { seq, source, target, outcome, failure, steps } of stage.records.filter(
+      (r) => clientKey(r.flow.client.address, r.flow.client.port) === key,
+    )) {
+      const why = failure === undefined ? '' : ` at ${failure.step}: ${failure.message}`;
+      stage.view.note(`  move ${seq} ${source} to ${target}: ${outcome}${why}; ${JSON.stringify(steps)}`);
+    }
+  }
+}
+
+function formatSummary(report: DemoReport): string {
+  const { moves, bytes, gapMs, moveMs } = report;
+  const checked = bytes.received + report.transfers.reduce((sum, t) => sum + t.bytes, 0);
+  const lines = [
+    '',
+    `sessions   ${report.sessions} line clients, ${report.transfers.length} HTTP transfers`,
+    `moves      ${moves.committed} committed, ${moves.reverted} reverted, ${moves.failed} failed`,
+    `bytes      ${formatBytes(checked)} checked: ${bytes.lost} lost, ${bytes.duplicated} doubled, ${bytes.mismatched} wrong`,
+    ...report.transfers.map(
+      (t) =>
+        `${t.name.padEnd(10)} ${formatBytes(t.bytes)}, SHA-256 ${t.isRight ? 'right' : `WRONG: ${t.trouble ?? ''}`}`,
+    ),
+    `clients    ${report.clientResets} resets, ${report.clientRtos} retransmission timeouts`,
+    `gap        p50 ${gapMs.p50} ms, p99 ${gapMs.p99} ms, max ${gapMs.max} ms (sessions that were not moved: p99 ${report.unmovedGapMs.p99} ms)`,
+    `move       p50 ${moveMs.p50} ms, p99 ${moveMs.p99} ms from hold to switch`,
+    report.isRight ? 'No client noticed anything.' : 'A CLIENT NOTICED. Its story stands above.',
+    '',
+  ];
+  return lines.join('\n');
+}
