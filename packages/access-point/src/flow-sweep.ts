@@ -58,11 +58,15 @@ export class FlowSweep {
     const idleNs = BigInt(policy().idleAfterMs) * 1_000_000n;
     const nowNs = clock.monotonicNs();
     const byOwner = new Map<Endpoint, FlowRecord[]>();
-    for (const record of dataplane.list()) {
+    for (const record of dataplane.list(nowNs - idleNs)) {
       if (record.phase !== 'active' || (!record.sawReset && nowNs - record.lastSeenNs < idleNs)) continue;
       const owner = endpoints.byId(record.endpointId);
       if (owner?.link === undefined) this.#dropIfOrphan(record, owner, nowNs);
-      else byOwner.set(owner, [...(byOwner.get(owner) ?? []), record]);
+      else {
+        const records = byOwner.get(owner) ?? [];
+        records.push(record);
+        byOwner.set(owner, records);
+      }
     }
     await Promise.all([...byOwner].map(([owner, records]) => this.#ask(owner, records)));
   }

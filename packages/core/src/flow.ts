@@ -71,11 +71,12 @@ export function encodeAddress(address: string, out: Uint8Array = new Uint8Array(
 
 /** 16 bytes to address text; mapped addresses come back as IPv4, IPv6 in RFC 5952 form. */
 export function decodeAddress(bytes: Uint8Array, offset = 0): string {
-  const at = (i: number): number => bytes[offset + i] ?? 0;
-  let isMapped = at(10) === 0xff && at(11) === 0xff;
-  for (let i = 0; i < 10 && isMapped; i++) isMapped = at(i) === 0;
-  if (isMapped) return `${at(12)}.${at(13)}.${at(14)}.${at(15)}`;
-  const groups = Array.from({ length: 8 }, (_, i) => (at(2 * i) << 8) | at(2 * i + 1));
+  let isMapped = bytes[offset + 10] === 0xff && bytes[offset + 11] === 0xff;
+  for (let i = offset; i < offset + 10 && isMapped; i++) isMapped = bytes[i] === 0;
+  const last = offset + 12;
+  if (isMapped) return `${bytes[last]}.${bytes[last + 1]}.${bytes[last + 2]}.${bytes[last + 3]}`;
+  const groups: number[] = [];
+  for (let i = offset; i < offset + 16; i += 2) groups.push(((bytes[i] ?? 0) << 8) | (bytes[i + 1] ?? 0));
   return formatIpv6Groups(groups);
 }
 
@@ -149,14 +150,26 @@ function parseIpv6Groups(address: string): number[] {
 }
 
 function formatIpv6Groups(groups: readonly number[]): string {
-  let best = { start: -1, length: 1 };
+  let start = -1;
+  let length = 1;
   for (let i = 0; i < 8; i++) {
     let j = i;
     while (j < 8 && groups[j] === 0) j++;
-    if (j - i > best.length) best = { start: i, length: j - i };
+    if (j - i > length) {
+      start = i;
+      length = j - i;
+    }
     if (j > i) i = j;
   }
-  const hex = (part: readonly number[]): string => part.map((g) => g.toString(16)).join(':');
-  if (best.start < 0) return hex(groups);
-  return `${hex(groups.slice(0, best.start))}::${hex(groups.slice(best.start + best.length))}`;
+  let text = '';
+  for (let i = 0; i < 8; i++) {
+    if (i === start) {
+      text += '::';
+      i += length - 1;
+    } else {
+      if (text !== '' && !text.endsWith(':')) text += ':';
+      text += (groups[i] ?? 0).toString(16);
+    }
+  }
+  return text;
 }

@@ -103,8 +103,8 @@ export interface Dataplane {
   /** Applies changes in order, in one batch; results in the same order. */
   apply(changes: readonly FlowChange[]): FlowChangeResult[];
   lookup(flow: Flow): FlowRecord | undefined;
-  /** All records, read in batches. */
-  list(): FlowRecord[];
+  /** All records, read in batches; or only those without a packet since `idleSinceNs` and those whose client sent RST. */
+  list(idleSinceNs?: bigint): FlowRecord[];
   stats(): DataplaneStats;
   /** Lets go of descriptors; programs and maps stay pinned and traffic flows on. */
   close(): void;

@@ -133,9 +133,9 @@ class BpfDataplane implements Dataplane {
       : undefined;
   }
 
-  list(): FlowRecord[] {
+  list(idleSinceNs?: bigint): FlowRecord[] {
     this.#assertOpen();
-    return listRecords(this.#programs.maps.flows.value);
+    return listRecords(this.#programs.maps.flows.value, idleSinceNs);
   }
 
   stats(): DataplaneStats {

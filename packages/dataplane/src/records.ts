@@ -27,15 +27,22 @@ export function decodeRecord(keys: Buffer, values: Buffer, keyAt: number, at: nu
   };
 }
 
-/** All records. */
-export function listRecords(flowsFd: number): FlowRecord[] {
+/** All records, or those that are idle since then or have seen RST: decided before anything is decoded. */
+export function listRecords(flowsFd: number, idleSinceNs?: bigint): FlowRecord[] {
   const records: FlowRecord[] = [];
   readMap(flowsFd, { keyBytes: flowKeyBytes, valueBytes: flowValue.bytes }, (keys, values, count) => {
     for (let i = 0; i < count; i++) {
-      records.push(decodeRecord(keys, values, i * flowKeyBytes, i * flowValue.bytes));
+      const at = i * flowValue.bytes;
+      if (idleSinceNs === undefined || isIdle(values, at, idleSinceNs))
+        records.push(decodeRecord(keys, values, i * flowKeyBytes, at));
     }
   });
   return records;
+}
+
+function isIdle(values: Buffer, at: number, sinceNs: bigint): boolean {
+  const sawReset = (values.readUInt32LE(at + flowValue.flags) & flagSawReset) !== 0;
+  return sawReset || values.readBigUInt64LE(at + flowValue.lastSeenNs) <= sinceNs;
 }
 
 /** Records that were ever held, with key and tag as the hold queue wants them. */

@@ -94,6 +94,7 @@ describe.each([4, 6] as const)('steering IPv%i', (family) => {
     await client.ask({ action: 'send', name: `first${family}`, text: 'still here' });
     expect(await client.ask({ action: 'receive', name: `first${family}`, bytes: 10 })).toBe('still here');
     expect((await connect(`second${family}`, family)).greeting).toBe('b');
+    expect(dataplane.list(process.hrtime.bigint() - 60_000_000_000n)).toEqual([]);
     expect(dataplane.list().filter((record) => record.flow.vip.address === flow.vip.address)).toHaveLength(2);
   });
 
