@@ -72,6 +72,8 @@ export class Protection {
   readonly #watched = new Map<string, Watched>();
   readonly #agents = new Map<string, EndpointLink>();
   #peersText = '';
+  #lookedAtMs = Number.POSITIVE_INFINITY;
+  #judgeFromMs = 0;
   #cancel: (() => void) | undefined;
   readonly records: TakeOverRecord[] = [];
 
@@ -158,7 +160,15 @@ export class Protection {
 
   #look(): void {
     const nowMs = this.#deps.clock.monotonicMs();
+    const heartbeatMs = this.#deps.heartbeatMs();
+    // Who slept itself has not listened: what was said meanwhile is still to be read.
+    if (nowMs - this.#lookedAtMs > lookMs + heartbeatMs / 4) {
+      this.#judgeFromMs = nowMs + heartbeatMs;
+      this.#deps.counters.add('protection_own_stalls_total');
+    }
+    this.#lookedAtMs = nowMs;
     for (const known of this.#watched.values()) {
+      if (known.state.t !== 'dead' && nowMs < this.#judgeFromMs) continue;
       const agentHeardAtMs = this.#agents.get(known.endpoint.name)?.lastHeardMs ?? 0;
       this.#step(known, { t: 'tick', nowMs, agentHeardAtMs });
     }

@@ -203,12 +203,15 @@ export class Server extends EventEmitter<ServerEvents> implements ProtectedListe
     });
     const carrier = this.#carry(session, adoptSocket(socket.fd), taken);
     this.#endpoint.sessionOpened(session);
+    // What a dead owner had committed was promised already: it goes past the queue that waits for commits.
+    const owed = taken === undefined ? [socket.unsent, image.unwritten] : [];
     session.prime(
       image.unread,
-      [socket.unsent, image.unwritten].filter((b) => b.length > 0),
+      owed.filter((b) => b.length > 0),
       image.outputEnded,
     );
     session.attach(carrier);
+    if (taken !== undefined && socket.unsent.length > 0) carrier.socket.write(socket.unsent);
     session.kernelTimers = socket.timers;
     watchConfirmation({ session, ownSegsIn: socket.ownSegsIn, clock, counters }, (serverRtos) =>
       this.#endpoint.confirmed(thawed.moveId, serverRtos),

@@ -4,6 +4,7 @@ import { createEndpoint } from '@restitch/endpoint';
 import type { Endpoint, Session } from '@restitch/endpoint';
 import { serveEcho } from './apps/echo-app.js';
 import { serveFiles } from './apps/files-app.js';
+import { stderrLogger } from './stderr-logger.js';
 import type { EndpointProgramOptions } from './start-parties.js';
 
 const applications: Readonly<Record<string, (session: Session) => void>> = {
@@ -18,6 +19,7 @@ async function main(options: EndpointProgramOptions): Promise<void> {
     tls: options.tls,
     stateAddress: { host: options.address, port: 0 },
     app: { name: 'restitch-lab', version: '1' },
+    logger: stderrLogger,
     ...(options.agentSocket === undefined ? {} : { guard: { agentSocket: options.agentSocket } }),
   });
   const isProtected = options.agentSocket !== undefined;

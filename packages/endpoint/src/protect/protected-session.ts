@@ -55,6 +55,8 @@ export class ProtectedSession {
   readonly owner: OwnerSession;
   /** Name of the endpoint that keeps the replica; undefined while nobody does. */
   buddy: string | undefined;
+  /** Those that still have an older replica. */
+  readonly formerBuddies = new Set<string>();
   carrier: ProtectedCarrier | undefined;
   readonly #init: ProtectedSessionInit;
   #written: number;

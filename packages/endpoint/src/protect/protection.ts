@@ -363,8 +363,9 @@ export class Protection {
     const before = owned.buddy;
     if (before === next) return;
     owned.buddy = next;
-    const { id, epoch } = owned.session;
-    if (before !== undefined) this.#links.get(before)?.send({ t: 'forget', id, epoch });
+    // The old replica goes only when the new one is there.
+    if (before !== undefined) owned.formerBuddies.add(before);
+    if (next !== undefined) owned.formerBuddies.delete(next);
     this.#ctx.counters.add(
       next === undefined ? 'endpoint_sessions_degraded_total' : 'endpoint_buddy_changes_total',
     );
@@ -381,7 +382,11 @@ export class Protection {
       const owned = this.#sessions.get(id);
       if (owned === undefined || owned.buddy !== buddy || owned.session.epoch !== epoch) continue;
       owned.committed(n);
-      if (message.t === 'committed') continue;
+      if (message.t === 'committed') {
+        for (const former of owned.formerBuddies) this.#links.get(former)?.send({ t: 'forget', id, epoch });
+        owned.formerBuddies.clear();
+        continue;
+      }
       for (const commit of owned.owner.resume(n)) this.#links.get(buddy)?.send(commit);
     }
   }
@@ -426,7 +431,9 @@ export class Protection {
     const { id, epoch, flow } = owned.session;
     if (this.#sessions.get(id) === owned) this.#sessions.delete(id);
     this.#dirty.delete(owned);
-    if (owned.buddy !== undefined) this.#links.get(owned.buddy)?.send({ t: 'forget', id, epoch });
+    for (const buddy of [...owned.formerBuddies, owned.buddy ?? '']) {
+      this.#links.get(buddy)?.send({ t: 'forget', id, epoch });
+    }
     const remove = (): void => void this.#guard?.remove(flow, epoch);
     setTimeout(remove, closedLingerMs).unref();
     this.#ctx.logger.debug({ session: id, flow: formatFlow(flow) }, 'protected session ended');

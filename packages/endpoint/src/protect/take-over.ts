@@ -5,7 +5,7 @@
  * is sent at once from a second socket, instead of after a retransmission timeout. Between the two, this host's own
  * guard drops the RST that an arriving packet would draw.
  */
-import type { Clock } from '@restitch/core';
+import { type Clock, RestitchError } from '@restitch/core';
 import { readConfirmation, readRemainder, rethawRemainder } from '../tcp/index.js';
 import type { ActiveTcp } from '../tcp/index.js';
 import type { Flow } from '@restitch/core';
@@ -23,5 +23,15 @@ export async function settleTakenSocket(active: ActiveTcp, flow: Flow, clock: Cl
     await new Promise<void>((resolve) => clock.after(lookMs, resolve));
   }
   if (readRemainder(active.fd) <= 0) return active;
-  return rethawRemainder(active.fd, flow);
+  try {
+    return rethawRemainder(active.fd, flow);
+  } catch (error) {
+    // A freeze that fails leaves the socket in service: the tail then comes by the kernel's own timeout.
+    if (isErrorWith(error, 'freeze_failed')) return active;
+    throw error;
+  }
+}
+
+function isErrorWith(error: unknown, code: string): boolean {
+  return error instanceof RestitchError && error.code === code;
 }

@@ -207,7 +207,7 @@ function dumpSendQueue(
   const queuedBytes = unacked - (isFinQueued ? 1 : 0);
   selectQueue(fd, 'send');
   const end = readQueueSeq(fd);
-  const sendQueue = peekExactly(fd, queuedBytes);
+  const sendQueue = peekTail(fd, queuedBytes);
   selectQueue(fd, 'none');
   return {
     writeSeq: addSeq(end, isFinCounted ? -1 : 0),
@@ -215,6 +215,20 @@ function dumpSendQueue(
     sentBytes: queuedBytes - (unsent - (isFinUnsent ? 1 : 0)),
     finSent: isFinCounted && !isFinUnsent,
   };
+}
+
+/** Longest run of one queued segment: what the client has of its first one may still be in front. */
+const longestSegmentBytes = 1024 * 1024;
+
+/** The last `bytes` of the send queue: a segment acknowledged in part stays whole in it until the rest is. */
+function peekTail(fd: number, bytes: number): Buffer {
+  if (bytes === 0) return emptyQueue;
+  for (const extra of [1, longestSegmentBytes]) {
+    const queue = Buffer.allocUnsafeSlow(bytes + extra);
+    const got = peekBytes(fd, queue);
+    if (got >= bytes && got < queue.length) return queue.subarray(got - bytes, got);
+  }
+  throw new RestitchError('freeze_failed', `send queue is not the ${bytes} bytes that were announced`);
 }
 
 /** The selected queue, which must have exactly `bytes`: one more is asked for, so that a longer queue shows. */

@@ -24,6 +24,7 @@ import { hasProcessEnded, openPidfd, peerCredentials } from '@restitch/sys/inter
 import { createGuardControl, type GuardControl } from '../kernel/guard-control.js';
 import { attachGuard, ensureGuardPins, type GuardPins } from '../kernel/guard-pins.js';
 import { maxLeases } from '../kernel/layout.js';
+import { destroyOrphans } from './destroy-orphans.js';
 import { createLineReader, parseFromApplication, type ToApplication } from './agent-protocol.js';
 
 /** What an agent is started with. */
@@ -199,6 +200,19 @@ export class HostAgent {
     this.#logger.warn({ name: guarded.name, pid: guarded.pid }, 'process has ended, its flows are fenced');
     this.#untold.push(guarded.instance);
     this.#tellDeaths();
+    this.#sweepOrphans(guarded.lease);
+  }
+
+  /** The dead process's sockets would block a return of their sessions to this host; their RST is dropped here. */
+  #sweepOrphans(lease: number): void {
+    const flows = this.#guard.list().filter((flow) => flow.lease === lease);
+    destroyOrphans(flows.map((flow) => flow.flow)).then(
+      () => {
+        for (const { flow, epoch } of flows) this.#guard.remove(flow, epoch);
+        this.#counters.add('agent_orphans_total', flows.length);
+      },
+      (error: unknown) => this.#logger.warn({ lease }, `orphans stay: ${(error as Error).message}`),
+    );
   }
 
   #tellDeaths(): void {
@@ -244,7 +258,9 @@ export class HostAgent {
     for (const flow of this.#guard.list()) {
       if (flow.withheldSinceNs === 0n || nowNs - flow.withheldSinceNs < BigInt(stuckGateMs) * 1_000_000n)
         continue;
-      const isFenced = flow.lease !== 0 && this.#guard.leaseEndsAtNs(flow.lease) < nowNs;
+      const endsAtNs = this.#guard.leaseEndsAtNs(flow.lease);
+      if (endsAtNs === 0n) continue;
+      const isFenced = endsAtNs < nowNs;
       const cause = isFenced ? 'its lease has ended' : 'nothing has been committed since';
       stuck.set(formatFlow(flow.flow), cause);
     }
