@@ -51,10 +51,12 @@ class NeighbourTargets implements Targets {
   readonly #targets = new Map<number, Target>();
   readonly #neighbours = new Map<string, Neighbour>();
   #lastVerifyMs: number;
+  #ownMac: Buffer;
   #cancel: (() => void) | undefined;
 
   constructor(options: TargetsOptions) {
     this.#options = options;
+    this.#ownMac = interfaceMac(options.interfaceName);
     this.#table = openNeighbourTable(options.interfaceIndex);
     this.#table.requestAll();
     this.#read();
@@ -97,10 +99,19 @@ class NeighbourTargets implements Targets {
       const nowMs = this.#options.clock.monotonicMs();
       if (nowMs - this.#lastVerifyMs >= verifyMs) {
         this.#lastVerifyMs = nowMs;
+        this.#followOwnMac();
         for (const target of this.#targets.values()) this.#verify(target);
       }
       this.#schedule();
     });
+  }
+
+  /** Our own interface may be replaced too: its MAC is the source of what we forward. */
+  #followOwnMac(): void {
+    const mac = interfaceMac(this.#options.interfaceName);
+    if (this.#ownMac.equals(mac)) return;
+    this.#ownMac = mac;
+    for (const target of this.#targets.values()) this.#write(target);
   }
 
   /** One round: a neighbour that answered is asked again, one that was silent since the last round is asked of everyone. */
@@ -153,7 +164,7 @@ class NeighbourTargets implements Targets {
     const value = Buffer.alloc(endpointLayout.bytes);
     target.mac?.copy(value, endpointLayout.destination);
     value.writeUInt16LE(actionL2, endpointLayout.action);
-    interfaceMac(this.#options.interfaceName).copy(value, endpointLayout.source);
+    this.#ownMac.copy(value, endpointLayout.source);
     value.writeUInt16LE(target.mac === undefined ? 0 : 1, endpointLayout.hasMac);
     value.writeUInt32LE(this.#options.interfaceIndex, endpointLayout.ifindex);
     updateElement(this.#options.endpointMapFd, encodeId(target.endpointId), value);

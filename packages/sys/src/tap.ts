@@ -34,8 +34,11 @@ export interface Tap {
   readonly interfaceIndex: number;
   /** Reads one frame into `memory` (`maxTapFrameBytes`); its bytes with header, or 0 if none waits. */
   read(memory: Buffer): number;
-  /** Writes one frame of `bytes` with header; returns when the receiving side's ingress programs have run. */
-  write(memory: Buffer, bytes: number): void;
+  /**
+   * Writes one frame of `bytes` with header; returns when the receiving side's ingress programs have run. False if the
+   * kernel did not take it: like a frame that a wire lost.
+   */
+  write(memory: Buffer, bytes: number): boolean;
   /** The device goes with its last descriptor. */
   close(): void;
 }
@@ -65,15 +68,17 @@ function createTap(fd: Fd, name: string): Tap {
     name,
     interfaceIndex: interfaceIndex(name),
     read(memory) {
-      const bytes = readFn(fd.value, memory, memory.length);
-      if (bytes >= 0) return bytes;
-      const error = lastErrno();
-      if (error === errno.EAGAIN) return 0;
-      throw new SyscallError('read', error, fd.value, name);
+      for (;;) {
+        const bytes = readFn(fd.value, memory, memory.length);
+        if (bytes >= 0) return bytes;
+        const error = lastErrno();
+        if (error === errno.EAGAIN) return 0;
+        // EINVAL: a kind of super-packet that virtio cannot describe; the kernel has dropped it.
+        if (error !== errno.EINVAL && error !== errno.EINTR)
+          throw new SyscallError('read', error, fd.value, name);
+      }
     },
-    write(memory, bytes) {
-      check(writeFn(fd.value, memory, bytes), 'write', fd.value, name);
-    },
+    write: (memory, bytes) => writeFn(fd.value, memory, bytes) >= 0,
     close: () => fd.close(),
   };
 }
