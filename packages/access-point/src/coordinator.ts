@@ -54,6 +54,9 @@ export interface MoveResult {
 /** Called once: with the result, or with the error that kept a move from beginning. */
 export type MoveDone = (result: MoveResult | RestitchError) => void;
 
+/** Fewer moves than this do not share TLS writes anyway. */
+const crowd = 8;
+
 /** Runs the moves of one access point. */
 export class Coordinator {
   readonly #deps: CoordinatorDeps;
@@ -74,6 +77,7 @@ export class Coordinator {
       counters: deps.counters,
       batch: deps.batch,
       policy: deps.policy,
+      isCrowded: () => this.#running.size > crowd,
       askAdmission: (move) => this.#gate.enter(move),
       leaveAdmission: (move) => this.#gate.leave(move),
       onSwitched: (move) => this.#onSwitched(move),

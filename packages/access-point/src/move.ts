@@ -22,6 +22,8 @@ export interface MoveContext {
   /** Read at each use, so that a reload counts at once. */
   readonly policy: () => MovesConfig;
   /** The record names the target from now on. */
+  /** Many moves run: what is not urgent may wait for company on the wire. */
+  readonly isCrowded: () => boolean;
   /** Asks to go between hold and switch; answered by `admitted`. */
   readonly askAdmission: (move: Move) => void;
   /** Has left that time, or waits for it no more. */
@@ -38,6 +40,9 @@ export interface MoveFailure {
   readonly code: string;
   readonly message: string;
 }
+
+/** Between hold and the first byte from the target, every millisecond is one the client waits. */
+const urgentMessages: ReadonlySet<string> = new Set(['freeze', 'activate', 'revert']);
 
 /** A move; all fields are for reading, `post` is the only way in. */
 export class Move {
@@ -375,8 +380,9 @@ export class Move {
   }
 
   #ask(party: Endpoint, message: NumberlessRequest, done: ReplyListener): void {
-    if (party.link !== undefined) party.link.request(message, done);
-    else queueMicrotask(() => done('lost'));
+    if (party.link === undefined) queueMicrotask(() => done('lost'));
+    else if (urgentMessages.has(message.t) || !this.#context.isCrowded()) party.link.request(message, done);
+    else party.link.requestPatiently(message, done);
   }
 
   #take(data: Readonly<Record<string, unknown>>, event: MoveEvent): void {
