@@ -27,6 +27,8 @@ export interface CoordinatorDeps {
   readonly sessions: SessionRegistry;
   readonly endpoints: EndpointRegistry;
   readonly history: MoveHistory;
+  /** A move ended without anybody's word on who serves the session. */
+  readonly onDoubt: (session: Session) => void;
   /** Read at each use, so that a reload counts from the next move on. */
   readonly policy: () => MovesConfig;
   /** Begins the ids of this daemon's moves: endpoints may still speak of those of the one before. */
@@ -229,6 +231,7 @@ export class Coordinator {
 
   #onSwitched(move: Move): void {
     this.#deps.sessions.setOwner(move.session, move.target, move.epoch);
+    move.target.reserved--;
     move.session.residesSinceMs = this.#deps.clock.monotonicMs();
     move.session.moves++;
   }
@@ -239,10 +242,12 @@ export class Coordinator {
     this.#running.delete(move.id);
     move.source.moves.delete(move);
     move.target.moves.delete(move);
-    move.target.reserved--;
+    if (move.switchNs === 0n) move.target.reserved--;
     if (move.session.move === move) move.session.move = undefined;
-    if (move.outcome === 'failed')
+    if (move.outcome === 'failed') {
       move.session.doubt = 'its last move ended without an answer from its owner';
+      this.#deps.onDoubt(move.session);
+    }
     const record = this.#deps.history.add(move);
     this.#deps.counters.add(`moves_${record.outcome}_total`);
     if (record.unconfirmed) this.#deps.counters.add('moves_unconfirmed_total');

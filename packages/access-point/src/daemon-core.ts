@@ -20,6 +20,7 @@ import { Protection } from './protection.js';
 import { Rebuild } from './rebuild.js';
 import { Reconciler } from './reconciler.js';
 import { SessionRegistry } from './session-registry.js';
+import type { Session } from './session-registry.js';
 
 /** What the parts stand on. */
 export interface DaemonCoreDeps {
@@ -58,8 +59,10 @@ export class DaemonCore {
     const policy = (): DaemonConfig['moves'] => this.#config.moves;
     const lingerMs = (): number => this.#config.flows.closingLingerMs;
     const idPrefix = deps.idPrefix ?? `${randomBytes(6).toString('base64url')}-`;
-    const coordinator = new Coordinator({ ...base, batch, sessions, endpoints, history, policy, idPrefix });
-    const reconciler = new Reconciler({ ...base, batch, endpoints, sessions, lingerMs });
+    const parties = { endpoints, sessions, history, batch };
+    const reconciler = new Reconciler({ ...base, ...parties, lingerMs });
+    const onDoubt = (session: Session): void => reconciler.askOwner(session);
+    const coordinator = new Coordinator({ ...base, ...parties, policy, idPrefix, onDoubt });
     const onChange = (): void => this.#health.publishServices();
     const { stateDirectory } = config;
     const drains = new Drains({ ...base, endpoints, coordinator, policy, stateDirectory, onChange });

@@ -213,6 +213,7 @@ export class Move {
   #noteFailure(event: MoveEvent, error: RestitchError | undefined): void {
     if (this.failure !== undefined || isMoveOutcome(this.#state)) return;
     if (this.#state === 'releasing' || event === 'busy') return;
+    if (this.#state === 'backing-off' && event === 'deadline') return;
     const step = stepOfState[this.#state];
     this.failure = {
       step,

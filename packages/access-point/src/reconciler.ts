@@ -93,6 +93,26 @@ export class Reconciler {
     this.#judgeWaiting();
   }
 
+  /** A move ended in doubt: an owner that is connected says whether it serves; one that is not will announce. */
+  askOwner(session: Session): void {
+    const { owner, flow, epoch } = session;
+    owner.link?.request({ t: 'query', flows: [flow] }, (data) => {
+      if (
+        data === 'lost' ||
+        data instanceof RestitchError ||
+        session.owner !== owner ||
+        session.epoch !== epoch
+      ) {
+        return;
+      }
+      const owned = data['owned'];
+      if (Array.isArray(owned) && owned[0] === true) {
+        session.doubt = undefined;
+        this.#deps.batch.push({ op: 'release', flow, epoch });
+      } else this.#forget(session, 'its owner does not have it any more');
+    });
+  }
+
   #judgeWaiting(): void {
     const copies = [...this.#waiting.values()].flat();
     this.#waiting.clear();
