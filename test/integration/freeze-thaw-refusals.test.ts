@@ -156,6 +156,19 @@ describe('inspection', () => {
 });
 
 describe('a move that does not happen', () => {
+  it.each(['4', '6'] as const)('refuses a session that ended after its inspection, over IPv%s', async (v) => {
+    const pair = await openPair(net, v);
+    shutdownSend(pair.client);
+    shutdownSend(pair.server);
+    await waitFor(() => getTcpInfo(pair.server).state === tcpState.close);
+    expect(errorOf(() => freezeSocket(pair.server))).toMatchObject({
+      code: 'socket_unsupported',
+      details: { step: 'info', state: tcpState.close },
+    });
+    closeFd(pair.server);
+    closeFd(pair.client);
+  });
+
   it('leaves the session serving where it was, with what arrived meanwhile', async () => {
     const pair = await openPair(net, '4');
     await writeAll(pair.server, Buffer.from('before'));

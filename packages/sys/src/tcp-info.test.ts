@@ -35,6 +35,7 @@ describe('parseTcpInfo', () => {
       rttUs: 68,
       sndCwnd: 13,
       totalRetrans: 0,
+      bytesReceived: 300_000,
       segsIn: 12,
       segsOut: 11,
       outOfOrderSegments: 0,

@@ -78,6 +78,8 @@ export interface TcpInfo {
   readonly rttUs: number;
   readonly sndCwnd: number;
   readonly totalRetrans: number;
+  /** In order, over the connection's life on this socket. */
+  readonly bytesReceived: number;
   readonly segsIn: number;
   readonly segsOut: number;
   /** Out-of-order segments ever received (Linux 5.4). */
@@ -114,6 +116,7 @@ export function parseTcpInfo(raw: Buffer, length = raw.length): TcpInfo {
     rttUs: raw.readUInt32LE(at.rttUs),
     sndCwnd: raw.readUInt32LE(at.sndCwnd),
     totalRetrans: raw.readUInt32LE(at.totalRetrans),
+    bytesReceived: raw.readUInt32LE(at.bytesReceived) + raw.readUInt32LE(at.bytesReceived + 4) * 2 ** 32,
     segsIn: raw.readUInt32LE(at.segsIn),
     segsOut: raw.readUInt32LE(at.segsOut),
     outOfOrderSegments: u32IfThere(at.rcvOooPack),

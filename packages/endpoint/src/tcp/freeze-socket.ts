@@ -73,12 +73,16 @@ export function freezeSocket(fd: number, options: FreezeOptions = {}): FrozenTcp
   const at = { step: 'filter' };
   try {
     attachDropFilter(fd);
+    at.step = 'info';
+    // Behind the filter no packet changes the state any more.
+    const info = getTcpInfo(fd);
+    assertMovable(info.state);
     at.step = 'output';
     const family = getIntOption(fd, solSocket, so.domain);
     blockOutput(fd, family, packetFamilyOf(fd, family));
     at.step = 'repair';
     enterRepair(fd);
-    return { fd, tcp: dump(fd, family, options, at) };
+    return { fd, tcp: dump({ fd, family, info, timers: options.timers }, at) };
   } catch (cause) {
     undo(fd);
     const error = toRestitchError(cause);
@@ -130,26 +134,35 @@ function undo(fd: number): void {
   }
 }
 
+interface Dumped {
+  readonly fd: number;
+  readonly family: number;
+  readonly info: TcpInfo;
+  readonly timers: TimerSettings | undefined;
+}
+
 /** Everything of an image, from a socket in repair. */
-function dump(fd: number, family: number, options: FreezeOptions, at: { step: string }): TcpImage {
-  at.step = 'info';
-  const info = getTcpInfo(fd);
-  const state = movableState(info.state);
+function dump({ fd, family, info, timers }: Dumped, at: { step: string }): TcpImage {
+  at.step = 'parameters';
+  const state = info.state as TcpImage['state'];
   const mssClamp = getIntOption(fd, solTcp, tcp.maxseg);
   const timestamp = getIntOption(fd, solTcp, tcp.timestamp) >>> 0;
   const window = readWindow(fd);
   at.step = 'options';
   const carried = readSocketOptions(fd, family);
-  const elapsed = elapsedOnTimers(info, carried, options.timers);
-  Object.assign(carried, options.timers);
+  const elapsed = elapsedOnTimers(info, carried, timers);
+  Object.assign(carried, timers);
   const congestion = readCongestion(fd);
   at.step = 'receive-queue';
   const receive = dumpReceiveQueue(fd, state);
   at.step = 'send-queue';
   const send = dumpSendQueue(fd, state);
   // A segment that had passed the filter before it was attached may be processed late on another processor.
-  if (unreadBytes(fd) !== receive.recvQueue.length) {
-    throw new RestitchError('freeze_failed', 'bytes arrived while the queues were read', { retryable: true });
+  const after = getTcpInfo(fd);
+  if (after.bytesReceived !== info.bytesReceived || after.state !== state) {
+    throw new RestitchError('freeze_failed', 'a segment arrived while the queues were read', {
+      retryable: true,
+    });
   }
   return {
     state,
@@ -174,8 +187,8 @@ function packetFamilyOf(fd: number, family: number): number {
   return family === afInet ? family : familyOf(getPeerAddress(fd).address);
 }
 
-function movableState(state: TcpInfo['state']): TcpImage['state'] {
-  if (movableStates.has(state)) return state as TcpImage['state'];
+function assertMovable(state: number): void {
+  if (movableStates.has(state)) return;
   throw new RestitchError('socket_unsupported', `a socket in TCP state ${state} cannot be moved`, {
     details: { state },
   });
