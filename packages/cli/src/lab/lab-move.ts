@@ -4,6 +4,7 @@ import { exitCodes } from '../cli-env.js';
 import type { CliEnv } from '../cli-env.js';
 import { ClientFleet } from './client-fleet.js';
 import type { ClientSpec } from './clients/driver-messages.js';
+import { monotonicMs } from './clients/monotonic.js';
 import type { Lab } from './lab.js';
 import { LabAdmin } from './lab-admin.js';
 import { labPorts } from './lab-plan.js';
@@ -11,6 +12,7 @@ import { matchSessions, runMoveSeries } from './move-load.js';
 import type { MoveSeries } from './move-load.js';
 import { createMoveReport, isClean } from './move-report.js';
 import type { MoveReport } from './move-report.js';
+import { createRoleSchedule } from './role-schedule.js';
 import { createRandom } from './seeded-random.js';
 import { withLab } from './with-lab.js';
 
@@ -71,20 +73,24 @@ export async function moveUnderLoad(
     const sessions = await matchSessions(admin, opened);
     run.progress(`${opened.length} clients connected`);
     await sleep(warmUpMs);
-    const ids = [...sessions.values()].map((session) => session.id);
+    const ids = opened.map((client) => sessions.get(client.tag)?.id ?? '');
+    const startMs = monotonicMs();
+    const roles = options.loss > 0 ? createRoleSchedule(startMs) : undefined;
     const series = await runMoveSeries(admin, {
       ...options,
       random: createRandom(options.seed),
       signal: run.signal,
-      candidates: () => ids,
+      candidates: () => ids.filter((_, i) => roles?.isMoved(i, monotonicMs()) ?? true),
       onMove: (done) => {
         if (done % 100 === 0) run.progress(`${done} moves`);
       },
     });
+    const endMs = monotonicMs();
     await sleep(coolDownMs + options.rttMs);
     const serverRtos = await countServerRtos(admin, series);
     const clients = await fleet.finish();
-    return createMoveReport({ ...series, clients, serverRtos, rttMs: options.rttMs });
+    const report = createMoveReport({ ...series, clients, serverRtos, rttMs: options.rttMs });
+    return roles === undefined ? report : { ...report, rtoComparison: roles.compare(clients, endMs) };
   } finally {
     admin.close();
     await fleet.close();
@@ -129,8 +135,19 @@ function formatReport(report: MoveReport): string {
     `move         ${ms(report.moveMs)}`,
     `prepare      ${ms(report.prepareMs)}`,
     `confirm      ${ms(report.confirmMs)}`,
+    ...formatComparison(report.rtoComparison),
     ...Object.entries(report.failures).map(([what, n]) => `not moved    ${n} × ${what}`),
     ...report.stories.map((story) => `trouble      ${story}`),
   ];
   return `${lines.join('\n')}\n`;
+}
+
+function formatComparison(comparison: MoveReport['rtoComparison']): string[] {
+  if (comparison === undefined) return [];
+  const { moved, unmoved, ratio, ratioUpper95 } = comparison;
+  const rate = (r: typeof moved): string => `${r.per1000SessionSeconds.toFixed(2)} (${r.rtos})`;
+  return [
+    `client RTOs  per 1,000 session-seconds: moved ${rate(moved)}, unmoved ${rate(unmoved)}, ` +
+      `ratio ${ratio.toFixed(2)}, upper 95 % bound ${ratioUpper95?.toFixed(2) ?? 'none'}`,
+  ];
 }

@@ -6,6 +6,7 @@ import { findGapMs, toAnswerSeries, toPauseSeries } from './measure/gaps.js';
 import type { AnswerSeries } from './measure/gaps.js';
 import { describeValues } from './measure/percentiles.js';
 import type { Distribution } from './measure/percentiles.js';
+import type { RtoComparison } from './role-schedule.js';
 
 /** Outcomes of moves. */
 export interface MoveCounts {
@@ -44,6 +45,8 @@ export interface MoveReport {
   /** The same measure, over the same windows, of sessions that were not in a move. */
   readonly unmovedGapMs: Distribution;
   readonly unmovedGapSamples: number;
+  /** With losses: timeouts of sessions while they were moved, against while they were not. */
+  readonly rtoComparison?: RtoComparison;
   /** Codes and steps of moves that did not commit. */
   readonly failures: Readonly<Record<string, number>>;
   /** What went wrong at clients, at most ten. */
