@@ -2,7 +2,14 @@ import { crc32 } from 'node:zlib';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { RestitchError } from './errors.js';
-import { type SessionImageBody, decodeImage, encodeImage, imageVersion } from './image.js';
+import {
+  type SessionImageBody,
+  decodeImage,
+  encodeImage,
+  imageVersion,
+  sessionImageSchema,
+} from './image.js';
+import { isOrdinaryImage } from './ordinary-image.js';
 import { encodePlain } from './plain-codec.js';
 
 const u32 = fc.nat(0xffffffff);
@@ -78,6 +85,14 @@ function comparable(value: unknown): unknown {
   return value;
 }
 
+/** Paths to every field, the record of options and the state taken whole. */
+function leafPaths(value: unknown, path: readonly string[] = []): string[][] {
+  const isLeaf = typeof value !== 'object' || value === null || value instanceof Uint8Array;
+  if (isLeaf || path.at(-1) === 'options' || path.at(-1) === 'state') return [[...path]];
+  const below = Object.entries(value).flatMap(([key, v]) => leafPaths(v, [...path, key]));
+  return path.length === 0 ? below : [[...path], ...below];
+}
+
 /** Seals by hand, as another build of restitch would. */
 function seal(plain: Buffer, major: number, minor: number): Buffer {
   const head = Buffer.from([0x52, 0x53, 0x49, major, minor, 0, 0, 0]);
@@ -107,6 +122,54 @@ describe('session image', () => {
         const decoded = decodeImage(encodeImage(image));
         expect(comparable(decoded)).toEqual(comparable({ ...image, version: imageVersion }));
       }),
+    );
+  });
+
+  it('is accepted by hand only as the schema accepts it, and when it is ordinary always', () => {
+    const strange = fc.oneof(
+      fc.constantFrom<unknown>(
+        null,
+        undefined,
+        true,
+        '',
+        'x'.repeat(65),
+        -1,
+        0,
+        1.5,
+        2,
+        2 ** 31,
+        2 ** 32,
+        2 ** 53,
+        NaN,
+        Infinity,
+      ),
+      fc.constantFrom<unknown>(
+        '::1',
+        '010.0.0.1',
+        '::ffff:10.0.0.1',
+        new Uint8Array(2),
+        [],
+        [1],
+        {},
+        { a: 1 },
+        { a: 0.5 },
+        new Date(0),
+      ),
+    );
+    const paths = leafPaths(sample);
+    fc.assert(
+      fc.property(body, fc.constantFrom(...paths), strange, fc.boolean(), (image, path, value, isExtra) => {
+        expect(isOrdinaryImage(structuredClone(image))).toBe(true);
+        const changed = structuredClone(image) as unknown as Record<string, unknown>;
+        let at = changed;
+        for (const step of path.slice(0, -1)) at = at[step] as Record<string, unknown>;
+        at[isExtra ? 'extra' : (path.at(-1) as string)] = value;
+        if (!isOrdinaryImage(changed)) return;
+        const parsed = sessionImageSchema.safeParse(changed);
+        expect(parsed.success).toBe(true);
+        expect(comparable(parsed.data)).toEqual(comparable(changed));
+      }),
+      { numRuns: 2000 },
     );
   });
 

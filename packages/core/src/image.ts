@@ -8,6 +8,7 @@ import { crc32 } from 'node:zlib';
 import { z } from 'zod';
 import { RestitchError } from './errors.js';
 import { epochSchema, flowSchema } from './messages.js';
+import { isOrdinaryImage, isSocketOptions } from './ordinary-image.js';
 import { assertPlain, decodePlain, encodePlain } from './plain-codec.js';
 
 /** Version this build writes. A newer minor is read (unknown keys are ignored), a newer major refused by name. */
@@ -20,7 +21,10 @@ const u32 = z.number().int().min(0).max(0xffffffff);
 const bytes = z.custom<Uint8Array>((v) => v instanceof Uint8Array, 'expected bytes');
 
 /** Integer socket options by the names in endpoint/src/socket-options.ts; units are the kernel's. */
-const optionsSchema = z.custom<Record<string, number>>(isOptions, 'expected at most 64 integers of 32 bits');
+const optionsSchema = z.custom<Record<string, number>>(
+  isSocketOptions,
+  'expected at most 64 integers of 32 bits',
+);
 
 /** The kernel's half of a session (linux/tcp.h, TCP_REPAIR). */
 export const tcpImageSchema = z.object({
@@ -70,7 +74,8 @@ export type PlainData =
   | readonly PlainData[]
   | { readonly [key: string]: PlainData | undefined };
 
-const sessionImageSchema = z.object({
+/** The whole image; `isOrdinaryImage` knows the same by hand. */
+export const sessionImageSchema = z.object({
   sessionId: z.string().min(1).max(64),
   epoch: epochSchema,
   flow: flowSchema,
@@ -131,13 +136,6 @@ export function encodeImage(body: SessionImageBody, maxBytes = defaultMaxImageBy
   return Buffer.concat([seal, plain], imageBytes);
 }
 
-/** By hand: the schema of a record took two thirds of a decode. */
-function isOptions(value: unknown): boolean {
-  if (typeof value !== 'object' || value === null || value instanceof Uint8Array) return false;
-  const values = Object.values(value);
-  return values.length <= 64 && values.every((v) => typeof v === 'number' && (v | 0) === v);
-}
-
 /** Refused here, at the source, what a target would refuse: dates, maps, cycles, numbers beyond 64 bits. */
 function encodeBody(body: SessionImageBody): Buffer {
   try {
@@ -165,16 +163,18 @@ export function decodeImage(encoded: Uint8Array, maxBytes = defaultMaxImageBytes
       cause,
     });
   }
-  const parsed = sessionImageSchema.safeParse(plain);
-  if (!parsed.success) {
-    const where = parsed.error.issues.map((i) => `${i.path.join('.')}: ${i.code}`).join(', ');
-    throw new RestitchError('image_invalid', `image does not fit its schema: ${where}`);
-  }
-  const body = parsed.data as SessionImageBody;
+  const body = isOrdinaryImage(plain) ? (plain as SessionImageBody) : parseUnusual(plain);
   if (body.tcp.sentBytes > body.tcp.sendQueue.length) {
     throw new RestitchError('image_invalid', `session ${body.sessionId}: more bytes sent than queued`);
   }
   return { ...body, version };
+}
+
+function parseUnusual(plain: unknown): SessionImageBody {
+  const parsed = sessionImageSchema.safeParse(plain);
+  if (parsed.success) return parsed.data as SessionImageBody;
+  const where = parsed.error.issues.map((i) => `${i.path.join('.')}: ${i.code}`).join(', ');
+  throw new RestitchError('image_invalid', `image does not fit its schema: ${where}`);
 }
 
 /** The version on the seal, once magic and checksum fit. */
