@@ -289,6 +289,28 @@ describe('who is refused', () => {
     expect(counters.get('channel_refused_handshake_timeout_total')).toBe(1);
   });
 
+  it('a crowd that says nothing, and lets honest peers through it', async () => {
+    const { listener } = await listen();
+    const crowd = Array.from({ length: 300 }, () => net.connect(listener.port, '127.0.0.1'));
+    for (const socket of crowd) {
+      cleanups.push(() => socket.destroy());
+      socket.on('error', () => undefined);
+    }
+    await until(() => counters.get('channel_refused_too_many_handshakes_total') === 300 - 256);
+    expect((await open(listener)).peer.name).toBe('ap');
+  });
+
+  it('more known peers than it takes, until there is room', async () => {
+    const { listener, channels } = await listen({ maxConnections: 1 });
+    const first = await open(listener);
+    expect(await refusal(open(listener))).toMatchObject({ code: 'no_capacity', retryable: true });
+    expect(counters.get('channel_refused_too_many_connections_total')).toBe(1);
+    const gone = closed(channels[0] as Channel);
+    first.close();
+    await gone;
+    await open(listener);
+  });
+
   it('a listener that never answers, with the deadline named', async () => {
     const silent = net.createServer(() => undefined).listen(0, '127.0.0.1');
     await once(silent, 'listening');

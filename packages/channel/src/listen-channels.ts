@@ -14,12 +14,16 @@ import { assertPeerAllowed, certificateIdentity } from './identity.js';
 import { countRefusal, handshakeError, verificationError } from './refusals.js';
 import { TlsChannel } from './tls-channel.js';
 import { createTlsMaterialSource } from './tls-material.js';
+import { createWaitingRoom } from './waiting-room.js';
 
 /** A handshake takes 4 ms of CPU and a few round trips; ten seconds serve the worst path and bound a silent peer. */
 export const defaultHandshakeMs = 10_000;
 
-/** More connections than any cluster has parties; a flood stops here instead of at the descriptor limit. */
+/** More connections than any cluster has parties; beyond, even known peers are refused. */
 const defaultMaxConnections = 4096;
+
+/** Handshakes at the same time: a second's worth of them on one core. */
+const maxHandshakes = 256;
 
 /** What `listenChannels` needs. */
 export interface ListenOptions {
@@ -35,6 +39,7 @@ export interface ListenOptions {
   readonly handshakeMs?: number;
   /** Channels on which nothing came or went for so long are closed; never by default. */
   readonly idleMs?: number;
+  /** Accepted channels at the same time, 4096 by default; unauthenticated connections are bounded apart. */
   readonly maxConnections?: number;
   readonly logger?: Logger;
   readonly counters?: Counters;
@@ -59,25 +64,30 @@ export async function listenChannels(options: ListenOptions): Promise<ChannelLis
     rejectUnauthorized: false,
     handshakeTimeout: handshakeMs,
   });
-  server.maxConnections = options.maxConnections ?? defaultMaxConnections;
   const sockets = new Set<{ destroy(): void }>();
   const channels = new Set<TlsChannel>();
+  const waiting = createWaitingRoom(maxHandshakes, () =>
+    counters.add('channel_refused_too_many_handshakes_total'),
+  );
   server.prependListener('connection', (socket) => {
     sockets.add(socket);
     socket.once('close', () => sockets.delete(socket));
+    waiting.enter(socket);
     const newest = source.current();
     if (newest === material) return;
     material = newest;
     server.setSecureContext(newest.options);
   });
-  server.on('drop', () => counters.add('channel_refused_too_many_connections_total'));
   server.on('tlsClientError', (error, socket) => {
     countRefusal(handshakeError(error), { logger, counters, who: String(socket.remoteAddress) });
     socket.destroy();
   });
   server.on('secureConnection', (socket) => {
-    const channel = accept(socket, { ...options, logger, counters }, material.identity.cluster);
+    const isFull = channels.size >= (options.maxConnections ?? defaultMaxConnections);
+    const { cluster } = material.identity;
+    const channel = accept(socket, { ...options, logger, counters, cluster, isFull });
     if (channel === undefined) return;
+    waiting.leave(socket);
     channels.add(channel);
     channel.onClose(() => channels.delete(channel));
     options.onChannel(channel);
@@ -96,9 +106,14 @@ export async function listenChannels(options: ListenOptions): Promise<ChannelLis
   };
 }
 
-type AcceptOptions = ListenOptions & { readonly logger: Logger; readonly counters: Counters };
+type AcceptOptions = ListenOptions & {
+  readonly logger: Logger;
+  readonly counters: Counters;
+  readonly cluster: string;
+  readonly isFull: boolean;
+};
 
-function accept(socket: TLSSocket, options: AcceptOptions, cluster: string): TlsChannel | undefined {
+function accept(socket: TLSSocket, options: AcceptOptions): TlsChannel | undefined {
   socket.on('error', () => undefined);
   try {
     const certificate = socket.getPeerX509Certificate();
@@ -110,7 +125,12 @@ function accept(socket: TLSSocket, options: AcceptOptions, cluster: string): Tls
     if (!socket.authorized) throw verificationError(String(socket.authorizationError));
     const peer = certificateIdentity(certificate);
     const allowed = options.allow.map((role) => ({ role }));
-    assertPeerAllowed(peer, cluster, allowed);
+    assertPeerAllowed(peer, options.cluster, allowed);
+    if (options.isFull) {
+      throw new RestitchError('no_capacity', 'as many connections as this listener takes', {
+        details: { reason: 'too_many_connections' },
+      });
+    }
     const { maxMessageBytes, idleMs = 0, logger, counters } = options;
     const channel = new TlsChannel(socket, { peer, maxMessageBytes, idleMs, logger, counters });
     counters.add('channel_accepted_total');
