@@ -118,6 +118,8 @@ class NeighbourTargets implements Targets {
   #verify(target: Target): void {
     const neighbour = this.#neighbours.get(target.address);
     const mac = neighbour?.mac ?? target.mac;
+    // The operator's own entry stays as it is.
+    if (neighbour?.state === 'permanent' || neighbour?.state === 'noarp') return;
     if (target.isVerifying || mac === undefined || neighbour?.state === 'failed') {
       target.isVerifying = false;
       this.#table.forget(target.address);

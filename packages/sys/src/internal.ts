@@ -6,7 +6,6 @@ export {
   openPinned,
   pinObject,
   possibleCpus,
-  programId,
   readMap,
   testRun,
   updateElement,
@@ -18,7 +17,7 @@ export { openMappedMap } from './bpf/mapped-map.js';
 export type { MappedMap } from './bpf/mapped-map.js';
 export { openNeighbourTable, parseNeighbours } from './netlink-neighbours.js';
 export type { Neighbour, NeighbourState, NeighbourTable } from './netlink-neighbours.js';
-export { interfaceIndex, interfaceMac, setQueueLength, setUpSilent } from './network-interface.js';
+export { interfaceIndex, interfaceMac } from './network-interface.js';
 export { enterNetworkNamespace } from './network-namespace.js';
 export { maxTapFrameBytes, openTap, vnetHeaderBytes } from './tap.js';
 export type { Tap } from './tap.js';

@@ -140,3 +140,8 @@ describe.each([4, 6] as const)('IPv%i', (family) => {
     expect(dataplane.stats().heldBytes).toBe(0);
   });
 });
+
+it("leaves the operator's permanent neighbour entry alone", async () => {
+  await new Promise((resolve) => setTimeout(resolve, 1300));
+  expect(network.ip('ap', 'neigh', 'show', dataAddress)).toContain('PERMANENT');
+});

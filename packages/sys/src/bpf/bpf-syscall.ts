@@ -23,7 +23,6 @@ const commands = {
   objPin: 6,
   objGet: 7,
   progTestRun: 10,
-  objInfo: 15,
   mapLookupBatch: 24,
 } as const;
 type Command = keyof typeof commands;
@@ -145,17 +144,6 @@ export function openPinned(path: string): Fd {
   const attr = Buffer.alloc(attrBytes);
   setPointer(attr, 0, own);
   return new Fd(runOrThrow('objGet', attr, path));
-}
-
-/** Kernel's id of a loaded program. */
-export function programId(fd: number): number {
-  const info = Buffer.alloc(232);
-  const attr = Buffer.alloc(attrBytes);
-  attr.writeUInt32LE(fd, 0);
-  attr.writeUInt32LE(info.length, 4);
-  setPointer(attr, 8, info);
-  runOrThrow('objInfo', attr, `program fd ${fd}`);
-  return info.readUInt32LE(4);
 }
 
 /** Input of a test run. */
