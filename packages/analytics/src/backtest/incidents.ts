@@ -31,6 +31,8 @@ export interface IncidentScores {
   /** Share of rows where a number was given out, and the skill there; `unknown` when there was none. */
   readonly knownRatio: number;
   readonly skillWhereKnown: number | 'unknown';
+  /** `unknown` unless the skill where something was said is positive. */
+  readonly verdict: 'known' | 'unknown';
 }
 
 /** Rows of one machine: features, and per horizon whether an incident begins within it (NaN inside or past the end). */
@@ -146,6 +148,7 @@ function scoreMachine(
     });
   }
   const known = said.filter((s) => s.known);
+  const skillWhereKnown = known.length === 0 ? 'unknown' : brierSkill(known);
   return {
     name: machine.name,
     h,
@@ -157,7 +160,8 @@ function scoreMachine(
     ),
     skillIfAlwaysSaid: brierSkill(said),
     knownRatio: known.length / said.length,
-    skillWhereKnown: known.length === 0 ? 'unknown' : brierSkill(known),
+    skillWhereKnown,
+    verdict: skillWhereKnown !== 'unknown' && skillWhereKnown > 0 ? 'known' : 'unknown',
   };
 }
 

@@ -3,6 +3,7 @@ import { PanelForecaster } from '../forecast/panel-forecaster.js';
 import type { ExpertGroup } from '../forecast/expert-group.js';
 import { quantileOf } from '../measure/forecast-scores.js';
 import { OverloadModel } from '../risk/overload-model.js';
+import { bandLogOdds } from '../risk/overload-watch.js';
 import { createRandom } from '../seeded-random.js';
 import { firstOrigin, type PanelData, targetRow } from './panel-data.js';
 
@@ -100,7 +101,8 @@ class MethodRun {
       result.lows[h]![row] = panel.quantiles[cell * 2]!;
       result.highs[h]![row] = panel.quantiles[cell * 2 + 1]!;
       if (overload === undefined || value > this.limits[s]!) continue;
-      const score = overload.score(h, s, value, panel.frame.scale(s), panel.featuresOf(s));
+      const seen = { series: s, value, scale: panel.frame.scale(s), features: panel.featuresOf(s) };
+      const score = overload.blend(h, seen, bandLogOdds(panel, s, h, this.limits[s]!));
       this.rawScores[s]![h]![row] = score;
       result.overload[h]![row] = overload.probability(s, h, score);
     }

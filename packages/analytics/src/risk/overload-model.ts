@@ -15,21 +15,22 @@ import { PlattCalibrator } from './platt-calibrator.js';
 export interface OverloadTrees {
   readonly trainedAt: number;
   readonly byHorizon: readonly (BoostedTrees | undefined)[];
+  /** Rows with a crossing they were fitted to, a horizon. */
+  readonly positives: readonly number[];
 }
 
 /** Fewest rows of either outcome a fit needs. */
-const MIN_CLASS_ROWS = 15;
+const MIN_CLASS_ROWS = 30;
+/** Crossings at which trees and bands count the same; neighbouring rows repeat each other, so this is a few real overloads. */
+const EQUAL_EVIDENCE_ROWS = 100;
 /** New rows between two fits: two days of minutes. */
 const REFIT_ROWS = 2_880;
-/** Log odds given while nothing is known: one in twenty. */
-const UNKNOWN_LOG_ODDS = Math.log(0.05 / 0.95);
 
 /** Classifier of a panel. */
 export class OverloadModel {
   trees: OverloadTrees | undefined;
   private readonly calibrators: readonly PlattCalibrator[];
   private readonly row: Float32Array;
-  private readonly baseLogOdds: Float64Array;
 
   /** `limits[s]`: the value above which series s is overloaded. */
   constructor(
@@ -41,7 +42,6 @@ export class OverloadModel {
   ) {
     this.calibrators = Array.from({ length: limits.length * horizonCount }, () => new PlattCalibrator());
     this.row = new Float32Array(featureCount + 1);
-    this.baseLogOdds = new Float64Array(horizonCount).fill(UNKNOWN_LOG_ODDS);
   }
 
   /** Whether enough new rows came since the last fit. */
@@ -75,17 +75,38 @@ export class OverloadModel {
           rows.scales[i]!,
           rows.features.subarray(i * this.featureCount, (i + 1) * this.featureCount),
         );
-        this.learn(series, h, score, peak > this.limits[series]!);
+        if (score !== undefined) this.learn(series, h, score, peak > this.limits[series]!);
       }
     }
     for (const calibrator of this.calibrators) calibrator.fit();
     this.train();
   }
 
-  /** Raw log odds; `features` as the frame filled them. */
-  score(h: number, series: number, value: number, scale: number, features: Float32Array): number {
+  /**
+   * Raw log odds of the trees, shrunk towards `bandLogOdds` (what the forecast's bands say) while there is little evidence: a
+   * handful of crossings teaches trees accidents.
+   */
+  blend(
+    h: number,
+    row: {
+      readonly series: number;
+      readonly value: number;
+      readonly scale: number;
+      readonly features: Float32Array;
+    },
+    bandLogOdds: number,
+  ): number {
+    const score = this.score(h, row.series, row.value, row.scale, row.features);
+    if (score === undefined) return bandLogOdds;
+    const positives = this.trees!.positives[h]!;
+    const trust = positives / (positives + EQUAL_EVIDENCE_ROWS);
+    return trust * score + (1 - trust) * bandLogOdds;
+  }
+
+  /** Raw log odds of the trees alone, `undefined` where the past held too few crossings for trees; `features` as the frame filled them. */
+  score(h: number, series: number, value: number, scale: number, features: Float32Array): number | undefined {
     const trees = this.trees?.byHorizon[h];
-    if (trees === undefined) return this.baseLogOdds[h]!;
+    if (trees === undefined) return undefined;
     this.row.set(features);
     this.row[this.featureCount] = (this.limits[series]! - value) / scale;
     return predictBoosted(trees, this.row);
@@ -95,8 +116,7 @@ export class OverloadModel {
   lastHorizonScorer(): RawScorer {
     const h = this.horizonCount - 1;
     return {
-      score: (series, value, scale, features) =>
-        this.trees?.byHorizon[h] === undefined ? undefined : this.score(h, series, value, scale, features),
+      score: (series, value, scale, features) => this.score(h, series, value, scale, features),
     };
   }
 
@@ -126,6 +146,7 @@ export class OverloadModel {
     });
     const matrix = createBinMatrix(features, used.length, width, this.random);
     const byHorizon: (BoostedTrees | undefined)[] = [];
+    const positiveRows: number[] = [];
     for (let h = 0; h < horizonCount; h++) {
       let positives = 0;
       let known = 0;
@@ -137,15 +158,14 @@ export class OverloadModel {
         positives += label;
         return label;
       });
-      const share = (positives + 1) / (known + 20);
-      this.baseLogOdds[h] = Math.log(share / (1 - share));
+      positiveRows.push(positives);
       byHorizon.push(
         positives < MIN_CLASS_ROWS || known - positives < MIN_CLASS_ROWS
           ? undefined
           : trainOnBins(matrix, labels, undefined, OVERLOAD_BOOST, this.random),
       );
     }
-    return { trainedAt: rows.added, byHorizon };
+    return { trainedAt: rows.added, byHorizon, positives: positiveRows };
   }
 }
 

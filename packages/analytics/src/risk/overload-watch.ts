@@ -128,21 +128,32 @@ export class OverloadWatch {
     const horizonCount = panel.horizons.length;
     const preferred = scorer?.score(series, value, panel.frame.scale(series), panel.featuresOf(series));
     if (preferred !== undefined) return preferred;
-    const low = panel.ratios.indexOf(0.1);
-    const high = panel.ratios.indexOf(0.9);
-    let most = 1e-6;
-    for (let h = 0; h < horizonCount; h++) {
-      const cell = series * horizonCount + h;
-      const band = {
-        p10: panel.quantiles[cell * panel.ratios.length + low]!,
-        p50: panel.medians[cell]!,
-        p90: panel.quantiles[cell * panel.ratios.length + high]!,
-      };
-      const p = exceedanceProbability(band, limits[series]!);
-      if (p > most) most = p;
-    }
-    return logOdds(most);
+    return bandLogOdds(panel, series, horizonCount - 1, limits[series]!);
   }
+}
+
+/** Log odds that the limit is exceeded at one of the horizons up to `lastHorizon`, by the forecast's bands alone. */
+export function bandLogOdds(
+  panel: PanelForecaster,
+  series: number,
+  lastHorizon: number,
+  limit: number,
+): number {
+  const horizonCount = panel.horizons.length;
+  const low = panel.ratios.indexOf(0.1);
+  const high = panel.ratios.indexOf(0.9);
+  let most = 1e-6;
+  for (let h = 0; h <= lastHorizon; h++) {
+    const cell = series * horizonCount + h;
+    const band = {
+      p10: panel.quantiles[cell * panel.ratios.length + low]!,
+      p50: panel.medians[cell]!,
+      p90: panel.quantiles[cell * panel.ratios.length + high]!,
+    };
+    const p = exceedanceProbability(band, limit);
+    if (p > most) most = p;
+  }
+  return logOdds(most);
 }
 
 function logOdds(probability: number): number {

@@ -161,12 +161,12 @@ export function formatBacktest(report: BacktestResult): string {
 function formatIncidents(incidents: readonly IncidentScores[]): string[] {
   const lines = [
     'incidents, each file left out once',
-    'horizon  base rate  AP      known   skill where known  file',
+    'horizon  base rate  AP      known   skill where known  verdict  file',
   ];
   for (const row of incidents) {
     const skill = row.skillWhereKnown === 'unknown' ? 'unknown' : number(row.skillWhereKnown);
     lines.push(
-      `${pad(`${row.h}`, 9)}${pad(number(row.baseRate), 11)}${pad(number(row.ap), 8)}${pad(number(row.knownRatio), 8)}${pad(skill, 19)}${row.name}`,
+      `${pad(`${row.h}`, 9)}${pad(number(row.baseRate), 11)}${pad(number(row.ap), 8)}${pad(number(row.knownRatio), 8)}${pad(skill, 19)}${pad(row.verdict, 9)}${row.name}`,
     );
   }
   return lines;
