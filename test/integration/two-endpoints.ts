@@ -2,7 +2,8 @@
  * A network for freeze and thaw: a client namespace with a bridge, two endpoint namespaces that both carry the VIP on
  * `lo`. Steering is the client's own static neighbour entry: no daemon, no BPF.
  */
-import { execFileSync } from 'node:child_process';
+import { execFileSync, spawnSync } from 'node:child_process';
+import { existsSync, readdirSync } from 'node:fs';
 import { inNetworkNamespace } from '@restitch/sys';
 
 /** One of the two endpoints. */
@@ -31,8 +32,17 @@ export interface TwoEndpoints {
 
 let made = 0;
 
+/** Takes down what test processes that were killed have left. */
+function removeAbandoned(): void {
+  for (const name of readdirSync('/run/netns')) {
+    const pid = /^rsf(\d+)-/.exec(name)?.[1];
+    if (pid !== undefined && !existsSync(`/proc/${pid}`)) spawnSync('ip', ['netns', 'del', name]);
+  }
+}
+
 /** Builds the network under names unique to this process. */
 export function createTwoEndpoints(): TwoEndpoints {
+  if (existsSync('/run/netns')) removeAbandoned();
   const prefix = `rsf${process.pid}-${++made}`;
   const ns = { client: `${prefix}c`, a: `${prefix}a`, b: `${prefix}b` };
   const net = { vip4: '10.9.0.100', vip6: 'fd09::100', client4: '10.9.0.1', client6: 'fd09::1' };
