@@ -6,7 +6,7 @@
  * a network that is down.
  */
 import type { AddressInfo } from 'node:net';
-import { type TLSSocket, createServer } from 'node:tls';
+import { type Server, type TLSSocket, createServer } from 'node:tls';
 import { type Counters, type Logger, RestitchError, createCounters, silentLogger } from '@restitch/core';
 import type { Channel, PeerRole, TlsFiles } from './contract.js';
 import { encodeFrame } from './frames.js';
@@ -96,14 +96,20 @@ export async function listenChannels(options: ListenOptions): Promise<ChannelLis
   return {
     host: address.address,
     port: address.port,
-    async close() {
-      const closed = new Promise<void>((resolve) => server.close(() => resolve()));
-      for (const channel of channels) channel.close();
-      if (channels.size > 0) await settled(channels);
-      for (const socket of sockets) socket.destroy();
-      await closed;
-    },
+    close: () => closeAll(server, channels, sockets),
   };
+}
+
+async function closeAll(
+  server: Server,
+  channels: ReadonlySet<TlsChannel>,
+  sockets: ReadonlySet<{ destroy(): void }>,
+): Promise<void> {
+  const closed = new Promise<void>((resolve) => server.close(() => resolve()));
+  for (const channel of channels) channel.close();
+  if (channels.size > 0) await settled(channels);
+  for (const socket of sockets) socket.destroy();
+  await closed;
 }
 
 type AcceptOptions = ListenOptions & {
@@ -148,7 +154,7 @@ function accept(socket: TLSSocket, options: AcceptOptions): TlsChannel | undefin
   }
 }
 
-function listening(server: ReturnType<typeof createServer>, at: ListenOptions): Promise<AddressInfo> {
+function listening(server: Server, at: ListenOptions): Promise<AddressInfo> {
   return new Promise((resolve, reject) => {
     server.once('error', (cause: Error & { code?: string }) =>
       reject(
