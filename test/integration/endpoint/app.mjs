@@ -16,6 +16,7 @@ const logger = { debug: log('debug'), info: log('info'), warn: log('warn'), erro
 const endpoint = createEndpoint({ ...config.endpoint, counters, logger });
 const sessions = new Map();
 const seen = [];
+endpoint.on('close', () => seen.push('endpoint close'));
 
 const applications = {
   // Not a line of code about moves.

@@ -134,6 +134,34 @@ describe('an endpoint lost', () => {
   });
 });
 
+describe('an endpoint that is closed', () => {
+  it('withdraws its listeners, serves what it has, lets it be moved away, and only then ends', async () => {
+    const bystander = (await world.open('echo')).client;
+    await a.tell('close');
+    await until(() => world.accessPoint.peers.get('a')?.hello?.listeners.length === 0);
+    source = await world.accessPoint.peer('a', 0);
+    await expectServing();
+    const refused = world.reservation(target, { ...report, id: 'other' }, 'x1', 2);
+    expect(await codeOf(source.ask(refused))).toBe('app_refused');
+    bystander.end();
+    await readAll(bystander);
+    const moveId = world.newMoveId();
+    const { stateAddress } = target.hello as NonNullable<FakePeer['hello']>;
+    await target.ask({ ...world.reservation(target, report, moveId, 2), source: 'a', listener: 'echo' });
+    const to = { name: 'b', address: stateAddress };
+    await source.ask({ t: 'prepare', moveId, sessionId: report.id, target: to, budgetMs: 1000 });
+    await source.ask({ t: 'freeze', moveId, epoch: 2, budgetMs: 1000 });
+    await thawed(target, moveId);
+    world.net.steer('b');
+    await target.ask({ t: 'activate', moveId, epoch: 2 });
+    const gone = new Promise<void>((resolve) => source.channel.onClose(() => resolve()));
+    await source.ask({ t: 'release', moveId });
+    await gone;
+    await expectServing();
+    expect(await a.tell('seen')).toContain('endpoint close');
+  });
+});
+
 describe('a client that does not answer', () => {
   it('is moved and not confirmed', async () => {
     const moveId = await world.reserveAndPrepare(report, 'a', 'b');
