@@ -340,8 +340,9 @@ export class Protection {
 
   #members(): Endpoint[] {
     return this.#deps.endpoints.all().filter((e) => {
+      // Without a control connection it may still keep replicas: only death makes it leave.
       const { hello } = e;
-      if (hello?.protection === undefined || e.link === undefined) return false;
+      if (hello?.protection === undefined) return false;
       const t = this.#watched.get(hello.instance)?.state.t;
       return t === 'healthy' || t === 'suspect';
     });

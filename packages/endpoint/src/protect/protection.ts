@@ -197,6 +197,7 @@ export class Protection {
   /** Who can be a buddy from now on; sessions whose choice is another one are replicated anew. */
   setPeers(peers: readonly Peer[]): void {
     this.#peers = peers.filter((peer) => peer.name !== this.#ctx.name);
+    this.#ctx.logger.info({ peers: this.#peers.map((peer) => peer.name) }, 'peers');
     this.#full.clear();
     for (const [name, link] of this.#links) {
       const peer = this.#peers.find((p) => p.name === name);

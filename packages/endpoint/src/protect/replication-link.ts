@@ -22,7 +22,8 @@ export interface ReplicationLinkOptions {
 
 const firstRetryMs = 20;
 const longestRetryMs = 1000;
-const handshakeMs = 2000;
+/** Both sides may be busy with the sessions of a dead third. */
+const handshakeMs = 10_000;
 
 /** Bytes queued to a slow buddy beyond which its sessions wait; others are on other connections and do not. */
 const fullQueueBytes = 32 * 1024 * 1024;
@@ -69,7 +70,7 @@ export class ReplicationLink {
       this.#isUp = false;
       this.#channel = undefined;
       if (this.#isClosed) return;
-      logger.debug({ buddy: peer.name, reason: reason?.message }, 'replication link down');
+      logger.info({ buddy: peer.name, reason: reason?.message }, 'replication link down');
       clock.after(retryMs, () => !this.#isClosed && this.#dial(Math.min(longestRetryMs, retryMs * 2)));
     };
     const { address: host, port } = peer.stateAddress;
@@ -98,6 +99,7 @@ export class ReplicationLink {
     }
     this.#isUp = true;
     counters.add('endpoint_replication_links_total');
+    this.#options.logger.info({ buddy: peer.name }, 'replication link up');
     onUp();
   }
 }
