@@ -2,6 +2,7 @@
 import { RestitchError } from '@restitch/core';
 import { createEndpoint } from '@restitch/endpoint';
 import type { Endpoint, Session } from '@restitch/endpoint';
+import { keepCapabilities } from '@restitch/sys';
 import { serveEcho } from './apps/echo-app.js';
 import { serveFiles } from './apps/files-app.js';
 import { stderrLogger } from './stderr-logger.js';
@@ -13,6 +14,8 @@ const applications: Readonly<Record<string, (session: Session) => void>> = {
 };
 
 async function main(options: EndpointProgramOptions): Promise<void> {
+  // What a user's unit gives the application, and no more: a call that wants more fails here first.
+  keepCapabilities(['CAP_NET_ADMIN']);
   const endpoint = createEndpoint({
     name: options.name,
     accessPoint: options.accessPoint,
