@@ -210,6 +210,7 @@ export class Coordinator {
       session,
       target,
     );
+    move.isForced = wish.isForced === true;
     session.move = move;
     move.source.moves.add(move);
     target.moves.add(move);

@@ -130,6 +130,7 @@ describe('a drain', () => {
     const world = await openWorld(1);
     world.link('a')?.fromEndpoint({ t: 'pinned', id: 's1', reason: 'stays' });
     await world.settle();
+    world.endpoint('a').pinned.add('s1');
     start(world, 300, 'force');
     await run(world, 200);
     expect(progress(world).left).toBe(1);

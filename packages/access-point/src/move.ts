@@ -55,6 +55,8 @@ export class Move {
   readonly epoch: number;
   readonly startedAtMs: number;
   readonly startedNs: bigint;
+  /** Pins and busy tokens do not hinder it. */
+  isForced = false;
   /** CLOCK_MONOTONIC around the time packets were kept; 0n before. */
   holdNs = 0n;
   switchNs = 0n;
@@ -303,6 +305,7 @@ export class Move {
         sessionId: this.session.id,
         target: { name: this.target.name, address },
         budgetMs,
+        ...(this.isForced ? { force: true } : {}),
       },
       'prepared',
     );

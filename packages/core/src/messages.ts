@@ -179,6 +179,8 @@ export const toEndpointSchema = z.discriminatedUnion('t', [
     sessionId: id,
     target: z.object({ name, address: socketAddressSchema }),
     budgetMs: ms,
+    /** The operator said force: pins and busy tokens do not hinder this move. */
+    force: z.boolean().optional(),
   }),
   /** Source: freeze and send the image under `epoch` to the prepared target. */
   z.object({ t: z.literal('freeze'), ...request, moveId: id, epoch: epochSchema, budgetMs: ms }),

@@ -122,6 +122,25 @@ describe('a source refuses to prepare', () => {
     await expectServing();
   });
 
+  it('not a pinned session when the operator has said force', async () => {
+    await openSession();
+    await a.tell('pin', { id: report.id, reason: 'in a transaction' });
+    expect(await source.event('pinned')).toMatchObject({ reason: 'in a transaction' });
+    const { stateAddress } = target.hello as NonNullable<FakePeer['hello']>;
+    const asked = source.ask({
+      t: 'prepare',
+      moveId: 'f1',
+      sessionId: report.id,
+      target: { name: 'b', address: stateAddress },
+      budgetMs: 100,
+      force: true,
+    });
+    expect(await codeOf(asked)).toBe('resolved');
+    await source.ask({ t: 'revert', moveId: 'f1' });
+    await a.tell('unpin', { id: report.id });
+    await expectServing();
+  });
+
   it('a session that stays busy, and waits for one that does not', async () => {
     await openSession();
     await a.tell('busy', { id: report.id, ms: 300 });

@@ -47,6 +47,7 @@ export class FakeEndpoint {
   readonly moves = new Map<string, SourceMove>();
   readonly reserved = new Map<string, Reservation>();
   readonly pending = new Map<string, Reservation>();
+  readonly pinned = new Set<string>();
   readonly #finished = new Map<string, 'activated' | 'aborted' | 'failed' | 'reverted' | 'released'>();
   readonly #knownEpochs = new Map<string, number>();
   readonly #ports: EndpointPorts;
@@ -135,7 +136,7 @@ export class FakeEndpoint {
       case 'reserve':
         return this.#reserve(message);
       case 'prepare':
-        return this.#prepare(message.moveId, message.sessionId, message.target.name);
+        return this.#prepare(message);
       case 'freeze':
         return this.#freeze(message.moveId, message.epoch);
       case 'activate':
@@ -166,7 +167,11 @@ export class FakeEndpoint {
     return { features: [] };
   }
 
-  #prepare(moveId: string, sessionId: string, target: string): Record<string, unknown> {
+  #prepare(message: Extract<ToEndpoint, { t: 'prepare' }>): Record<string, unknown> {
+    const { moveId, sessionId, force } = message;
+    const target = message.target.name;
+    if (this.pinned.has(sessionId) && force !== true)
+      throw new RestitchError('session_pinned', 'pinned here');
     const copy = this.copies.get(sessionId);
     if (copy?.phase !== 'live') throw new RestitchError('unknown_session', 'not here');
     if ([...this.moves.values()].some((m) => m.sessionId === sessionId)) {

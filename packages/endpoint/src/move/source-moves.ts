@@ -31,6 +31,8 @@ interface SourceMove {
   readonly moveId: string;
   readonly session: Session;
   readonly target: StateTarget;
+  /** Pins and busy tokens do not hinder it. */
+  readonly isForced: boolean;
   phase: 'preparing' | 'prepared' | 'freezing' | 'frozen';
   /** Epoch the target will have; 0 before the freeze. */
   epoch: number;
@@ -83,15 +85,16 @@ export class SourceMoves {
         `move ${request.moveId} is ${known.phase}, not to be prepared`,
       );
     }
-    assertMovable(session);
+    const isForced = request.force === true;
+    assertMovable(session, isForced);
     const move = this.#begin(request, session);
     const deadlineMs = this.#ctx.clock.monotonicMs() + request.budgetMs;
     try {
       inspect(session);
       await this.#ctx.openState(request.target);
-      await this.#waitSafe(session, deadlineMs);
+      await this.#waitSafe(move, deadlineMs);
       if (this.#moves.get(move.moveId) !== move) throw givenUp(move);
-      assertMovable(session);
+      assertMovable(session, isForced);
       move.phase = 'prepared';
       return {};
     } catch (error) {
@@ -199,6 +202,7 @@ export class SourceMoves {
       moveId: request.moveId,
       session,
       target: request.target,
+      isForced: request.force === true,
       phase: 'preparing',
       epoch: 0,
       fd: -1,
@@ -227,9 +231,10 @@ export class SourceMoves {
   }
 
   /** Busy tokens given back, and nothing received out of order (which no image can carry) for up to two round trips. */
-  async #waitSafe(session: Session, deadlineMs: number): Promise<void> {
+  async #waitSafe(move: SourceMove, deadlineMs: number): Promise<void> {
     const { clock } = this.#ctx;
-    await waitIdle(session, deadlineMs - clock.monotonicMs(), clock);
+    const { session } = move;
+    if (!move.isForced) await waitIdle(session, deadlineMs - clock.monotonicMs(), clock);
     const first = inspect(session);
     if (!first.isOutOfOrderLikely) return;
     const untilMs = Math.min(deadlineMs, clock.monotonicMs() + (2 * first.rttUs) / 1000);
@@ -241,7 +246,7 @@ export class SourceMoves {
 
   async #reachSafePoint(move: SourceMove, budgetMs: number): Promise<void> {
     const { session } = move;
-    await waitIdle(session, Math.min(maxBusyWaitMs, budgetMs / 4), this.#ctx.clock);
+    if (!move.isForced) await waitIdle(session, Math.min(maxBusyWaitMs, budgetMs / 4), this.#ctx.clock);
     if (session.guards.freezeHooks.length > 0) {
       move.areHooksOpen = true;
       await withDeadline(
@@ -250,9 +255,9 @@ export class SourceMoves {
         this.#ctx.clock,
         'onFreeze hooks',
       );
-      if (session.busyReason !== undefined) throw busy(session);
+      if (session.busyReason !== undefined && !move.isForced) throw busy(session);
     }
-    assertMovable(session);
+    assertMovable(session, move.isForced);
   }
 
   #freezeNow(move: SourceMove, epoch: number, channel: Channel): Record<string, unknown> {
@@ -361,11 +366,11 @@ function inspect(session: Session): SocketInspection {
 }
 
 /** Everything that can be said before the socket itself is looked at. */
-function assertMovable(session: Session): void {
+function assertMovable(session: Session, isForced: boolean): void {
   if (session.phase !== 'live') {
     throw new RestitchError('unknown_session', `session ${session.id} has ended`);
   }
-  if (session.pinned !== undefined) {
+  if (session.pinned !== undefined && !isForced) {
     throw new RestitchError('session_pinned', `session ${session.id} is pinned: ${session.pinned}`, {
       details: { reason: session.pinned },
     });
