@@ -75,3 +75,6 @@ export type { SlotEvent } from './control/model-slots.js';
 export { OwnModelScorer } from './risk/own-model.js';
 export type { OwnModel, RawScorer } from './risk/own-model.js';
 export { OverloadModel } from './risk/overload-model.js';
+export { planRound } from './control/planning-round.js';
+export type { Round, RoundInput } from './control/planning-round.js';
+export { explainSession } from './plan/explain.js';
