@@ -18,7 +18,7 @@
 /* Tries of one compare-and-set: contention comes from a few CPUs, more than this means a bug. */
 #define CAS_TRIES 16
 
-#define RELEASE_LIMIT_NS 50000000ULL /* frames that died in the TAP must not wedge a flow for longer */
+#define HOLD_GRACE_NS 50000000ULL /* frames of a hold that has run out come back within this, or died in the hold device */
 
 enum flow_state {
 	STATE_ACTIVE = 1,

@@ -93,10 +93,8 @@ static __always_inline __u64 next_word(struct command *command, __u64 word, __u3
 /* Before the word, so that no packet reads a new state with an old deadline; this program alone writes it. */
 static __always_inline void set_deadline(struct command *command, struct flow_value *record)
 {
-	if (command->op == OP_HOLD || command->op == OP_FREEZE || command->op == OP_CLOSE)
+	if (command->op == OP_HOLD || command->op == OP_FREEZE || command->op == OP_CLOSE || command->op == OP_RELEASE)
 		record->deadline_ns = command->deadline_ns;
-	if (command->op == OP_RELEASE)
-		record->deadline_ns = bpf_ktime_get_ns() + RELEASE_LIMIT_NS;
 	if ((command->op == OP_HOLD || command->op == OP_FREEZE) && record->hold_tag == 0)
 		record->hold_tag = command->hold_tag;
 }

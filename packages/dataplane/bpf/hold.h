@@ -39,9 +39,11 @@ static __always_inline int has_hold_room(struct __sk_buff *skb, struct flow_valu
 {
 	struct gauges *gauges = get_gauges();
 
-	return gauges && settings->hold_ifindex && record->held_bytes + skb->len <= settings->hold_flow_bytes &&
-	       gauges->held_bytes + skb->len <= settings->hold_total_bytes &&
-	       gauges->held_frames < settings->hold_frames;
+	/* Signed: a frame that comes back after its account was closed makes a sum negative, which is room. */
+	return gauges && settings->hold_ifindex &&
+	       (__s64)(__s32)record->held_bytes + skb->len <= settings->hold_flow_bytes &&
+	       (__s64)gauges->held_bytes + (__s64)skb->len <= (__s64)settings->hold_total_bytes &&
+	       (__s64)gauges->held_frames < (__s64)settings->hold_frames;
 }
 
 static __always_inline int enter_hold(struct __sk_buff *skb, struct flow_value *record, struct settings *settings)
@@ -63,15 +65,23 @@ enum hold_decision {
 	DECIDE_DROP,
 };
 
-static __always_inline int decide(__u32 state, __u64 deadline_ns, int is_reentry)
+static __always_inline int decide(__u32 state, __u32 outstanding, __u64 deadline_ns, int is_reentry)
 {
+	__u64 now_ns;
+
 	if (state == STATE_ACTIVE || state == STATE_CLOSING)
 		return DECIDE_OWNER;
 	if (state == STATE_RELEASING && is_reentry)
 		return DECIDE_OWNER;
-	if (bpf_ktime_get_ns() < deadline_ns)
+	now_ns = bpf_ktime_get_ns();
+	if (now_ns < deadline_ns)
 		return DECIDE_KEEP;
-	return state == STATE_FROZEN ? DECIDE_DROP : DECIDE_OWNER;
+	if (state == STATE_FROZEN)
+		return DECIDE_DROP;
+	/* A hold that has run out: what it kept is on its way back, fresh frames stay behind that for a moment. */
+	if (state == STATE_HOLD && !is_reentry && outstanding && now_ns < deadline_ns + HOLD_GRACE_NS)
+		return DECIDE_KEEP;
+	return DECIDE_OWNER;
 }
 
 /* A packet whose flow has a record. */
@@ -81,7 +91,7 @@ static __always_inline int follow_record(struct __sk_buff *skb, struct flow_valu
 	for (int i = 0; i < CAS_TRIES; i++) {
 		__u64 word = read_word(record);
 		__u32 outstanding = word_outstanding(word);
-		int decision = decide(word_state(word), record->deadline_ns, is_reentry);
+		int decision = decide(word_state(word), outstanding, record->deadline_ns, is_reentry);
 
 		if (is_reentry) {
 			if (decision == DECIDE_KEEP)

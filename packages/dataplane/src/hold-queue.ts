@@ -21,6 +21,9 @@ const tickMs = 3;
 /** A frame that is counted but not yet in the device is a few microseconds away; more tries are the timer's. */
 const settleTries = 32;
 
+/** Looks that must find nothing before the device is left alone: longer than BPF keeps frames past a deadline. */
+const lastTicks = 20;
+
 /** A held flow as the queue knows it. */
 interface HeldFlow {
   readonly key: Uint8Array;
@@ -72,6 +75,7 @@ class TapHoldQueue implements HoldQueue {
   readonly #releasing = new Set<HeldFlow>();
   readonly #memory = Buffer.alloc(maxTapFrameBytes);
   #lastTag = 0;
+  #quietTicks = 0;
   #cancelTick: (() => void) | undefined;
 
   constructor(options: HoldQueueOptions) {
@@ -194,8 +198,9 @@ class TapHoldQueue implements HoldQueue {
   }
 
   #schedule(): void {
-    if (this.#held.size === 0 || this.#cancelTick !== undefined) return;
-    this.#cancelTick = this.#clock.after(tickMs, () => this.#tick());
+    if (this.#held.size === 0) return;
+    this.#quietTicks = 0;
+    this.#cancelTick ??= this.#clock.after(tickMs, () => this.#tick());
   }
 
   #tick(): void {
@@ -203,7 +208,8 @@ class TapHoldQueue implements HoldQueue {
     this.#expire();
     const drained = this.#drain();
     this.#settleReleasing();
-    if (this.#held.size > 0 || drained > 0) {
+    this.#quietTicks = this.#held.size > 0 || drained > 0 ? 0 : this.#quietTicks + 1;
+    if (this.#quietTicks < lastTicks) {
       this.#cancelTick = this.#clock.after(tickMs, () => this.#tick());
       return;
     }

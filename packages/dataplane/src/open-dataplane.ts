@@ -34,6 +34,8 @@ import type { Targets } from './targets.js';
 const tcFilter: TcFilter = { handle: 0x7273, priority: 1 };
 /** Frames the hold device queues. BPF holds fewer than that, so it never overflows. */
 const holdQueueFrames = 16384;
+/** A release is over by then in any case: frames that died in the hold device must not wedge a flow. */
+const releaseLimitNs = 50_000_000n;
 /** Frames that other CPUs may have on the way when the bound is reached. */
 const holdQueueReserve = 256;
 
@@ -163,6 +165,10 @@ class BpfDataplane implements Dataplane {
     if (this.#isClosed) throw new RestitchError('closed', 'data plane used after close');
   }
 
+  #nowNs(): bigint {
+    return (this.#options.clock ?? systemClock).monotonicNs();
+  }
+
   #toCommand(change: FlowChange): Command {
     const { op, flow } = change;
     const epoch = assertEpoch(change.epoch);
@@ -177,11 +183,11 @@ class BpfDataplane implements Dataplane {
         return { op, flow, epoch, endpointId, newEpoch: assertEpoch(change.newEpoch) };
       }
       case 'close': {
-        const clock = this.#options.clock ?? systemClock;
         const lingerNs = BigInt(Math.round(change.lingerMs * 1e6));
-        return { op, flow, epoch, deadlineNs: clock.monotonicNs() + lingerNs };
+        return { op, flow, epoch, deadlineNs: this.#nowNs() + lingerNs };
       }
       case 'release':
+        return { op, flow, epoch, deadlineNs: this.#nowNs() + releaseLimitNs };
       case 'remove':
         return { op, flow, epoch };
     }

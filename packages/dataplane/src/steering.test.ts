@@ -433,7 +433,7 @@ describe.each([4, 6] as const)('IPv%i', (family) => {
 
     apply({ op: 'freeze', flow, epoch: 0, deadlineNs: soon() });
     expect(apply({ op: 'switch', flow, epoch: 0, newEpoch: 1, endpointId: 1 })).toEqual(['ok']);
-    expect(apply({ op: 'release', flow, epoch: 1 })).toEqual(['ok']);
+    expect(apply({ op: 'release', flow, epoch: 1, deadlineNs: soon() })).toEqual(['ok']);
     expect(record(flow)).toMatchObject({ phase: 'releasing', endpointId: 1, epoch: 1 });
 
     expect(run(frame).verdicts).toEqual(['held']);
@@ -464,6 +464,20 @@ describe.each([4, 6] as const)('IPv%i', (family) => {
     });
     expect(run(tooBig).verdicts).toEqual(['held']);
     expect(outstanding(flow)).toBe(3);
+  });
+
+  it('keeps fresh frames behind what a hold that has run out still has under way', () => {
+    const flow = established(2);
+    const now = process.hrtime.bigint();
+    apply({ op: 'hold', flow, epoch: 0, deadlineNs: soon(), holdTag: 4 });
+    const held = run(ack(flow));
+    // Just over; the grace of 50 ms is what a slow machine has for the next line.
+    apply({ op: 'hold', flow, epoch: 0, deadlineNs: now });
+    const fresh = run(ack(flow));
+    if (process.hrtime.bigint() - now < 50_000_000n) expect(fresh.verdicts).toEqual(['held']);
+    for (let left = outstanding(flow); left > 0; left--)
+      expect(run(held.frame, 'reenter').verdicts).toEqual(['released']);
+    expect(run(ack(flow)).verdicts).toEqual(['steered']);
   });
 
   it('drops a held frame that comes back after the frozen deadline, and closes its account', () => {
