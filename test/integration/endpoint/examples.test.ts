@@ -1,8 +1,10 @@
 /** The examples run, and their sessions move. */
 import { createHash, randomBytes } from 'node:crypto';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { type Socket, connect } from 'node:net';
 import { once } from 'node:events';
+import { Agent, type IncomingMessage, get } from 'node:http';
+import { type Socket, connect } from 'node:net';
+import { text } from 'node:stream/consumers';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { SessionReport } from '@restitch/core/internal';
@@ -79,4 +81,24 @@ it('upload-hash', async () => {
   client.end(body.subarray(20_000_000));
   expect((await readAll(client)).toString()).toBe(`${sha256}\n`);
   client.destroy();
+});
+
+it('http-api', async () => {
+  await Promise.all([world.startExample('a', 'http-api', directory), world.startExample('b', 'http-api', directory)]);
+  const agent = new Agent({ keepAlive: true, maxSockets: 1 });
+  const ask = async (path: string): Promise<unknown> => {
+    const request = get({ host: world.net.vip4, port: 7000, path, agent });
+    const [response] = (await once(request, 'response')) as [IncomingMessage];
+    return JSON.parse(await text(response));
+  };
+  expect(await ask('/one')).toEqual({ path: '/one', requests: 1, by: 'a' });
+  const { sessions } = await (await world.accessPoint.peer('a')).event('opened');
+  const moved = await world.move(sessions[0] as SessionReport, 'a', 'b');
+  expect(await ask('/two')).toEqual({ path: '/two', requests: 2, by: 'b' });
+  // Asked while it is moved: answered first, by the server that has the request.
+  const asked = ask('/three');
+  await world.move(moved, 'b', 'a');
+  expect(await asked).toMatchObject({ path: '/three', requests: 3 });
+  expect(await ask('/four')).toEqual({ path: '/four', requests: 4, by: 'a' });
+  agent.destroy();
 });

@@ -11,6 +11,7 @@ import { type Socket, connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import type { RestitchError } from '@restitch/core';
 import { type FromEndpoint, type SessionReport, fromFailure } from '@restitch/core/internal';
 import { enterNetworkNamespace } from '@restitch/sys';
 import { type DevPki, createDevPki } from '../../../packages/cli/src/pki/dev-pki.js';
@@ -288,7 +289,7 @@ export class World {
     const epoch = report.epoch + 1;
     const moveId = await this.reserveAndPrepare(report, from, to, epoch);
     const [source, target] = await Promise.all([this.accessPoint.peer(from), this.accessPoint.peer(to)]);
-    await source.ask({ t: 'freeze', moveId, epoch, budgetMs: 1000 });
+    await freezeWhenIdle(source, moveId, epoch);
     await thawed(target, moveId);
     this.net.steer(to);
     await target.ask({ t: 'activate', moveId, epoch });
@@ -324,6 +325,19 @@ export async function thawed(target: FakePeer, moveId: string): Promise<void> {
     throw fromFailure(failure);
   });
   await Promise.race([target.event('thawed', moveId), failed]);
+}
+
+/** Tries again while the session is busy, as the access point does. */
+async function freezeWhenIdle(source: FakePeer, moveId: string, epoch: number): Promise<void> {
+  for (;;) {
+    try {
+      await source.ask({ t: 'freeze', moveId, epoch, budgetMs: 1000 });
+      return;
+    } catch (error) {
+      if ((error as RestitchError).code !== 'session_busy') throw error;
+      await new Promise((resolve) => setTimeout(resolve, 5));
+    }
+  }
 }
 
 /** A command line prefix that gives up everything but CAP_NET_ADMIN. */
