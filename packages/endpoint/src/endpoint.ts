@@ -213,6 +213,7 @@ export class Endpoint
       },
       vitals: () => this.#vitals(),
       onBeat: (n) => this.protection?.beat(n),
+      gauges: () => this.protection?.summary ?? {},
     });
   }
 

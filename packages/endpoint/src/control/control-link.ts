@@ -40,6 +40,8 @@ export interface ControlLinkOptions {
   readonly onUp: (accessPoint: string) => void;
   readonly onDown: (reason: Error | undefined) => void;
   readonly vitals: () => { sessions: number; eventLoopDelayMs: number };
+  /** Figures that stand for the moment, sent beside the counters. */
+  readonly gauges?: () => Readonly<Record<string, number>>;
   /** A heartbeat of this number leaves. */
   readonly onBeat?: (n: number) => void;
   readonly clock: Clock;
@@ -216,7 +218,7 @@ export class ControlLink {
       t: 'heartbeat',
       n: this.#beats,
       ...vitals(),
-      counters: Object.fromEntries(counters.entries()),
+      counters: { ...Object.fromEntries(counters.entries()), ...this.#options.gauges?.() },
     });
     this.#cancelTimer = clock.after(Math.max(10, everyMs), () => this.#beat(channel, everyMs));
   }
