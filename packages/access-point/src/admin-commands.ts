@@ -170,8 +170,13 @@ function storyOf(d: DaemonState, id: string): object {
   };
 }
 
-async function migrate(d: DaemonState, { id, target }: Args<'migrate'>): Promise<object> {
-  const request = { sessionId: id, origin: 'manual' as const, ...(target === undefined ? {} : { target }) };
+async function migrate(d: DaemonState, { id, target, force }: Args<'migrate'>): Promise<object> {
+  const request = {
+    sessionId: id,
+    origin: 'manual' as const,
+    isForced: force,
+    ...(target === undefined ? {} : { target }),
+  };
   const { attempts, record } = await d.coordinator.migrate(request);
   return { attempts, move: record };
 }

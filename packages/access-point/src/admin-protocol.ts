@@ -20,7 +20,13 @@ export const adminRequestSchema = z.discriminatedUnion('cmd', [
     limit: z.number().int().min(1).max(10_000).default(1000),
   }),
   z.strictObject({ cmd: z.literal('session'), id: sessionId }),
-  z.strictObject({ cmd: z.literal('migrate'), id: sessionId, target: name.optional() }),
+  z.strictObject({
+    cmd: z.literal('migrate'),
+    id: sessionId,
+    target: name.optional(),
+    /** Also a pinned or busy session. */
+    force: z.boolean().default(false),
+  }),
   /** Puts moves on the queue of recommendations; answers at once. */
   z.strictObject({
     cmd: z.literal('recommend'),

@@ -14,6 +14,11 @@ import { moveLine, storyLines } from './session-story.js';
 /** Sessions asked for at once. */
 const pageSize = 5000;
 
+interface MigrateFlags extends AdminFlags {
+  readonly to?: string;
+  readonly force: boolean;
+}
+
 /** Mounts `session` with its subcommands. */
 export function registerSessionCommands(program: Command, env: () => CliEnv): void {
   const session = program.command('session').description('live TCP sessions');
@@ -29,7 +34,8 @@ export function registerSessionCommands(program: Command, env: () => CliEnv): vo
   withAdminOptions(session.command('migrate').description('moves a session to another endpoint'))
     .argument('<id>')
     .option('--to <endpoint>', 'the target; chosen if left out')
-    .action((id: string, flags: AdminFlags & { to?: string }) => migrateSession(env(), id, flags));
+    .option('--force', 'also a pinned or busy session', false)
+    .action((id: string, flags: MigrateFlags) => migrateSession(env(), id, flags));
 }
 
 /** Prints sessions, one a line with `--json`. */
@@ -71,12 +77,13 @@ export async function watchSessions(env: CliEnv, id: string | undefined, flags: 
 }
 
 /** Moves a session; exit code 1 unless it is committed. */
-export async function migrateSession(
-  env: CliEnv,
-  id: string,
-  flags: AdminFlags & { to?: string },
-): Promise<void> {
-  const request = { cmd: 'migrate' as const, id, ...(flags.to === undefined ? {} : { target: flags.to }) };
+export async function migrateSession(env: CliEnv, id: string, flags: MigrateFlags): Promise<void> {
+  const request = {
+    cmd: 'migrate' as const,
+    id,
+    force: flags.force,
+    ...(flags.to === undefined ? {} : { target: flags.to }),
+  };
   const answer = z.object({ attempts: z.number(), move: moveSchema });
   const { move } = await withAdmin(flags, env, (client) => callAdmin(client, request, answer));
   env.out(flags.json ? `${JSON.stringify(move)}\n` : `${moveLine(move)}\n`);
