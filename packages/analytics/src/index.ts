@@ -1,11 +1,12 @@
 /** Public door of @restitch/analytics. */
-export { runBacktest } from './backtest/run-backtest.js';
+export { runBacktest, scorePanel, summariseBacktest } from './backtest/run-backtest.js';
 export type {
   BacktestReport,
   EventScores,
   HorizonScores,
   OverloadScores,
   PanelForecasts,
+  ScoredPanel,
   SeriesScores,
 } from './backtest/run-backtest.js';
 export type { PanelData } from './backtest/panel-data.js';

@@ -84,19 +84,31 @@ export interface PanelForecasts {
   readonly forecasts: readonly SeriesForecasts[];
 }
 
-/** Runs all panels; `onPanel` receives each panel's forecasts before they are dropped. */
-export function runBacktest(
-  panels: readonly PanelData[],
+/** Everything scored of one panel; plain data that may cross to another thread. What is inside is this module's business. */
+export type ScoredPanel = readonly (readonly Cell[])[];
+
+/** Runs and scores one panel; `onForecasts` receives its forecasts before they are dropped. */
+export function scorePanel(
+  data: PanelData,
   options: MethodOptions,
-  onPanel?: (panel: PanelForecasts) => void,
-): BacktestReport {
-  const cells: Cell[][] = [];
-  for (const data of panels) {
-    const forecasts = runRestitch(data, options);
-    onPanel?.({ data, forecasts });
-    for (let s = 0; s < data.values.length; s++) cells.push(scoreSeries(data, s, forecasts[s]!, options));
-  }
-  return summarise(cells, options);
+  onForecasts?: (panel: PanelForecasts) => void,
+): ScoredPanel {
+  const forecasts = runRestitch(data, options);
+  onForecasts?.({ data, forecasts });
+  return data.values.map((_, s) => scoreSeries(data, s, forecasts[s]!, options));
+}
+
+/** The report over panels that were scored with the same options. */
+export function summariseBacktest(panels: readonly ScoredPanel[], options: MethodOptions): BacktestReport {
+  return summarise(panels.flat(), options);
+}
+
+/** Runs all panels one after the other. */
+export function runBacktest(panels: readonly PanelData[], options: MethodOptions): BacktestReport {
+  return summariseBacktest(
+    panels.map((data) => scorePanel(data, options)),
+    options,
+  );
 }
 
 function scoreSeries(data: PanelData, s: number, forecasts: SeriesForecasts, options: MethodOptions): Cell[] {
@@ -175,7 +187,7 @@ function scoreEvent(
   cell.events.labels.push(crossed ? 1 : 0);
 }
 
-function summarise(cells: readonly Cell[][], options: MethodOptions): BacktestReport {
+function summarise(cells: readonly (readonly Cell[])[], options: MethodOptions): BacktestReport {
   const leftOutSeries: { name: string; h: number; reason: string }[] = [];
   for (const cell of cells.flat()) {
     const reason =

@@ -2,30 +2,25 @@
  * `restitch analytics backtest`: how well would the forecasts have done on your own metrics? Reads any CSV, runs the protocol of
  * @restitch/analytics, prints a table or JSON, and draws the last day if asked to.
  */
-import { readFile, writeFile } from 'node:fs/promises';
-import { createRequire } from 'node:module';
-import { dirname, join } from 'node:path';
+import { writeFile } from 'node:fs/promises';
 import {
   type BacktestReport,
-  type EtsFitter,
-  EtsGroup,
   findLeak,
   type HorizonScores,
   type IncidentScores,
   type IncidentSeries,
   type Leak,
   type MethodOptions,
-  openAugursEts,
   type PanelData,
-  type PanelForecasts,
-  runBacktest as runProtocol,
   runIncidents,
   runRestitch,
+  summariseBacktest,
 } from '@restitch/analytics';
 import { RestitchError } from '@restitch/core';
 import { plotForecasts } from './backtest-plot.js';
 import { parseStep, toLabels, toPanelData } from './csv-panel.js';
 import { readCsv } from './read-csv.js';
+import { type ScoreJob, scoreFiles, withEts } from './score-files.js';
 
 /** Options as the command line gives them. */
 export interface BacktestArgs {
@@ -86,36 +81,32 @@ export async function runBacktest(args: BacktestArgs): Promise<BacktestResult> {
       '--incidents: want two files or more of one series each, one is left out at a time',
     );
   }
-  const fitter = args.ets === true ? await openEts() : undefined;
   const seed = args.seed === undefined ? 1 : Number(args.seed);
-  const method: MethodOptions = {
-    horizons,
-    limitRatio,
-    seed,
-    ...(fitter === undefined
-      ? {}
-      : { extraExperts: (count) => [new EtsGroup(count, fitter, Math.max(...horizons))] }),
-  };
-  let first: PanelForecasts | undefined;
-  let done = 0;
-  const report = runProtocol(
-    panels,
-    {
-      ...method,
-      onProgress: (ratio) => args.onProgress?.(`${args.files[done]} ${Math.round(ratio * 100)} %`),
-    },
-    (panel) => {
-      first ??= panel;
-      done++;
-    },
+  const method: MethodOptions = { horizons, limitRatio, seed };
+  const jobs = args.files.map((file, i): ScoreJob => {
+    return {
+      file,
+      columns,
+      method,
+      ets: args.ets === true,
+      wantForecasts: i === 0 && args.plot !== undefined,
+    };
+  });
+  const scored = await scoreFiles(jobs, args.onProgress);
+  const report = summariseBacktest(
+    scored.map((s) => s.scored),
+    method,
   );
+  const first = scored[0]?.forecasts;
   if (args.plot !== undefined && first !== undefined) {
     await writeFile(args.plot, plotForecasts(first, horizons));
   }
   return {
     ...report,
     ...(args.incidents === undefined ? {} : { incidents: runIncidents(machines, horizons, seed) }),
-    ...(args.checkLeaks === true ? { leak: checkLeaks(panels[0]!, method) } : {}),
+    ...(args.checkLeaks === true
+      ? { leak: checkLeaks(panels[0]!, await withEts(method, args.ets === true)) }
+      : {}),
   };
 }
 
@@ -124,11 +115,6 @@ function checkLeaks(data: PanelData, method: MethodOptions): Leak | 'none' {
   const forecasts = (d: PanelData) =>
     runRestitch(d, method).map((f) => [...f.medians, ...f.lows, ...f.highs, ...f.overload]);
   return findLeak(data, forecasts, cut) ?? 'none';
-}
-
-async function openEts(): Promise<EtsFitter> {
-  const library = dirname(createRequire(import.meta.url).resolve('@bsull/augurs/ets'));
-  return openAugursEts(await readFile(join(library, 'ets_bg.wasm')));
 }
 
 /** The report as a table for people. */
