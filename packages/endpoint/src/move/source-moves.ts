@@ -19,6 +19,7 @@ import {
   discardFrozenSocket,
   freezeSocket,
   inspectSocket,
+  isOutOfOrderLikely,
   unfreezeSocket,
 } from '../tcp/index.js';
 import { FinishedMoves } from './finished-moves.js';
@@ -39,6 +40,8 @@ interface SourceMove {
   fd: number;
   /** onFreeze hooks have run, onThaw hooks have not. */
   areHooksOpen: boolean;
+  /** Segments were seen out of order: until then the client may fill the gap. CLOCK_MONOTONIC. */
+  orderUntilMs: number | undefined;
   /** Forgets a move that was prepared and then never asked for. */
   cancelExpiry: () => void;
 }
@@ -114,6 +117,7 @@ export class SourceMoves {
     move.phase = 'freezing';
     try {
       await this.#reachSafePoint(move, request.budgetMs);
+      this.#waitForOrder(move);
       // Usually the one that prepare opened; it may have broken since.
       const channel = await withDeadline(
         this.#ctx.openState(move.target),
@@ -207,6 +211,7 @@ export class SourceMoves {
       epoch: 0,
       fd: -1,
       areHooksOpen: false,
+      orderUntilMs: undefined,
       cancelExpiry: this.#ctx.clock.after(preparedExpiryMs + request.budgetMs, () => {
         if (move.phase !== 'frozen') this.#forget(move);
       }),
@@ -258,6 +263,19 @@ export class SourceMoves {
       if (session.busyReason !== undefined && !move.isForced) throw busy(session);
     }
     assertMovable(session, move.isForced);
+  }
+
+  /**
+   * Segments behind a gap would have to be resent after a timeout. `session_busy` lets the client fill the gap first: the
+   * access point lets packets through again and comes back. After two round trips the gap will not be filled.
+   */
+  #waitForOrder(move: SourceMove): void {
+    const { session } = move;
+    if (session.fd < 0 || !isOutOfOrderLikely(session.fd)) return;
+    const nowMs = this.#ctx.clock.monotonicMs();
+    move.orderUntilMs ??= nowMs + (2 * inspect(session).rttUs) / 1000;
+    if (nowMs >= move.orderUntilMs) return;
+    throw new RestitchError('session_busy', `session ${session.id}: segments wait for a lost one`);
   }
 
   #freezeNow(move: SourceMove, epoch: number, channel: Channel): Record<string, unknown> {

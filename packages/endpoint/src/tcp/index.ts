@@ -1,5 +1,5 @@
 /** The reconstitution engine: a connected socket to an image and back (docs: kernel-facts §3 and §4). */
-export { inspectSocket } from './inspect-socket.js';
+export { inspectSocket, isOutOfOrderLikely } from './inspect-socket.js';
 export type { SocketInspection, UnsupportedReason } from './inspect-socket.js';
 export { discardFrozenSocket, freezeSocket, unfreezeSocket } from './freeze-socket.js';
 export type { FreezeOptions, FrozenTcp } from './freeze-socket.js';

@@ -91,6 +91,11 @@ export function inspectSocket(fd: number): SocketInspection {
   };
 }
 
+/** `isOutOfOrderLikely` alone, cheap enough to be asked right before a freeze. */
+export function isOutOfOrderLikely(fd: number): boolean {
+  return receiveMemoryBytes(fd) > 0 && unreadBytes(fd) === 0;
+}
+
 /** What rides on the segments or over the socket and has no place in TCP_REPAIR. */
 function refuseExtensions(fd: number): void {
   const ulp = optionText(fd, tcp.ulp);
