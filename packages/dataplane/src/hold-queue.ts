@@ -18,6 +18,8 @@ import { flowStates } from './layout.js';
 
 /** How often the device is looked after while anything is held; a release does not wait for it. */
 const tickMs = 3;
+/** Twice what the device can hold: frames that BPF keeps sending round must not hold up the process. */
+const drainLimit = 32768;
 /** A frame that is counted but not yet in the device is a few microseconds away; more tries are the timer's. */
 const settleTries = 32;
 
@@ -132,7 +134,12 @@ class TapHoldQueue implements HoldQueue {
     }
     flow.epoch = word.epoch;
     flow.deadlineNs = command.deadlineNs ?? flow.deadlineNs;
-    if (isHeld && command.op !== 'remove') return false;
+    if (isHeld && command.op !== 'remove') {
+      // Perhaps held again before an earlier release had settled: what is written back now would only come round again.
+      flow.isReleasing = false;
+      this.#releasing.delete(flow);
+      return false;
+    }
     if (word.outstanding === 0) {
       this.#end(flow);
       return false;
@@ -160,7 +167,7 @@ class TapHoldQueue implements HoldQueue {
   /** Empties the device; frames of flows that are not held go straight back. Answers how many there were. */
   #drain(): number {
     for (let count = 0; ; count++) {
-      const bytes = this.#tap.read(this.#memory);
+      const bytes = count < drainLimit ? this.#tap.read(this.#memory) : 0;
       if (bytes === 0) return count;
       const flow = this.#held.get(this.#memory.readUInt32BE(vnetHeaderBytes + 2));
       if (flow === undefined || flow.isReleasing) this.#tap.write(this.#memory, bytes);
