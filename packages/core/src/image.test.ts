@@ -243,6 +243,12 @@ describe('session image', () => {
     expect(() => encodeImage(image)).toThrow(expect.objectContaining({ code: 'image_invalid' }));
   });
 
+  it('carries no application name that could act in a terminal, by either way of checking', () => {
+    const image = { ...sample, app: { name: 'a\u001b[2J', version: '1' } };
+    expect(isOrdinaryImage(image)).toBe(false);
+    expect(decodeImage(encodeImage(image)).app.name).toBe('a?[2J');
+  });
+
   it('refuses more sent than queued', () => {
     const image = { ...sample, tcp: { ...sample.tcp, sendQueue: Buffer.alloc(3), sentBytes: 4 } };
     expect(decodeOrCode(encodeImage(image))).toBe('image_invalid');

@@ -7,7 +7,7 @@
 import { crc32 } from 'node:zlib';
 import { z } from 'zod';
 import { RestitchError } from './errors.js';
-import { epochSchema, flowSchema } from './messages.js';
+import { appSchema, epochSchema, flowSchema } from './messages.js';
 import { isOrdinaryImage, isSocketOptions } from './ordinary-image.js';
 import { assertPlain, decodePlain, encodePlain } from './plain-codec.js';
 
@@ -80,7 +80,7 @@ export const sessionImageSchema = z.object({
   epoch: epochSchema,
   flow: flowSchema,
   listener: z.string().max(64),
-  app: z.object({ name: z.string().max(64), version: z.string().max(64) }),
+  app: appSchema,
   state: z.unknown(),
   tcp: tcpImageSchema,
   /** Read from the kernel, not yet consumed by the application. */

@@ -22,6 +22,11 @@ const id = z.string().regex(/^[!-~]{1,64}$/, 'expected 1 to 64 printable charact
 /** What moves a terminal's cursor or turns its text around: line ends, escapes, directional marks. */
 const unprintable = /[\p{Cc}\u2028\u2029\u202a-\u202e\u2066-\u2069]/gu;
 
+/** True if nothing in the text could act in a terminal. */
+export function isPrintable(text: string): boolean {
+  return text.search(unprintable) < 0;
+}
+
 /** Words for people, from another party: they end up in terminals and logs, so nothing in them may act there. */
 const words = (maxLength: number) =>
   z

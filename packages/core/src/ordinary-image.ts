@@ -5,6 +5,7 @@
  * damaged or merely unusual, goes to the schema, which also says what is wrong.
  */
 import { normalizeAddress } from './flow.js';
+import { isPrintable } from './messages.js';
 
 type Fields = Readonly<Record<string, unknown>>;
 
@@ -91,7 +92,11 @@ function isSocketAddress(value: unknown): boolean {
 }
 
 function isApp(app: unknown): boolean {
-  return isFields(app, 2) && isText(app['name'], 0, 64) && isText(app['version'], 0, 64);
+  return isFields(app, 2) && isWords(app['name']) && isWords(app['version']);
+}
+
+function isWords(value: unknown): boolean {
+  return isText(value, 0, 64) && isPrintable(value as string);
 }
 
 /** A plain object with exactly so many keys: one more would have to be left out. */
