@@ -20,7 +20,10 @@ const joining = 'd';
 
 /** All acts; about 30 s. */
 export const demoActs: readonly DemoAct[] = [
-  { title: 'Act 1  Clients connect to the VIP and are spread over three servers', play: () => sleep(2000) },
+  {
+    title: 'Act 1  Clients connect to the VIP and are spread over three servers',
+    play: (stage) => stage.rest(2000),
+  },
   { title: 'Act 2  Sessions are moved at random, under load', play: moveAtRandom },
   { title: `Act 3  Server ${drained} is drained to zero, and stopped`, play: drainAndStop },
   {
@@ -34,7 +37,7 @@ export const demoActs: readonly DemoAct[] = [
 ];
 
 async function moveAtRandom(stage: DemoStage): Promise<void> {
-  const endMs = performance.now() + moveForMs;
+  const endMs = performance.now() + moveForMs * stage.pace;
   const running = new Set<Promise<void>>();
   const sessions = await stage.admin.sessions();
   while (performance.now() < endMs) {
@@ -53,7 +56,7 @@ async function drainAndStop(stage: DemoStage): Promise<void> {
   stage.view.note(`${drained} is empty: ${progress.moved} sessions moved away`);
   await stage.lab.stop(drained);
   stage.view.note(`${drained} is stopped`);
-  await sleep(1500);
+  await stage.rest(1500);
 }
 
 async function joinAndRebalance(stage: DemoStage): Promise<void> {
@@ -75,7 +78,7 @@ async function joinAndRebalance(stage: DemoStage): Promise<void> {
     await stage.move(session, joining);
   }
   stage.view.note(`${moved} sessions moved to ${joining}`);
-  await sleep(1500);
+  await stage.rest(1500);
 }
 
 async function failInMidMove(stage: DemoStage): Promise<void> {
@@ -100,5 +103,5 @@ async function failInMidMove(stage: DemoStage): Promise<void> {
   stage.view.note(
     `${drained} was killed while ${moves.length} sessions were on their way; ${reverted} went on at their source`,
   );
-  await sleep(1500);
+  await stage.rest(1500);
 }

@@ -16,17 +16,24 @@ export class DemoStage {
   readonly fleet: ClientFleet;
   readonly admin: LabAdmin;
   readonly view: DemoView;
+  readonly pace: number;
   readonly random: () => number;
   readonly records: MoveRecord[] = [];
   readonly refused: Record<string, number> = {};
   readonly transfers: Transfer[] = [];
 
-  constructor(parts: Pick<DemoStage, 'lab' | 'fleet' | 'admin' | 'view' | 'random'>) {
+  constructor(parts: Pick<DemoStage, 'lab' | 'fleet' | 'admin' | 'view' | 'pace' | 'random'>) {
     this.lab = parts.lab;
     this.fleet = parts.fleet;
     this.admin = parts.admin;
     this.view = parts.view;
+    this.pace = parts.pace;
     this.random = parts.random;
+  }
+
+  /** A pause of the show. */
+  async rest(forMs: number): Promise<void> {
+    await sleep(forMs * this.pace);
   }
 
   /** Shows the numbers until `work` is done; rejects as it does. */

@@ -82,7 +82,7 @@ function startCurl(lab: Lab, args: readonly string[]): ChildProcess {
 }
 
 function limits(bytesPerSec: number): string[] {
-  return ['--limit-rate', String(bytesPerSec), '--max-time', '120'];
+  return ['--limit-rate', String(Math.round(bytesPerSec)), '--max-time', '120'];
 }
 
 function url(lab: Lab, path: string): string {

@@ -1,4 +1,5 @@
 /** `restitch demo`: real connections of unmodified clients are moved between real servers, and every byte is checked. */
+import { Option } from 'commander';
 import type { Command } from 'commander';
 import { createProcessEnv, exitCodes } from '../cli-env.js';
 import type { CliEnv } from '../cli-env.js';
@@ -10,6 +11,7 @@ import { createClients } from '../lab/lab-move.js';
 import { matchSessions } from '../lab/move-load.js';
 import { createMoveReport, isClean } from '../lab/move-report.js';
 import type { MoveReport } from '../lab/move-report.js';
+import { parseRatio } from '../lab/parse-option.js';
 import { createRandom } from '../lab/seeded-random.js';
 import { withLab } from '../lab/with-lab.js';
 import { demoActs } from './demo-acts.js';
@@ -23,6 +25,8 @@ import type { TransferResult } from './http-clients.js';
 export interface DemoOptions {
   readonly json?: boolean;
   readonly seed?: number;
+  /** Scales how long the acts take; 1 is the show, less is for tests. */
+  readonly pace?: number;
 }
 
 /** The object `demo --json` prints. */
@@ -34,7 +38,7 @@ export interface DemoReport extends MoveReport {
 
 const lineClients = 40;
 /** Long enough to be moved in every act, short enough to end with them. */
-const transfer = { downloadBytes: 84_000_000, uploadBytes: 42_000_000, seconds: 21 };
+const transfer = { downloadPerSec: 4_000_000, uploadPerSec: 2_000_000, seconds: 21 };
 
 /** Mounts `demo`. */
 export function registerDemoCommands(program: Command, env: () => CliEnv = createProcessEnv): void {
@@ -42,6 +46,7 @@ export function registerDemoCommands(program: Command, env: () => CliEnv = creat
     .command('demo')
     .description('moves live sessions between servers on this machine, and proves that no client noticed')
     .option('--json', 'one JSON object on standard output')
+    .addOption(new Option('--pace <ratio>', 'scales the length of the acts').argParser(parseRatio).hideHelp())
     .action(async (options: DemoOptions) => {
       process.exitCode = await runDemo(env(), options);
     });
@@ -52,21 +57,23 @@ export async function runDemo(env: CliEnv, options: DemoOptions): Promise<number
   const view = createDemoView(env, options.json === true);
   const startedMs = performance.now();
   const network = { endpoints: 3, ipv6: false, rttMs: 0, lossRatio: 0 };
-  const report = await withLab(env, network, (lab) => play(lab, view, options.seed ?? 1, startedMs));
+  const report = await withLab(env, network, (lab) => play(lab, view, options, startedMs));
   env.out(options.json === true ? `${JSON.stringify(report)}\n` : formatSummary(report));
   return report.isRight ? exitCodes.ok : exitCodes.failed;
 }
 
-async function play(lab: Lab, view: DemoView, seed: number, startedMs: number): Promise<DemoReport> {
+async function play(lab: Lab, view: DemoView, options: DemoOptions, startedMs: number): Promise<DemoReport> {
   const fleet = await ClientFleet.start(lab);
   const admin = await LabAdmin.open(lab.plan);
-  const stage = new DemoStage({ lab, fleet, admin, view, random: createRandom(seed) });
+  const { pace = 1, seed = 1 } = options;
+  const stage = new DemoStage({ lab, fleet, admin, view, pace, random: createRandom(seed) });
   try {
     const opened = await fleet.open(createClients(lab, { sessions: lineClients, rate: 200, payload: 64 }));
     await matchSessions(admin, opened);
-    const { downloadBytes, uploadBytes, seconds } = transfer;
-    stage.transfers.push(startDownload(lab, downloadBytes, downloadBytes / seconds));
-    stage.transfers.push(await startUpload(lab, uploadBytes, uploadBytes / seconds));
+    const { downloadPerSec, uploadPerSec, seconds } = transfer;
+    const bytesOf = (perSec: number): number => Math.round(perSec * seconds * pace);
+    stage.transfers.push(startDownload(lab, bytesOf(downloadPerSec), downloadPerSec));
+    stage.transfers.push(await startUpload(lab, bytesOf(uploadPerSec), uploadPerSec));
     for (const act of demoActs) {
       view.act(act.title);
       await stage.showWhile(act.play(stage));
