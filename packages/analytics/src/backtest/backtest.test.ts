@@ -110,7 +110,8 @@ describe('protocol', () => {
     const data = makePanel(900, 2);
     data.values[1]!.fill(7);
     const report = runBacktest([data], { horizons: [1, 5], limitRatio: 0.9, seed: 1 });
-    expect(report.leftOut).toBe(2);
+    expect(report.leftOut).toBe(1);
+    expect(report.leftOutSeries).toHaveLength(2);
     expect(report.leftOutSeries[0]).toEqual({ name: 's1', h: 1, reason: 'naive error is zero' });
     expect(report.series).toHaveLength(2);
     expect(report.series[1]!.repeatedRatio).toBe(1);

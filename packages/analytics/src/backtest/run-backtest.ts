@@ -53,7 +53,7 @@ export interface SeriesScores {
 export interface BacktestReport {
   readonly horizons: readonly HorizonScores[];
   readonly series: readonly SeriesScores[];
-  /** Series × horizons without a naive error to compare with, or without any scored row. */
+  /** Series that at some horizon had no naive error to compare with, or no scored row; they do not enter there. */
   readonly leftOut: number;
   readonly leftOutSeries: readonly { readonly name: string; readonly h: number; readonly reason: string }[];
 }
@@ -189,10 +189,15 @@ function scoreEvent(
 
 function summarise(cells: readonly (readonly Cell[])[], options: MethodOptions): BacktestReport {
   const leftOutSeries: { name: string; h: number; reason: string }[] = [];
-  for (const cell of cells.flat()) {
-    const reason =
-      cell.rows === 0 ? 'no scored row' : cell.naiveError === 0 ? 'naive error is zero' : undefined;
-    if (reason !== undefined) leftOutSeries.push({ name: cell.name, h: cell.h, reason });
+  let leftOut = 0;
+  for (const row of cells) {
+    const before = leftOutSeries.length;
+    for (const cell of row) {
+      const reason =
+        cell.rows === 0 ? 'no scored row' : cell.naiveError === 0 ? 'naive error is zero' : undefined;
+      if (reason !== undefined) leftOutSeries.push({ name: cell.name, h: cell.h, reason });
+    }
+    if (leftOutSeries.length > before) leftOut++;
   }
   const withEvents = options.limitRatio !== undefined;
   return {
@@ -208,7 +213,7 @@ function summarise(cells: readonly (readonly Cell[])[], options: MethodOptions):
       repeatedRatio: row[0]!.repeatedRatio,
       horizons: row.map((cell) => total(cell.h, [cell], withEvents)),
     })),
-    leftOut: leftOutSeries.length,
+    leftOut,
     leftOutSeries,
   };
 }

@@ -116,7 +116,8 @@ export class OverloadModel {
   lastHorizonScorer(): RawScorer {
     const h = this.horizonCount - 1;
     return {
-      score: (series, value, scale, features) => this.score(h, series, value, scale, features),
+      score: (row, bandLogOdds) =>
+        this.trees?.byHorizon[h] === undefined ? undefined : this.blend(h, row, bandLogOdds),
     };
   }
 

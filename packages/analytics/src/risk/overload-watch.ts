@@ -126,9 +126,9 @@ export class OverloadWatch {
   private rawScore(series: number, value: number): number {
     const { panel, limits, scorer } = this.options;
     const horizonCount = panel.horizons.length;
-    const preferred = scorer?.score(series, value, panel.frame.scale(series), panel.featuresOf(series));
-    if (preferred !== undefined) return preferred;
-    return bandLogOdds(panel, series, horizonCount - 1, limits[series]!);
+    const band = bandLogOdds(panel, series, horizonCount - 1, limits[series]!);
+    const row = { series, value, scale: panel.frame.scale(series), features: panel.featuresOf(series) };
+    return scorer?.score(row, band) ?? band;
   }
 }
 

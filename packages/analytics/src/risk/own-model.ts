@@ -11,7 +11,16 @@ export interface OwnModel {
 
 /** Raw log odds of a series' crossing its limit, `undefined` when it has none now. */
 export interface RawScorer {
-  score(series: number, value: number, scale: number, features: Float32Array): number | undefined;
+  /** `bandLogOdds`: what the forecast's bands say, to lean on where the scorer has little evidence. */
+  score(
+    row: {
+      readonly series: number;
+      readonly value: number;
+      readonly scale: number;
+      readonly features: Float32Array;
+    },
+    bandLogOdds: number,
+  ): number | undefined;
 }
 
 /** Steps after which an answer is too old to be used. */
@@ -35,8 +44,8 @@ export class OwnModelScorer implements RawScorer {
     this.latest = new Float64Array(seriesCount).fill(Number.NaN);
   }
 
-  score(series: number): number | undefined {
-    const probability = this.latest[series]!;
+  score(row: { readonly series: number }): number | undefined {
+    const probability = this.latest[row.series]!;
     if (probability !== probability || this.step - this.answeredAt > MAX_AGE_STEPS) return undefined;
     const p = Math.max(BOUND, Math.min(1 - BOUND, probability));
     return Math.log(p / (1 - p));

@@ -116,7 +116,7 @@ describe('backtest', () => {
     expect(report.leak).toBe('none');
     expect(report.incidents).toHaveLength(4);
     const text = formatBacktest(report);
-    expect(text).toContain('2 series, 0 left out');
+    expect(text).toContain('2 series, 0 left out at some horizon');
     expect(text).toContain('leaks: none');
     const svg = await readFile(plot, 'utf8');
     expect(svg).toContain('forecast 5 steps ahead');

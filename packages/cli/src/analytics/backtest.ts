@@ -140,7 +140,7 @@ export function formatBacktest(report: BacktestResult): string {
   if (report.leak !== undefined) {
     lines.push('', report.leak === 'none' ? 'leaks: none' : `leak: ${JSON.stringify(report.leak)}`);
   }
-  lines.push('', `${report.series.length} series, ${report.leftOut} left out (series × horizon)`);
+  lines.push('', `${report.series.length} series, ${report.leftOut} left out at some horizon`);
   return lines.join('\n');
 }
 
