@@ -67,6 +67,19 @@ export function registerLabCommands(program: Command): void {
         .argParser(parseWhole)
         .default(defaultBulkRate),
     )
+    .addOption(
+      new Option(
+        '--ahead <bytes>',
+        'bulk clients are so far ahead of the last acknowledgement known',
+      ).argParser(parseCount),
+    )
+    .addOption(
+      new Option(
+        '--syn-flood <n>',
+        'SYNs from as many addresses, played into the steering program',
+      ).argParser(parseCount),
+    )
+    .option('--kill-daemon', 'the daemon is killed half-way, under load, and started again')
     .option('--json', 'one JSON object on standard output')
     .action(async (options: LabMoveOptions) => {
       process.exitCode = await runLabMove(env(), options);

@@ -12,6 +12,8 @@ import { matchSessions, runMoveSeries } from './move-load.js';
 import type { MoveSeries } from './move-load.js';
 import { createMoveReport, isClean } from './move-report.js';
 import type { MoveReport } from './move-report.js';
+import { floodAccessPoint, killDaemonUnderLoad } from './move-trials.js';
+import type { DaemonKillReport } from './move-trials.js';
 import { createRoleSchedule } from './role-schedule.js';
 import { createRandom } from './seeded-random.js';
 import { withLab } from './with-lab.js';
@@ -32,13 +34,19 @@ export interface LabMoveOptions {
   /** Bytes a second of a bulk client each way, 0 for as fast as it goes. */
   readonly bulkRate?: number;
   readonly ipv6?: boolean;
+  /** The client has received so much that the server does not know to be acknowledged. */
+  readonly ahead?: number;
+  /** SYNs from as many addresses, played into the steering program meanwhile. */
+  readonly synFlood?: number;
+  /** The daemon is killed half-way, with moves under way, and started again. */
+  readonly killDaemon?: boolean;
   readonly json?: boolean;
 }
 
 /** What clients do; bytes and requests a second of each. */
 export type ClientOptions = Pick<
   LabMoveOptions,
-  'sessions' | 'payload' | 'rate' | 'bulk' | 'bulkRate' | 'ipv6'
+  'sessions' | 'payload' | 'rate' | 'bulk' | 'bulkRate' | 'ipv6' | 'ahead'
 >;
 
 /** 50 such clients fill half a core of echo; faster, and the machine itself is what is measured. */
@@ -48,16 +56,32 @@ export const defaultBulkRate = 1_000_000;
 const warmUpMs = 1000;
 const coolDownMs = 300;
 
+/** Acknowledgements under way for so long leave the server behind its client. */
+const aheadMs = 100;
+
 /** Runs the experiment in a laboratory of its own; 0 only when nothing was lost. */
-export async function runLabMove(env: CliEnv, options: LabMoveOptions): Promise<number> {
+export async function runLabMove(env: CliEnv, wanted: LabMoveOptions): Promise<number> {
+  const options = wanted.ahead === undefined ? wanted : withClientAhead(wanted, wanted.ahead);
   const { endpoints, rttMs, seed, loss: lossRatio } = options;
   const report = await withLab(
     env,
-    { endpoints, rttMs, seed, lossRatio, ipv6: options.ipv6 === true },
+    {
+      endpoints,
+      rttMs,
+      seed,
+      lossRatio,
+      ipv6: options.ipv6 === true,
+      ...(options.ahead === undefined ? {} : { upMs: aheadMs }),
+    },
     (lab) => moveUnderLoad(lab, options, { progress: (text) => env.err(`${text}\n`), signal: env.signal }),
   );
   env.out(options.json === true ? `${JSON.stringify(report)}\n` : formatReport(report));
   return isClean(report) && report.moves.committed > 0 ? exitCodes.ok : exitCodes.failed;
+}
+
+/** Bulk at the rate that fills a one-way delay of acknowledgements with `aheadBytes`. */
+function withClientAhead(options: LabMoveOptions, aheadBytes: number): LabMoveOptions {
+  return { ...options, bulk: true, bulkRate: (aheadBytes * 1000) / aheadMs, rttMs: aheadMs };
 }
 
 /** The experiment in a laboratory that is up. */
@@ -67,34 +91,59 @@ export async function moveUnderLoad(
   run: { readonly progress: (text: string) => void; readonly signal: AbortSignal },
 ): Promise<MoveReport> {
   const fleet = await ClientFleet.start(lab);
-  const admin = await LabAdmin.open(lab.plan);
+  const opened = await fleet.open(createClients(lab, options));
+  let admin = await LabAdmin.open(lab.plan);
   try {
-    const opened = await fleet.open(createClients(lab, options));
     const sessions = await matchSessions(admin, opened);
     run.progress(`${opened.length} clients connected`);
     await sleep(warmUpMs);
     const ids = opened.map((client) => sessions.get(client.tag)?.id ?? '');
+    const random = createRandom(options.seed);
     const startMs = monotonicMs();
     const roles = options.loss > 0 ? createRoleSchedule(startMs) : undefined;
-    const series = await runMoveSeries(admin, {
-      ...options,
-      random: createRandom(options.seed),
-      signal: run.signal,
-      candidates: () => ids.filter((_, i) => roles?.isMoved(i, monotonicMs()) ?? true),
-      onMove: (done) => {
-        if (done % 100 === 0) run.progress(`${done} moves`);
-      },
-    });
+    const moveSome = (moves: number): Promise<MoveSeries> =>
+      runMoveSeries(admin, {
+        ...options,
+        moves,
+        random,
+        signal: run.signal,
+        candidates: () => ids.filter((_, i) => roles?.isMoved(i, monotonicMs()) ?? true),
+        onMove: (done) => {
+          if (done % 100 === 0) run.progress(`${done} moves`);
+        },
+      });
+    const flood = options.synFlood === undefined ? undefined : floodAccessPoint(lab, admin, options.synFlood);
+    const half = options.killDaemon === true ? Math.floor(options.moves / 2) : options.moves;
+    const series = await moveSome(half);
+    let daemonKill: DaemonKillReport | undefined;
+    if (options.killDaemon === true) {
+      admin.close();
+      const killed = await killDaemonUnderLoad(lab, await LabAdmin.open(lab.plan), ids, random);
+      admin = killed.admin;
+      daemonKill = killed.report;
+      run.progress(`daemon killed and back after ${daemonKill.awayMs} ms`);
+      mergeSeries(series, await moveSome(options.moves - half));
+    }
+    const floodReport = await flood;
     const endMs = monotonicMs();
     await sleep(coolDownMs + options.rttMs);
     const serverRtos = await countServerRtos(admin, series);
     const clients = await fleet.finish();
-    const report = createMoveReport({ ...series, clients, serverRtos, rttMs: options.rttMs });
-    return roles === undefined ? report : { ...report, rtoComparison: roles.compare(clients, endMs) };
+    return {
+      ...createMoveReport({ ...series, clients, serverRtos, rttMs: options.rttMs }),
+      ...(roles === undefined ? {} : { rtoComparison: roles.compare(clients, endMs) }),
+      ...(floodReport === undefined ? {} : { flood: floodReport }),
+      ...(daemonKill === undefined ? {} : { daemonKill }),
+    };
   } finally {
     admin.close();
     await fleet.close();
   }
+}
+
+function mergeSeries(into: MoveSeries, more: MoveSeries): void {
+  into.records.push(...more.records);
+  for (const [code, n] of Object.entries(more.refused)) into.refused[code] = (into.refused[code] ?? 0) + n;
 }
 
 /** Specifications of the clients of an experiment. */
@@ -107,6 +156,7 @@ export function createClients(lab: Lab, options: ClientOptions): ClientSpec[] {
     recordBytes: options.payload,
     recordsPerSec: options.rate,
     bytesPerSec: options.bulkRate ?? 0,
+    ...(options.ahead === undefined ? {} : { maxAheadBytes: 1.5 * options.ahead }),
   }));
 }
 
@@ -136,6 +186,9 @@ function formatReport(report: MoveReport): string {
     `prepare      ${ms(report.prepareMs)}`,
     `confirm      ${ms(report.confirmMs)}`,
     ...formatComparison(report.rtoComparison),
+    `images       ${report.imageBytes.p50} bytes, largest ${report.imageBytes.max}`,
+    ...(report.flood === undefined ? [] : [`flood        ${JSON.stringify(report.flood)}`]),
+    ...(report.daemonKill === undefined ? [] : [`daemon kill  ${JSON.stringify(report.daemonKill)}`]),
     ...Object.entries(report.failures).map(([what, n]) => `not moved    ${n} × ${what}`),
     ...report.stories.map((story) => `trouble      ${story}`),
   ];

@@ -6,6 +6,7 @@ import { findGapMs, toAnswerSeries, toPauseSeries } from './measure/gaps.js';
 import type { AnswerSeries } from './measure/gaps.js';
 import { describeValues } from './measure/percentiles.js';
 import type { Distribution } from './measure/percentiles.js';
+import type { DaemonKillReport, FloodReport } from './move-trials.js';
 import type { RtoComparison } from './role-schedule.js';
 
 /** Outcomes of moves. */
@@ -45,6 +46,10 @@ export interface MoveReport {
   /** The same measure, over the same windows, of sessions that were not in a move. */
   readonly unmovedGapMs: Distribution;
   readonly unmovedGapSamples: number;
+  /** Sizes of the images that travelled; both queues of the connection are in them. */
+  readonly imageBytes: Distribution;
+  readonly flood?: FloodReport;
+  readonly daemonKill?: DaemonKillReport;
   /** With losses: timeouts of sessions while they were moved, against while they were not. */
   readonly rtoComparison?: RtoComparison;
   /** Codes and steps of moves that did not commit. */
@@ -93,6 +98,7 @@ export function createMoveReport(evidence: MoveEvidence): MoveReport {
     confirmMs: describeValues(committed.filter((r) => !r.unconfirmed).map((r) => r.confirmMs)),
     unmovedGapMs: describeValues(gaps.unmoved),
     unmovedGapSamples: gaps.unmoved.length,
+    imageBytes: describeValues(committed.map((r) => r.figures['imageBytes'] ?? 0)),
     failures: countFailures(records, evidence.refused),
     stories: clients.flatMap((c) => (c.trouble === undefined ? [] : [`${c.tag}: ${c.trouble}`])).slice(0, 10),
   };

@@ -6,7 +6,7 @@ import { findMismatch, patternAt } from './pattern.js';
 
 const pieceBytes = 65_536;
 /** Enough to keep both directions of any laboratory link full, little enough to drain quickly. */
-const maxAheadBytes = 4 * 1024 * 1024;
+const defaultMaxAheadBytes = 4 * 1024 * 1024;
 /** Shorter pauses are the ordinary grain of a stream and would fill memory. */
 const shortestPauseMs = 0.2;
 
@@ -38,7 +38,7 @@ export class BulkClient extends ClientSession {
     while (
       !this.socket.writableNeedDrain &&
       this.sentBytes < allowed &&
-      this.sentBytes - this.#receivedBytes < maxAheadBytes
+      this.sentBytes - this.#receivedBytes < (this.spec.maxAheadBytes ?? defaultMaxAheadBytes)
     ) {
       const dueBytes = Math.min(pieceBytes, Math.ceil(allowed - this.sentBytes));
       const piece = patternAt(this.sentBytes, dueBytes);

@@ -14,6 +14,8 @@ export interface ClientSpec {
   readonly recordsPerSec: number;
   /** Bulk only: bytes a second at most, 0 for no bound. */
   readonly bytesPerSec?: number;
+  /** Bulk only: bytes sent and not yet echoed at most. */
+  readonly maxAheadBytes?: number;
 }
 
 /** Laboratory → driver. */
