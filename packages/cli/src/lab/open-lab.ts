@@ -1,6 +1,7 @@
 /** Brings a laboratory up: network, certificates, access point, endpoints. */
 import { randomInt } from 'node:crypto';
 import { toRestitchError } from '@restitch/core';
+import { assertLabHost } from '../check/assert-lab-host.js';
 import { Lab } from './lab.js';
 import { planClientAddresses, planEndpoint } from './lab-plan.js';
 import { isOwned, listLabIds, readLabState } from './lab-state.js';
@@ -37,6 +38,7 @@ export interface LabOptions {
 
 /** Builds a laboratory; takes everything down again if a step fails. */
 export async function openLab(options: LabOptions, progress: (text: string) => void): Promise<Lab> {
+  await assertLabHost();
   await removeAbandonedLabs();
   const self = identifyProcess(process.pid);
   const lab = Lab.create({
