@@ -63,7 +63,7 @@ export interface HealthConfig {
   readonly suspectAfterMs: number;
   /** Nothing heard for so long: dead. */
   readonly deadAfterMs: number;
-  /** Optional TCP connect to the endpoint's data address, at each listener's port. */
+  /** Optional TCP connect to the address where the endpoint takes images: its process and its host answer. */
   readonly tcpProbe?: { readonly intervalMs: number; readonly timeoutMs: number };
 }
 
