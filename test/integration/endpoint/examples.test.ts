@@ -84,7 +84,10 @@ it('upload-hash', async () => {
 });
 
 it('http-api', async () => {
-  await Promise.all([world.startExample('a', 'http-api', directory), world.startExample('b', 'http-api', directory)]);
+  await Promise.all([
+    world.startExample('a', 'http-api', directory),
+    world.startExample('b', 'http-api', directory),
+  ]);
   const agent = new Agent({ keepAlive: true, maxSockets: 1 });
   const ask = async (path: string): Promise<unknown> => {
     const request = get({ host: world.net.vip4, port: 7000, path, agent });
