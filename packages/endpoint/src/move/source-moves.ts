@@ -93,9 +93,10 @@ export class SourceMoves {
     const move = this.#begin(request, session);
     const deadlineMs = this.#ctx.clock.monotonicMs() + request.budgetMs;
     try {
-      inspect(session);
+      // Once a move: it asks the kernel's list of sockets, too.
+      const { rttUs } = inspect(session);
       await this.#ctx.openState(request.target);
-      await this.#waitSafe(move, deadlineMs);
+      await this.#waitSafe(move, rttUs, deadlineMs);
       if (this.#moves.get(move.moveId) !== move) throw givenUp(move);
       assertMovable(session, isForced);
       move.phase = 'prepared';
@@ -236,16 +237,13 @@ export class SourceMoves {
   }
 
   /** Busy tokens given back, and nothing received out of order (which no image can carry) for up to two round trips. */
-  async #waitSafe(move: SourceMove, deadlineMs: number): Promise<void> {
+  async #waitSafe(move: SourceMove, rttUs: number, deadlineMs: number): Promise<void> {
     const { clock } = this.#ctx;
     const { session } = move;
     if (!move.isForced) await waitIdle(session, deadlineMs - clock.monotonicMs(), clock);
-    const first = inspect(session);
-    if (!first.isOutOfOrderLikely) return;
-    const untilMs = Math.min(deadlineMs, clock.monotonicMs() + (2 * first.rttUs) / 1000);
-    while (clock.monotonicMs() < untilMs) {
+    const untilMs = Math.min(deadlineMs, clock.monotonicMs() + (2 * rttUs) / 1000);
+    while (session.fd >= 0 && isOutOfOrderLikely(session.fd) && clock.monotonicMs() < untilMs) {
       await new Promise<void>((resolve) => clock.after(1, resolve));
-      if (session.phase !== 'live' || !inspect(session).isOutOfOrderLikely) return;
     }
   }
 

@@ -1,6 +1,6 @@
 /** Whether a socket can be moved, found out before anything is touched. */
 import { RestitchError } from '@restitch/core';
-import { SyscallError, findTcpSocket } from '@restitch/sys';
+import { SyscallError, errno, findTcpSocket } from '@restitch/sys';
 import {
   getBufferOption,
   getIntOption,
@@ -115,13 +115,18 @@ function hasMd5(fd: number): boolean {
   }
 }
 
+/** Options this kernel does not know at all: asking each time would cost an error with its stack. */
+const unknownOptions = new Set<number>();
+
 /** Bytes of an option, 0 if the kernel or the socket does not have it. */
 function optionBytes(fd: number, option: number, into: Buffer): number {
+  if (unknownOptions.has(option)) return 0;
   try {
     return getBufferOption(fd, solTcp, option, into);
   } catch (error) {
-    if (error instanceof SyscallError) return 0;
-    throw error;
+    if (!(error instanceof SyscallError)) throw error;
+    if (error.errno === errno.ENOPROTOOPT) unknownOptions.add(option);
+    return 0;
   }
 }
 
