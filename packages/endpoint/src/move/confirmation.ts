@@ -17,6 +17,9 @@ const probeAgainMs = 600;
 /** Longer than the access point's own deadline: a late confirmation is better than none. */
 const giveUpMs = 10_000;
 
+/** While only timers wait to be put back, minutes do not matter. */
+const afterGivingUpMs = 5000;
+
 /** What is watched. */
 export interface WatchedSession {
   readonly session: Session;
@@ -28,32 +31,49 @@ export interface WatchedSession {
 
 /** Calls `onConfirmed` once with the socket's retransmission timeouts since the thaw, or never. */
 export function watchConfirmation(watched: WatchedSession, onConfirmed: (serverRtos: number) => void): void {
-  const { session, ownSegsIn, clock, counters } = watched;
+  const { session, clock, counters } = watched;
   const startMs = clock.monotonicMs();
   let nextProbeMs = startMs + probeAgainMs;
-  const look = (nextPauseMs: number): void => {
-    let pauseMs = nextPauseMs;
-    const { fd } = session;
+  let isGivenUp = false;
+  const look = (pauseMs: number): void => {
     if (session.phase === 'closed') return;
-    // Frozen for its next move: it may come back by a revert.
-    if (fd >= 0 && readConfirmation({ fd, ownSegsIn }).isConfirmed) {
-      if (session.kernelTimers !== undefined) restoreTimers(fd, session.kernelTimers);
-      session.kernelTimers = undefined;
-      counters.add('endpoint_confirmations_total');
-      onConfirmed(readTimeouts(fd));
-      return;
-    }
+    const { fd } = session;
     const nowMs = clock.monotonicMs();
-    if (nowMs - startMs >= giveUpMs) {
-      counters.add('endpoint_confirmations_missing_total');
+    let nextPauseMs = Math.min(longestPauseMs, pauseMs * 2);
+    // Without one it is frozen for its next move, and may come back by a revert.
+    if (fd >= 0 && hasAnswered(watched, fd)) {
+      counters.add('endpoint_confirmations_total');
+      if (!isGivenUp) onConfirmed(readTimeouts(fd));
       return;
     }
-    if (fd >= 0 && nowMs >= nextProbeMs) {
+    if (!isGivenUp && nowMs - startMs >= giveUpMs) {
+      isGivenUp = true;
+      counters.add('endpoint_confirmations_missing_total');
+      // Nobody waits any more, but the application's own timers are still to be put back.
+      if (session.kernelTimers === undefined) return;
+    }
+    if (isGivenUp) nextPauseMs = afterGivingUpMs;
+    else if (fd >= 0 && nowMs >= nextProbeMs) {
       nextProbeMs = nowMs + probeAgainMs;
       probeClient(fd);
-      pauseMs = firstLookMs;
+      nextPauseMs = firstLookMs;
     }
-    clock.after(pauseMs, () => look(Math.min(longestPauseMs, pauseMs * 2)));
+    clock.after(nextPauseMs, () => attempt(nextPauseMs));
   };
-  clock.after(firstLookMs, () => look(2 * firstLookMs));
+  /** A socket that breaks while it is looked at ends by itself; a timer must not throw. */
+  const attempt = (pauseMs: number): void => {
+    try {
+      look(pauseMs);
+    } catch {
+      counters.add('endpoint_confirmations_missing_total');
+    }
+  };
+  clock.after(firstLookMs, () => attempt(firstLookMs));
+}
+
+function hasAnswered({ session, ownSegsIn }: WatchedSession, fd: number): boolean {
+  if (!readConfirmation({ fd, ownSegsIn }).isConfirmed) return false;
+  if (session.kernelTimers !== undefined) restoreTimers(fd, session.kernelTimers);
+  session.kernelTimers = undefined;
+  return true;
 }
