@@ -127,6 +127,10 @@ export function isMovable(fleet: FleetSnapshot, objective: Objective, s: number)
   const { sessions, endpoints } = fleet;
   const from = sessions.endpoint[s]!;
   if (from < 0 || (sessions.flags[s]! & (SESSION_PINNED | SESSION_MOVING)) !== 0) return false;
+  // A session with impossible telemetry stays where it is: neither its gain nor the room it needs can be told.
+  if (!isAmount(sessions.load[s]!) || !isAmount(sessions.imageBytes[s]!) || !isAmount(sessions.weight[s]!))
+    return false;
+  if (!(sessions.lifeS[s]! >= 0)) return false;
   if (Number.isFinite(endpoints.eventInS[from]!)) return true;
   // Up to a quarter more residence, by the session's key: sessions that came together do not leave together.
   const jitter = 1 + (sessions.key[s]! % 256) / 1024;
@@ -153,9 +157,16 @@ export function isAllowed(fleet: FleetSnapshot, s: number, e: number): boolean {
 export function roomOf(fleet: FleetSnapshot, objective: Objective, e: number): number {
   const { endpoints } = fleet;
   if (endpoints.accepts[e] === 0) return 0;
-  const ramp = objective.rampS > 0 ? Math.min(1, endpoints.ageS[e]! / objective.rampS) : 1;
-  const room = objective.fillRatio * endpoints.limit[e]! - endpoints.loadP90[e]! - endpoints.reserved[e]!;
-  return Number.isFinite(room) ? Math.max(0, room * ramp) : 0;
+  const ramp = objective.rampS > 0 ? Math.max(0, Math.min(1, endpoints.ageS[e]! / objective.rampS)) : 1;
+  const limit = endpoints.limit[e]!;
+  const taken = endpoints.loadP90[e]! + endpoints.reserved[e]!;
+  if (!isAmount(limit) || !isAmount(endpoints.loadP90[e]!) || !isAmount(endpoints.reserved[e]!)) return 0;
+  return Math.max(0, (objective.fillRatio * limit - taken) * ramp) || 0;
+}
+
+/** Whether a number can be an amount: finite and not negative. */
+function isAmount(value: number): boolean {
+  return value >= 0 && value < Number.POSITIVE_INFINITY;
 }
 
 /**
@@ -174,5 +185,7 @@ export function needOf(fleet: FleetSnapshot, objective: Objective, e: number): n
   const above = endpoints.loadP90[e]! - objective.relieveRatio * endpoints.limit[e]!;
   // A bad score that is not about load (a failing machine) asks for everything.
   const failing = endpoints.failureRisk[e]! > endpoints.overloadRisk[e]!;
-  return failing ? Number.POSITIVE_INFINITY : Math.max(0, above);
+  if (failing) return Number.POSITIVE_INFINITY;
+  // An unknown load (NaN) is no reason to move anything.
+  return above > 0 ? above : 0;
 }

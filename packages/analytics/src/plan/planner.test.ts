@@ -101,6 +101,39 @@ describe('plans (properties)', () => {
     );
   });
 
+  it('stay within capacities and finite numbers whatever telemetry says', () => {
+    const poison = fc.record({
+      column: fc.nat(40),
+      at: fc.nat(400),
+      value: fc.constantFrom(Number.NaN, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY, -1, 0, 1e300),
+      ofEndpoints: fc.boolean(),
+    });
+    fc.assert(
+      fc.property(fleets, fc.array(poison, { maxLength: 40 }), (fleet, poisons) => {
+        for (const { column, at, value, ofEndpoints } of poisons) {
+          const columns = Object.values(ofEndpoints ? fleet.endpoints : fleet.sessions).filter(
+            (c): c is Float64Array | Float32Array => c instanceof Float64Array || c instanceof Float32Array,
+          );
+          const chosen = columns[column % columns.length]!;
+          if (chosen.length > 0) chosen[at % chosen.length] = value;
+        }
+        const { endpoints, sessions } = fleet;
+        const added = new Float64Array(endpoints.count);
+        for (const move of planMoves(fleet).moves) {
+          added[move.to] = added[move.to]! + sessions.load[move.session]!;
+          for (const n of [move.score, move.scoreThere, move.gain, move.cost])
+            expect(Number.isFinite(n)).toBe(true);
+        }
+        added.forEach((load, e) => {
+          if (load === 0) return;
+          const taken = endpoints.loadP90[e]! + endpoints.reserved[e]! + load;
+          expect(taken).toBeLessThanOrEqual(DEFAULT_OBJECTIVE.fillRatio * endpoints.limit[e]! + 1e-9);
+        });
+      }),
+      { numRuns: 200 },
+    );
+  });
+
   it('list deadlines first, then value', () => {
     fc.assert(
       fc.property(fleets, (fleet) => {
@@ -247,6 +280,9 @@ describe('plans', () => {
     const fleet = twoEndpoints();
     fleet.endpoints.loadP90[1] = Number.NaN;
     expect(planMoves(fleet).moves).toHaveLength(0);
+    const silent = twoEndpoints();
+    silent.endpoints.loadP90[0] = Number.NaN;
+    expect(planMoves(silent).moves).toHaveLength(0);
   });
 });
 
