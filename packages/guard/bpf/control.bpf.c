@@ -55,7 +55,7 @@ static __always_inline void put_sum(__u8 *at, __u16 sum)
 }
 
 /* Takes what is withheld if the entry now allows some of it; under the lock, so nobody withholds in between. */
-static __always_inline int take(struct guard_flow *flow, struct emission *e, __u32 up_to)
+static __always_inline int take(struct guard_flow *flow, struct emission *e, __u32 up_to, __u64 now)
 {
 	if (!flow->withheld_since_ns)
 		return 0;
@@ -68,8 +68,8 @@ static __always_inline int take(struct guard_flow *flow, struct emission *e, __u
 	e->lowered_by = flow->withheld_ack - e->ack;
 	e->ifindex = flow->ifindex;
 	e->window_scale = flow->window_scale;
-	if (e->lowered_by == 0)
-		flow->withheld_since_ns = 0;
+	/* What is still withheld is so since now: a stream that is always a little behind is not stuck. */
+	flow->withheld_since_ns = e->lowered_by == 0 ? 0 : now;
 	flow->emitted += 1;
 	return 1;
 }
@@ -171,6 +171,7 @@ static __always_inline int on_advance(struct __sk_buff *skb, struct guard_comman
 {
 	struct guard_flow *flow = bpf_map_lookup_elem(&guard_flows, &command->flow);
 	struct emission e = {};
+	__u64 now = bpf_ktime_get_ns();
 	int is_stale, has_taken = 0;
 
 	if (!flow)
@@ -179,10 +180,10 @@ static __always_inline int on_advance(struct __sk_buff *skb, struct guard_comman
 	is_stale = command->epoch != flow->epoch;
 	if (!is_stale && command->op == GUARD_OP_CLOSE) {
 		flow->flags |= FLAG_CLOSING;
-		has_taken = take(flow, &e, flow->withheld_ack);
+		has_taken = take(flow, &e, flow->withheld_ack, now);
 	} else if (!is_stale && is_after(command->committed, flow->committed)) {
 		flow->committed = command->committed;
-		has_taken = take(flow, &e, command->committed);
+		has_taken = take(flow, &e, command->committed, now);
 	}
 	bpf_spin_unlock(&flow->lock);
 	if (is_stale)

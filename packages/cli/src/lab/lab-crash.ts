@@ -60,6 +60,8 @@ export interface CrashReport {
 /** Fault and all that follows from it must fit between two faults. */
 const afterFaultMs = 1500;
 const warmUpMs = 1500;
+/** Long, so that a slow answer is told from a lost one. */
+const drainMs = 15_000;
 /** A pause is looked for this long after a fault. */
 const outageWindowMs = 5000;
 
@@ -115,7 +117,7 @@ async function crashUnderLoad(
       if ((kill + 1) % 5 === 0) progress(`${kill + 1} faults`);
     }
     await sleep(500 + options.rttMs);
-    const clients = await fleet.finish();
+    const clients = await fleet.finish(drainMs);
     return toReport(options, { clients, notes, takeOvers: await admin.takeOvers() });
   } finally {
     admin.close();
