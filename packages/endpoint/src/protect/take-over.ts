@@ -14,6 +14,14 @@ const lookMs = 1;
 /** A client further away than this gets its tail by the kernel's own timeout. */
 const longestWaitMs = 250;
 
+/**
+ * The client's answer may be older than the probe (packets that were held carry old acknowledgements), so it may have
+ * more than it seems. Bytes restored as unsent that it already has are harmless only as long as the initial congestion
+ * window (10 segments) covers them: beyond it its acknowledgement lies ahead of what was sent, and the connection hangs
+ * for good. More than this is left to the kernel's own timeout.
+ */
+const longestResentBytes = 8 * 1024;
+
 /** The socket once the client has answered (or did not in time), with nothing left that waits for a timeout. */
 export async function settleTakenSocket(active: ActiveTcp, flow: Flow, clock: Clock): Promise<ActiveTcp> {
   const startMs = clock.monotonicMs();
@@ -22,7 +30,8 @@ export async function settleTakenSocket(active: ActiveTcp, flow: Flow, clock: Cl
     if (clock.monotonicMs() - startMs > longestWaitMs) return active;
     await new Promise<void>((resolve) => clock.after(lookMs, resolve));
   }
-  if (readRemainder(active.fd) <= 0) return active;
+  const remainder = readRemainder(active.fd);
+  if (remainder <= 0 || remainder > longestResentBytes) return active;
   try {
     return rethawRemainder(active.fd, flow);
   } catch (error) {
