@@ -56,6 +56,11 @@ interface Watched {
   held: Set<Session>;
 }
 
+interface Replica {
+  readonly buddy: Endpoint;
+  readonly report: ReplicaReport;
+}
+
 const missedUntilDead = 3;
 /** Clocks of two machines run at most 1 % apart. */
 const leaseMarginRatio = 0.02;
@@ -63,7 +68,9 @@ const leaseMarginRatio = 0.02;
 const lookMs = 20;
 /** Longer than detection, lease and take-over together; past it packets would go to the dead owner. */
 const holdMs = 20_000;
-const answerMs = 500;
+/** A target that has not answered a take-over by then has not served either, or will be found out by its own watch. */
+const answerMs = 2000;
+const askMs = 10_000;
 const keptRecords = 200;
 
 /** Watches the endpoints that take part in crash protection. */
@@ -256,40 +263,45 @@ export class Protection {
     logger.warn({ ...record }, 'sessions of a dead endpoint were taken over');
   }
 
-  /** The newest replica of each session, by epoch and commit. Whoever does not answer in time has none. */
-  async #askForReplicas(known: Watched): Promise<Map<string, { buddy: Endpoint; report: ReplicaReport }>> {
-    const best = new Map<string, { buddy: Endpoint; report: ReplicaReport }>();
+  /**
+   * The newest replica of each session, by epoch and commit. An endpoint that lives is asked until it answers: an older
+   * replica elsewhere must not be taken for the newest.
+   */
+  async #askForReplicas(known: Watched): Promise<Map<string, Replica>> {
+    const best = new Map<string, Replica>();
+    const owner = known.endpoint.name;
+    const giveUpMs = this.#deps.clock.monotonicMs() + askMs;
     const others = this.#members().filter((e) => e !== known.endpoint);
     await Promise.all(
       others.map(async (buddy) => {
-        if (buddy.link === undefined) return;
-        const { clock, logger } = this.#deps;
-        try {
-          const owner = known.endpoint.name;
-          const data = await requestSlowly(buddy.link, { t: 'replicas', owner }, clock, answerMs);
-          for (const report of replicaReportSchema.array().parse(data['replicas'])) {
-            const other = best.get(report.id)?.report;
-            const isNewer =
-              other === undefined ||
-              report.epoch > other.epoch ||
-              (report.epoch === other.epoch && report.n > other.n);
-            if (isNewer) best.set(report.id, { buddy, report });
-          }
-        } catch (error) {
-          logger.warn(
-            { endpoint: buddy.name, reason: (error as Error).message },
-            'does not tell of its replicas',
-          );
+        while (this.#members().includes(buddy) && this.#deps.clock.monotonicMs() < giveUpMs) {
+          const reports = await this.#ask(buddy, owner);
+          for (const report of reports ?? []) keepNewest(best, { buddy, report });
+          if (reports !== undefined) return;
         }
       }),
     );
     return best;
   }
 
+  /** undefined: no answer. */
+  async #ask(buddy: Endpoint, owner: string): Promise<readonly ReplicaReport[] | undefined> {
+    const { clock, logger } = this.#deps;
+    try {
+      if (buddy.link === undefined) throw new RestitchError('peer_lost', 'it has no control connection');
+      const data = await requestSlowly(buddy.link, { t: 'replicas', owner }, clock, answerMs);
+      return replicaReportSchema.array().parse(data['replicas']);
+    } catch (error) {
+      logger.warn({ endpoint: buddy.name, reason: (error as Error).message }, 'does not tell of its replicas');
+      await new Promise<void>((resolve) => clock.after(lookMs, resolve));
+      return undefined;
+    }
+  }
+
   /** Switches the record, then lets the buddy serve. True if it does. */
   async #giveAway(
     session: Session,
-    replica: { buddy: Endpoint; report: ReplicaReport } | undefined,
+    replica: Replica | undefined,
     dead: Endpoint,
   ): Promise<boolean> {
     const { clock, batch, sessions, logger } = this.#deps;
@@ -370,4 +382,12 @@ export class Protection {
       member.link?.tell({ t: 'peers', peers });
     }
   }
+}
+
+function keepNewest(best: Map<string, Replica>, candidate: Replica): void {
+  const { report } = candidate;
+  const known = best.get(report.id)?.report;
+  const isNewer =
+    known === undefined || report.epoch > known.epoch || (report.epoch === known.epoch && report.n > known.n);
+  if (isNewer) best.set(report.id, candidate);
 }

@@ -57,6 +57,10 @@ export class ProtectedSession {
   buddy: string | undefined;
   /** Those that still have an older replica. */
   readonly formerBuddies = new Set<string>();
+  /** Those of them that were told to forget it. */
+  readonly forgetting = new Set<string>();
+  /** Newest commit the buddy has. */
+  storedN = 0;
   carrier: ProtectedCarrier | undefined;
   readonly #init: ProtectedSessionInit;
   #written: number;

@@ -85,6 +85,9 @@ export interface TakenSession extends ThawedSession {
 
 type TakeOverRequest = Extract<ToEndpoint, { t: 'take-over' }>;
 
+/** Wall clocks of two hosts differ, and a timestamp is read and used at different instants. */
+const ownerLeadMs = 1000;
+
 /** Guarded flows of closed connections are kept this long: their last FIN may have to be repeated. */
 const closedLingerMs = 60_000;
 
@@ -209,7 +212,14 @@ export class Protection {
       if (!this.#links.has(peer.name)) this.#links.set(peer.name, this.#link(peer));
     for (const session of this.#sessions.values()) {
       if (session.isOver) continue;
+      // A replica on a dead endpoint is no replica any more.
+      for (const former of session.formerBuddies) {
+        if (this.#peers.some((peer) => peer.name === former)) continue;
+        session.formerBuddies.delete(former);
+        session.forgetting.delete(former);
+      }
       this.#assign(session, this.#chooseBuddy(session.session.id));
+      this.#stored(session, 0);
     }
   }
 
@@ -245,7 +255,8 @@ export class Protection {
         outputStart: replica.acked,
         output: replica.output,
       },
-      this.#ctx.clock.wallMs(),
+      // Each owner's clock begins a little ahead of the one before: PAWS drops what comes from the past.
+      this.#ctx.clock.wallMs() + ownerLeadMs * epoch,
     );
     const image = imageOf(replica, opening, epoch, tcp);
     const state = listener.upgradeState(image);
@@ -280,6 +291,7 @@ export class Protection {
       }
       owned.session.leave('fenced');
     }
+    this.store.clear();
     this.#ctx.counters.add('endpoint_fenced_total');
   }
 
@@ -352,6 +364,10 @@ export class Protection {
   }
 
   #resume(buddy: string): void {
+    for (const session of this.#sessions.values()) {
+      // What was to be forgotten over the connection before this one is asked for again.
+      if (session.forgetting.delete(buddy)) this.#stored(session, 0);
+    }
     const own = [...this.#sessions.values()].filter((s) => s.buddy === buddy && s.owner.n > 0);
     for (let i = 0; i < own.length; i += 2048) {
       const sessions = own.slice(i, i + 2048).map((s) => ({ id: s.session.id, epoch: s.session.epoch }));
@@ -365,8 +381,10 @@ export class Protection {
     if (before === next) return;
     owned.buddy = next;
     // The old replica goes only when the new one is there.
-    if (before !== undefined) owned.formerBuddies.add(before);
+    if (before !== undefined && this.#links.has(before)) owned.formerBuddies.add(before);
     if (next !== undefined) owned.formerBuddies.delete(next);
+    owned.storedN = 0;
+    owned.forgetting.clear();
     this.#ctx.counters.add(
       next === undefined ? 'endpoint_sessions_degraded_total' : 'endpoint_buddy_changes_total',
     );
@@ -379,17 +397,40 @@ export class Protection {
       this.#refused(buddy, message);
       return;
     }
+    if (message.t === 'forgotten') {
+      this.#forgotten(buddy, message);
+      return;
+    }
     for (const { id, epoch, n } of message.sessions) {
       const owned = this.#sessions.get(id);
       if (owned === undefined || owned.buddy !== buddy || owned.session.epoch !== epoch) continue;
-      owned.committed(n);
-      if (message.t === 'committed') {
-        for (const former of owned.formerBuddies) this.#links.get(former)?.send({ t: 'forget', id, epoch });
-        owned.formerBuddies.clear();
-        continue;
-      }
+      this.#stored(owned, n);
+      if (message.t === 'committed') continue;
       for (const commit of owned.owner.resume(n)) this.#links.get(buddy)?.send(commit);
     }
+  }
+
+  /**
+   * The buddy has commit `n`. As long as another endpoint has an older replica the gate stays shut: after two deaths
+   * that one would be taken for the newest.
+   */
+  #stored(owned: ProtectedSession, n: number): void {
+    owned.storedN = Math.max(owned.storedN, n);
+    if (owned.storedN === 0) return;
+    const { id, epoch } = owned.session;
+    for (const former of owned.formerBuddies) {
+      if (owned.forgetting.has(former)) continue;
+      owned.forgetting.add(former);
+      this.#links.get(former)?.send({ t: 'forget', id, epoch });
+    }
+    if (owned.formerBuddies.size === 0) owned.committed(owned.storedN);
+  }
+
+  #forgotten(former: string, { id, epoch }: { readonly id: string; readonly epoch: number }): void {
+    const owned = this.#sessions.get(id);
+    if (owned === undefined || owned.session.epoch !== epoch || !owned.forgetting.delete(former)) return;
+    owned.formerBuddies.delete(former);
+    this.#stored(owned, 0);
   }
 
   #refused(buddy: string, message: Extract<ToOwner, { t: 'commit-refused' }>): void {

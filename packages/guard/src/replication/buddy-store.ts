@@ -53,6 +53,8 @@ export interface BuddyStore {
   /** Fences `epoch` and everything older of that session and hands the replica out. Throws `unknown_session`, `stale_epoch`. */
   takeOver(owner: string, id: string, epoch: number): Replica;
   list(owner?: string): ReplicaStatus[];
+  /** Ends everything: this process was declared dead, and what it keeps may be old. */
+  clear(): void;
   /** Ends what is kept of an owner, tombstones included: it is gone for good, or back as another instance. */
   forgetOwner(owner: string): number;
 }
@@ -144,7 +146,7 @@ export function createBuddyStore(
       const entry = entries.get(key);
       // A fenced entry is a tombstone that goes on refusing; an older epoch has nothing to say about a newer one.
       if (entry !== undefined && !entry.isFenced && message.epoch >= entry.epoch) remove(key, entry);
-      return [];
+      return [{ t: 'forgotten', id: message.id, epoch: message.epoch }];
     },
     takeOver(owner, id, epoch) {
       const entry = entries.get(keyOf(owner, id));
@@ -175,6 +177,10 @@ export function createBuddyStore(
       [...entries.values()]
         .filter((e) => !e.isFenced && (owner === undefined || e.owner === owner))
         .map((e) => ({ id: e.id, owner: e.owner, epoch: e.epoch, n: e.n, keptBytes: sizeOf(e) })),
+    clear() {
+      entries.clear();
+      keptBytes = 0;
+    },
     forgetOwner(owner) {
       const gone = [...entries].filter(([, e]) => e.owner === owner);
       for (const [key, entry] of gone) remove(key, entry);

@@ -62,6 +62,8 @@ export const toOwnerSchema = z.discriminatedUnion('t', [
     t: z.literal('resume-from'),
     sessions: z.array(z.object({ id, epoch: u32, n: u32 })).max(4096),
   }),
+  /** What there was of it is gone. */
+  z.object({ t: z.literal('forgotten'), id, epoch: u32 }),
   z.object({
     t: z.literal('commit-refused'),
     id,
