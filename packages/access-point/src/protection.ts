@@ -292,18 +292,17 @@ export class Protection {
       const data = await requestSlowly(buddy.link, { t: 'replicas', owner }, clock, answerMs);
       return replicaReportSchema.array().parse(data['replicas']);
     } catch (error) {
-      logger.warn({ endpoint: buddy.name, reason: (error as Error).message }, 'does not tell of its replicas');
+      logger.warn(
+        { endpoint: buddy.name, reason: (error as Error).message },
+        'does not tell of its replicas',
+      );
       await new Promise<void>((resolve) => clock.after(lookMs, resolve));
       return undefined;
     }
   }
 
   /** Switches the record, then lets the buddy serve. True if it does. */
-  async #giveAway(
-    session: Session,
-    replica: Replica | undefined,
-    dead: Endpoint,
-  ): Promise<boolean> {
+  async #giveAway(session: Session, replica: Replica | undefined, dead: Endpoint): Promise<boolean> {
     const { clock, batch, sessions, logger } = this.#deps;
     const buddy = replica?.buddy;
     if (replica === undefined || buddy?.link === undefined || replica.report.epoch !== session.epoch) {

@@ -101,6 +101,7 @@ export class Endpoint
             maxMessageBytes,
             app: { name: app.name, version: app.version },
             findListener: (listener) => this.#servers.get(listener),
+            onFenced: (session) => this.table.remove(session, session.epoch),
             clock,
             counters,
             logger,

@@ -68,6 +68,8 @@ export interface ProtectionContext {
   readonly maxMessageBytes: number;
   readonly app: { readonly name: string; readonly version: string };
   readonly findListener: (name: string) => ProtectedListener | undefined;
+  /** The session is no longer served here, and nobody needs to be told. */
+  readonly onFenced: (session: Session) => void;
   readonly clock: Clock;
   readonly counters: Counters;
   readonly logger: Logger;
@@ -290,6 +292,7 @@ export class Protection {
         this.#ctx.logger.warn({ session: owned.session.id }, (error as Error).message);
       }
       owned.session.leave('fenced');
+      this.#ctx.onFenced(owned.session);
     }
     this.store.clear();
     this.#ctx.counters.add('endpoint_fenced_total');
