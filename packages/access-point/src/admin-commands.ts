@@ -1,5 +1,5 @@
 /** What the commands of the admin socket do. */
-import { RestitchError, formatFlow } from '@restitch/core';
+import { RestitchError } from '@restitch/core';
 import type { AdminRequest } from './admin-protocol.js';
 import type { AdminHandler } from './admin-server.js';
 import type { DaemonState } from './daemon-state.js';
@@ -146,7 +146,7 @@ function sessionsOf(d: DaemonState, { endpoint, offset, limit }: Args<'sessions'
 
 /** A session with its record and all its moves; an ended session still has the moves that are remembered. */
 function storyOf(d: DaemonState, id: string): object {
-  const session = d.sessions.byId(id) ?? [...d.sessions.all()].find((s) => formatFlow(s.flow) === id);
+  const session = d.sessions.byId(id) ?? d.sessions.byFlowText(id);
   const moves = d.history.ofSession(session?.id ?? id);
   if (session === undefined && moves.length === 0)
     throw new RestitchError('unknown_session', `no session ${id}`);

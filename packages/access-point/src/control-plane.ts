@@ -148,7 +148,8 @@ export class ControlPlane {
         this.#deps.protection.heartbeat(endpoint, event.n);
         endpoint.eventLoopDelayMs = event.eventLoopDelayMs;
         if (event.counters !== undefined) endpoint.counters = event.counters;
-        if (endpoint.liveness === 'suspect') this.setLiveness(endpoint, 'healthy');
+        if (endpoint.liveness === 'suspect' && !endpoint.isProbeFailing)
+          this.setLiveness(endpoint, 'healthy');
         return;
       case 'thawed':
       case 'thaw-failed':

@@ -31,6 +31,8 @@ export class Endpoint {
   drain: DrainState = 'none';
   /** CLOCK_MONOTONIC milliseconds since when `liveness` is what it is. */
   livenessSinceMs = 0;
+  /** The last TCP probe was not accepted: heartbeats alone do not make it healthy. */
+  isProbeFailing = false;
   eventLoopDelayMs = 0;
   /** Figures of the endpoint's own, from its last heartbeat. */
   counters: Readonly<Record<string, number>> = {};

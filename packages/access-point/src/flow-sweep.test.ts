@@ -58,6 +58,28 @@ it('asks at once about a flow whose client has sent a reset', async () => {
   expect(world.recordOf(id)?.phase).toBe('closing');
 });
 
+it('closes a record that a move left frozen when the owner does not have the session any more', async () => {
+  const world = await openWorld();
+  const id = world.open('a');
+  await world.settle();
+  world.endpoint('a').copies.delete(id);
+  const record = world.dataplane.records.get(formatFlow(flowOf(1)));
+  if (record !== undefined) record.phase = 'frozen';
+  await pass(world, 80_000);
+  expect(world.recordOf(id)?.phase).toBe('closing');
+});
+
+it('does not close a flow that moved while its owner was asked', async () => {
+  const world = await openWorld();
+  const id = world.open('a');
+  await world.settle();
+  world.endpoint('a').copies.delete(id);
+  const session = world.core.state.sessions.byId(id);
+  if (session !== undefined) session.epoch = 7;
+  await pass(world, 80_000);
+  expect(world.core.state.sessions.byId(id)).toBeDefined();
+});
+
 it('closes an idle flow nobody can answer for, and no sooner', async () => {
   const world = await openWorld();
   const id = world.open('a');

@@ -59,7 +59,9 @@ export class FlowSweep {
     const nowNs = clock.monotonicNs();
     const byOwner = new Map<Endpoint, FlowRecord[]>();
     for (const record of dataplane.list(nowNs - idleNs)) {
-      if (record.phase !== 'active' || (!record.sawReset && nowNs - record.lastSeenNs < idleNs)) continue;
+      // Records that a move left kept, and nobody came back for, count too.
+      if (record.phase === 'closing' || record.phase === 'releasing') continue;
+      if (!record.sawReset && nowNs - record.lastSeenNs < idleNs) continue;
       const owner = endpoints.byId(record.endpointId);
       if (owner?.link === undefined) this.#dropIfOrphan(record, owner, nowNs);
       else {
@@ -93,7 +95,8 @@ export class FlowSweep {
   #close(record: FlowRecord): void {
     const { sessions, batch, counters, logger, policy } = this.#deps;
     const session = sessions.byFlow(record.flow);
-    if (session?.move !== undefined) return;
+    // Moved while its owner was asked: the answer was about another's time.
+    if (session?.move !== undefined || (session !== undefined && session.epoch !== record.epoch)) return;
     if (session !== undefined) sessions.remove(session);
     counters.add('flows_swept_total');
     logger.debug({ flow: formatFlow(record.flow) }, 'flow swept');

@@ -102,18 +102,23 @@ export class HealthMonitor {
     this.#lastProbeMs = nowMs;
     for (const endpoint of endpoints.all()) {
       const address = endpoint.hello?.stateAddress;
-      if (address === undefined || endpoint.liveness !== 'healthy') continue;
-      void probe(address, tcpProbe.timeoutMs).then((isAccepted) => {
-        if (isAccepted || endpoint.liveness !== 'healthy') return;
-        this.#deps.counters.add('endpoint_probes_failed_total');
-        this.#deps.setLiveness(endpoint, 'suspect');
-      });
+      const isToBeProbed = endpoint.liveness === 'healthy' || endpoint.isProbeFailing;
+      if (address === undefined || endpoint.link === undefined || !isToBeProbed) continue;
+      void probe(address, tcpProbe.timeoutMs).then((isAccepted) => this.#noteProbe(endpoint, isAccepted));
     }
+  }
+
+  /** An endpoint that heartbeats and cannot be reached is suspect until it can; its next heartbeat says healthy then. */
+  #noteProbe(endpoint: Endpoint, isAccepted: boolean): void {
+    endpoint.isProbeFailing = !isAccepted;
+    if (isAccepted || endpoint.liveness !== 'healthy') return;
+    this.#deps.counters.add('endpoint_probes_failed_total');
+    this.#deps.setLiveness(endpoint, 'suspect');
   }
 }
 
 /** True if the address accepts a TCP connection within `timeoutMs`. */
-function probeTcp(address: SocketAddress, timeoutMs: number): Promise<boolean> {
+export function probeTcp(address: SocketAddress, timeoutMs: number): Promise<boolean> {
   return new Promise((resolve) => {
     const socket = connect({ host: address.address, port: address.port, timeout: timeoutMs });
     const end = (isAccepted: boolean): void => {

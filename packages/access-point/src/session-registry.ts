@@ -42,6 +42,11 @@ export class SessionRegistry {
     return this.#byFlow.get(formatFlow(flow));
   }
 
+  /** By the flow as `formatFlow` writes it. */
+  byFlowText(text: string): Session | undefined {
+    return this.#byFlow.get(text);
+  }
+
   all(): IterableIterator<Session> {
     return this.#byId.values();
   }
