@@ -2,7 +2,7 @@
 // that it can also run on other versions of Node.
 import { createHash } from 'node:crypto';
 import { createEndpoint } from '@restitch/endpoint';
-import { readFileSync } from 'node:fs';
+import { readFileSync, readdirSync } from 'node:fs';
 import { TLSSocket } from 'node:tls';
 import { createCounters } from '@restitch/core';
 import { effectiveCapabilities } from '@restitch/sys';
@@ -109,7 +109,7 @@ const commands = {
     void new TLSSocket(sessions.get(id), { isServer: true, key: readFileSync(keyFile), cert: readFileSync(certFile) }),
   whoami: () => ({ uid: process.getuid(), capabilities: [...effectiveCapabilities()] }),
   close: () => endpoint.close(),
-  node: () => process.version,
+  descriptors: () => readdirSync('/proc/self/fd').length,
 };
 
 process.on('message', async ({ n, command, args }) => {

@@ -339,3 +339,40 @@ describe('an image', () => {
     await expectServing();
   });
 });
+
+it('no descriptor stays behind, however moves end', async () => {
+  const descriptors = async (): Promise<number[]> => [
+    await a.tell('descriptors'),
+    await b.tell('descriptors'),
+  ];
+  client.destroy();
+  await until(async () => (await a.session(report.id)) === undefined);
+  const endings = ['called off', 'reverted', 'committed', 'committed half-closed'] as const;
+  let before: number[] = [];
+  for (let i = 0; i < 5 * endings.length; i++) {
+    const ending = endings[i % endings.length];
+    ({ client, report } = await world.open('idle'));
+    client.on('error', () => undefined);
+    if (ending === 'committed half-closed') {
+      client.end('x');
+      await until(async () => (await a.session(report.id))?.readableLength === 1);
+    }
+    const moveId = await world.reserveAndPrepare(report, 'a', 'b');
+    if (ending !== 'called off') {
+      await source.ask({ t: 'freeze', moveId, epoch: 2, budgetMs: 1000 });
+      await thawed(target, moveId);
+    }
+    if (ending?.startsWith('committed') === true) {
+      await target.ask({ t: 'activate', moveId, epoch: 2 });
+      await source.ask({ t: 'release', moveId });
+    } else {
+      await target.ask({ t: 'abort', moveId });
+      await source.ask({ t: 'revert', moveId });
+    }
+    for (const peer of [source, target]) await peer.ask({ t: 'reset', sessionIds: [report.id] });
+    client.destroy();
+    // The first round opens what stays open: the state connection between the two.
+    if (i === endings.length - 1) before = await descriptors();
+  }
+  await until(async () => (await descriptors()).every((count, i) => count <= (before[i] ?? 0)));
+});

@@ -201,6 +201,17 @@ describe('a source refuses to freeze', () => {
     await expectServing();
   });
 
+  it('a session that ended after it was prepared, by that name', async () => {
+    await openSession();
+    await prepare('f2');
+    client.destroy();
+    await until(async () => (await a.session(report.id)) === undefined);
+    expect(await codeOf(source.ask({ t: 'freeze', moveId: 'f2', epoch: 2, budgetMs: 50 }))).toBe(
+      'unknown_session',
+    );
+    expect(await codeOf(source.ask({ t: 'revert', moveId: 'f2' }))).toBe('resolved');
+  });
+
   it('a busy session, and freezes it on the next try', async () => {
     await openSession();
     const moveId = await world.reserveAndPrepare(report, 'a', 'b');

@@ -68,7 +68,7 @@ export class SourceMoves {
   readonly #ctx: SourceContext;
   readonly #moves = new Map<string, SourceMove>();
   readonly #bySession = new Map<string, SourceMove>();
-  readonly #finished = new FinishedMoves<'reverted' | 'released'>();
+  readonly #finished = new FinishedMoves<'reverted' | 'released' | 'ended'>();
 
   constructor(context: SourceContext) {
     this.#ctx = context;
@@ -186,7 +186,9 @@ export class SourceMoves {
   /** The session's end ends its move, unless it is frozen. */
   onSessionClosed(session: Session): void {
     const move = this.#bySession.get(session.id);
-    if (move !== undefined && move.phase !== 'frozen') this.#forget(move);
+    if (move === undefined || move.phase === 'frozen') return;
+    this.#forget(move);
+    this.#finished.set(move.moveId, 'ended');
   }
 
   /** How a session stands, for announcing. */
@@ -231,6 +233,11 @@ export class SourceMoves {
   #need(moveId: string): SourceMove {
     const move = this.#moves.get(moveId);
     if (move !== undefined) return move;
+    if (this.#finished.get(moveId) === 'ended') {
+      throw new RestitchError('unknown_session', `move ${moveId}: its session has ended`, {
+        details: { moveId },
+      });
+    }
     throw new RestitchError('message_invalid', `no move ${moveId} was prepared here`, {
       details: { moveId },
     });
