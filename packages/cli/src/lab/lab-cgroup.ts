@@ -43,14 +43,6 @@ export function setCgroupLimits(name: string, limits: CgroupLimits): void {
   }
 }
 
-/** Lets a cgroup go before the rest of the machine: the largest weight both versions know. */
-export function favourCgroup(name: string): void {
-  for (const directory of cgroupDirectories(name)) {
-    writeIfPresent(`${directory}/cpu.shares`, '262144');
-    writeIfPresent(`${directory}/cpu.weight`, '10000');
-  }
-}
-
 /** Puts a process, with all its threads, into the cgroup. */
 export function enterCgroup(directories: readonly string[], pid: number): void {
   for (const directory of directories) {

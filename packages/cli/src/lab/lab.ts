@@ -5,9 +5,9 @@
  */
 import { spawn } from 'node:child_process';
 import type { ChildProcess, StdioOptions } from 'node:child_process';
-import { closeSync, mkdirSync, openSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { closeSync, mkdirSync, openSync, readFileSync, readdirSync, rmSync } from 'node:fs';
 import { RestitchError } from '@restitch/core';
-import { cgroupDirectories, createCgroup, enterCgroup, favourCgroup, removeCgroups } from './lab-cgroup.js';
+import { cgroupDirectories, createCgroup, enterCgroup, removeCgroups } from './lab-cgroup.js';
 import { buildFabric, joinParty, removeNamespaces } from './lab-network.js';
 import type { JoinOptions } from './lab-network.js';
 import { createLabPlan, planEndpoint } from './lab-plan.js';
@@ -15,6 +15,7 @@ import type { LabPlan, PartyPlan } from './lab-plan.js';
 import { readLabState, removeLabState, writeLabState } from './lab-state.js';
 import type { LabProcess, LabState } from './lab-state.js';
 import { identifyProcess, isSameProcess, signalProcess } from './process-identity.js';
+import { runTool } from './run-tool.js';
 
 /** What to start in a party's namespace. */
 export interface PartyCommand {
@@ -136,8 +137,13 @@ export class Lab {
     if (child.pid === undefined) {
       throw new RestitchError('syscall_failed', `laboratory ${this.plan.id}: cannot start ${command.name}`);
     }
-    if (command.cgroup !== undefined) enterCgroup(createCgroup(command.cgroup), child.pid);
-    if (process.env[favourVariable] !== undefined) favour(child.pid, command.cgroup);
+    const isFavoured = process.env[favourVariable] !== undefined;
+    if (command.cgroup !== undefined) {
+      // A processor cgroup takes no real-time process unless it was given a real-time budget.
+      const directories = createCgroup(command.cgroup).filter((d) => !isFavoured || !d.includes('/cpu/'));
+      enterCgroup(directories, child.pid);
+    }
+    if (isFavoured) favour(child.pid);
     this.#addProcess(command.name, child.pid);
     return child;
   }
@@ -181,12 +187,11 @@ export class Lab {
 }
 
 /**
- * Measuring on a machine that others use: the laboratory's processes go before theirs. Each is a session of its own, so
- * its weight is that of its autogroup (sched(7)) or its cgroup.
+ * Measuring on a machine that others use: the laboratory's processes are real-time ones, so that the others' run only
+ * when these wait, as if the machine were idle.
  */
-function favour(pid: number, cgroup: string | undefined): void {
-  if (cgroup !== undefined) favourCgroup(cgroup);
-  else writeFileSync(`/proc/${pid}/autogroup`, '-19');
+function favour(pid: number): void {
+  runTool('chrt', ['--all-tasks', '--rr', '--pid', '5', String(pid)]);
 }
 
 /** Resolves true as soon as `isDone` holds, false after `limitMs`. */
