@@ -14,5 +14,6 @@ server.on('error', (error) => {
   console.error(error.message);
   process.exit(1);
 });
+server.on('status', (status) => console.log('access point', status.t));
 server.listen(listen, () => console.log('listening', server.address()));
 process.on('SIGTERM', () => server.close());

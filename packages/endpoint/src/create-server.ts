@@ -11,5 +11,8 @@ export function createServer(
   options: EndpointOptions & ServerOptions,
   onSession?: ConnectionListener,
 ): Server {
-  return new Endpoint(options).createServer(options, onSession);
+  const endpoint = new Endpoint(options);
+  const server = endpoint.createServer(options, onSession);
+  endpoint.on('status', (status) => server.emit('status', status));
+  return server;
 }

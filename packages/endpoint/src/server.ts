@@ -11,6 +11,7 @@ import {
 import type { SessionImage } from '@restitch/core/internal';
 import { effectiveCapabilities } from '@restitch/sys';
 import { setIntOption, solTcp, tcp } from '@restitch/sys/internal';
+import type { EndpointStatus } from './endpoint.js';
 import { watchConfirmation } from './move/confirmation.js';
 import { runHooks } from './move/source-moves.js';
 import type { ThawedSession } from './move/target-moves.js';
@@ -41,10 +42,12 @@ interface ServerEvents {
   listening: [];
   session: [Session];
   error: [Error];
+  /** Of the endpoint, if `createServer` made it for this server alone. */
+  status: [EndpointStatus];
   close: [];
 }
 
-/** A server of an endpoint. Emits 'listening', 'session', 'error', 'close'. */
+/** A server of an endpoint. Emits 'listening', 'session', 'error', 'status', 'close'. */
 export class Server extends EventEmitter<ServerEvents> implements ProtectedListener {
   readonly #endpoint: ServerHost;
   readonly #options: ServerOptions;
