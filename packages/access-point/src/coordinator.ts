@@ -13,7 +13,7 @@ import type { MoveHistory, MoveRecord } from './history.js';
 import type { MoveState } from './life-cycle.js';
 import { MoveGate } from './move-gate.js';
 import { Move } from './move.js';
-import type { MoveContext } from './move.js';
+import type { MoveContext } from './move-context.js';
 import type { Session, SessionRegistry } from './session-registry.js';
 import { WishList } from './wish-list.js';
 import type { MoveOrigin, Wish } from './wish-list.js';

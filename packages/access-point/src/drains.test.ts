@@ -110,6 +110,7 @@ describe('a drain', () => {
     start(world);
     await world.settle();
     await world.restartDaemon();
+    expect(progress(world)).toMatchObject({ state: 'draining', left: 0 });
     for (const name of ['a', 'b', 'c']) world.connect(name);
     await run(world, 3000);
     expect(progress(world).state).toBe('drained');

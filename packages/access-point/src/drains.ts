@@ -182,7 +182,10 @@ export class Drains {
   #advance(running: Running): void {
     const { target } = running;
     const isEmpty = target.sessions.size === 0 && running.inMove === 0;
-    const state = isEmpty && target.liveness !== 'joining' ? 'drained' : 'draining';
+    // Only an endpoint that has told all it has can be known to have nothing.
+    const isKnown =
+      target.drain === 'drained' || (target.link !== undefined && target.liveness !== 'joining');
+    const state = isEmpty && isKnown ? 'drained' : 'draining';
     if (target.drain !== state) {
       target.drain = state;
       this.#deps.logger.info({ endpoint: target.name, moved: running.moved, ended: running.ended }, state);

@@ -1,5 +1,6 @@
 /** What happened, bounded: ended moves with their steps, and a tail for those who watch. */
-import type { Move, MoveFailure } from './move.js';
+import type { Move } from './move.js';
+import type { MoveFailure } from './move-context.js';
 import type { MoveOutcome } from './life-cycle.js';
 
 /** An ended move as plain data; `…Ns` are CLOCK_MONOTONIC (exact for 104 days of uptime), `…AtMs` is wall time. */

@@ -4,42 +4,14 @@
  * Everything a move needs from outside stands in `MoveContext`, so a test can play the endpoints and the map.
  */
 import { RestitchError } from '@restitch/core';
-import type { Clock, Counters, Flow } from '@restitch/core';
+import type { Flow } from '@restitch/core';
 import type { FlowChange, FlowChangeResult } from '@restitch/dataplane';
-import type { MovesConfig } from './config/index.js';
 import type { Endpoint } from './endpoint-registry.js';
 import type { NumberlessRequest, ReplyListener } from './endpoint-link.js';
-import type { FlowBatch } from './flow-batch.js';
 import { holdStates, isMoveOutcome, lifeCycle, nextMoveState, stepOfState } from './life-cycle.js';
-import type { MoveAction, MoveDeadline, MoveEvent, MoveOutcome, MoveState, MoveStep } from './life-cycle.js';
+import type { MoveAction, MoveDeadline, MoveEvent, MoveOutcome, MoveState } from './life-cycle.js';
+import type { MoveContext, MoveFailure } from './move-context.js';
 import type { Session } from './session-registry.js';
-
-/** What a move works with. */
-export interface MoveContext {
-  readonly clock: Clock;
-  readonly counters: Counters;
-  readonly batch: FlowBatch;
-  /** Read at each use, so that a reload counts at once. */
-  readonly policy: () => MovesConfig;
-  /** The record names the target from now on. */
-  /** Many moves run: what is not urgent may wait for company on the wire. */
-  readonly isCrowded: () => boolean;
-  /** Asks to go between hold and switch; answered by `admitted`. */
-  readonly askAdmission: (move: Move) => void;
-  /** Has left that time, or waits for it no more. */
-  readonly leaveAdmission: (move: Move) => void;
-  readonly onSwitched: (move: Move) => void;
-  readonly onEnd: (move: Move) => void;
-  /** Laboratory only: true keeps the move at the door of this state until `resume`. */
-  readonly isPausedAt?: (move: Move, state: MoveState) => boolean;
-}
-
-/** Why a move did not commit, and at which step. */
-export interface MoveFailure {
-  readonly step: MoveStep;
-  readonly code: string;
-  readonly message: string;
-}
 
 /** Between hold and the first byte from the target, every millisecond is one the client waits. */
 const urgentMessages: ReadonlySet<string> = new Set(['freeze', 'activate', 'revert']);
