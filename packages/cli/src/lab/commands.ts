@@ -7,6 +7,7 @@ import { createProcessEnv } from '../cli-env.js';
 import type { CliEnv } from '../cli-env.js';
 import { runLabChaos } from './chaos/lab-chaos.js';
 import type { LabChaosOptions } from './chaos/lab-chaos.js';
+import { adminSocketOf } from './lab-config.js';
 import { Lab } from './lab.js';
 import { crashFaults, runLabCrash } from './lab-crash.js';
 import type { LabCrashOptions } from './lab-crash.js';
@@ -173,9 +174,12 @@ export async function runLabExec(
   command: readonly string[],
   options: { lab?: string },
 ): Promise<number> {
-  const party = Lab.attach(chooseLabId(options.lab)).party(partyName);
+  const lab = Lab.attach(chooseLabId(options.lab));
+  const party = lab.party(partyName);
   const child = spawn('nsenter', [`--net=/run/netns/${party.namespace}`, '--', ...command], {
     stdio: 'inherit',
+    // So that `restitch session list` in there speaks to this laboratory's access point.
+    env: { ...process.env, RESTITCH_SOCKET: adminSocketOf(lab.plan) },
   });
   return new Promise((resolve, reject) => {
     child.on('error', (cause) =>

@@ -1,6 +1,6 @@
 /**
- * A small HTTP/1.1 server whose requests survive a move in the middle: `GET /bytes/N` answers N bytes of the pattern,
- * `POST /hash` answers the SHA-256 of its body. One request a connection.
+ * A small HTTP/1.1 server whose requests survive a move in the middle: `GET /bytes/N` answers N bytes of the pattern, `GET /`
+ * a file of 64 MiB of it, `POST /hash` answers the SHA-256 of its body. One request a connection.
  *
  * All it knows of a request stands in the session's state, which travels.
  */
@@ -22,6 +22,8 @@ type RequestState =
   | { readonly t: 'upload'; remaining: number; readonly hash: Sha256State }
   | { readonly t: 'answered' };
 
+/** Long enough to be moved while a person types, short enough to wait for. */
+const defaultFileBytes = 64 * 1024 * 1024;
 const pieceBytes = 65_536;
 const maxHeadBytes = 8192;
 
@@ -59,9 +61,8 @@ function takeHead(session: StatefulSession, state: { text: string }, bytes: Buff
   const head = state.text.slice(0, end);
   const rest = Buffer.from(state.text.slice(end + 4), 'latin1');
   const [method = '', path = ''] = head.split(' ', 2);
-  const download = /^\/bytes\/(\d{1,12})$/.exec(path);
-  if (method === 'GET' && download !== null) {
-    const length = Number(download[1]);
+  const length = path === '/' ? defaultFileBytes : Number(/^\/bytes\/(\d{1,12})$/.exec(path)?.[1] ?? -1);
+  if (method === 'GET' && length >= 0) {
     session.write(
       `HTTP/1.1 200 OK\r\ncontent-type: application/octet-stream\r\ncontent-length: ${length}\r\nconnection: close\r\n\r\n`,
     );
@@ -74,7 +75,7 @@ function takeHead(session: StatefulSession, state: { text: string }, bytes: Buff
     if (remaining === 0) answer(session, 411, 'a content-length is needed\n');
     else if (rest.length > 0) take(session, rest);
   } else {
-    answer(session, 404, 'GET /bytes/N or POST /hash\n');
+    answer(session, 404, 'GET /, GET /bytes/N or POST /hash\n');
   }
 }
 
