@@ -99,6 +99,15 @@ export function registerLabCommands(program: Command): void {
     .action(async (options: LabCrashOptions) => {
       process.exitCode = await runLabCrash(env(), options);
     });
+  withLinkOptions(lab.command('rolling').description('kills and restarts each endpoint in turn under load'))
+    .addOption(new Option('--sessions <n>', 'client sessions').argParser(parseCount).default(40))
+    .addOption(new Option('--rounds <n>', 'times round all endpoints').argParser(parseCount).default(3))
+    .addOption(new Option('--seed <n>', 'of losses').argParser(parseWhole).default(1))
+    .option('--json', 'one JSON object on standard output')
+    .action(async (options: LabCrashOptions & { readonly rounds: number }) => {
+      const kills = options.endpoints * options.rounds;
+      process.exitCode = await runLabCrash(env(), { ...options, kills, fault: 'process', isRolling: true });
+    });
   lab
     .command('chaos')
     .description('random moves, drains, kills, cuts and stalls under load, and what must hold all the same')

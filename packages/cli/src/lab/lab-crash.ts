@@ -31,6 +31,8 @@ export interface LabCrashOptions {
   readonly kills: number;
   readonly endpoints: number;
   readonly fault: CrashFault;
+  /** Endpoints are hit in turn and not at random. */
+  readonly isRolling?: boolean;
   readonly rttMs: number;
   readonly loss: number;
   readonly seed: number;
@@ -113,7 +115,9 @@ async function crashUnderLoad(
     await sleep(warmUpMs);
     for (let kill = 0; kill < options.kills; kill++) {
       await sleep(random() * 200);
-      notes.push(await oneFault(lab, admin, { ...options, random }));
+      const turn = lab.state.endpoints[kill % lab.state.endpoints.length];
+      const victim = options.isRolling === true ? turn : undefined;
+      notes.push(await oneFault(lab, admin, { ...options, random, victim }));
       if ((kill + 1) % 5 === 0) progress(`${kill + 1} faults`);
     }
     await sleep(500 + options.rttMs);
@@ -125,15 +129,15 @@ async function crashUnderLoad(
   }
 }
 
-/** Hits the endpoint with the most sessions, or one of them, waits, and brings it back. */
+/** Hits an endpoint that serves sessions, waits, and brings it back. */
 async function oneFault(
   lab: Lab,
   admin: LabAdmin,
-  options: LabCrashOptions & { readonly random: () => number },
+  options: LabCrashOptions & { readonly random: () => number; readonly victim: string | undefined },
 ): Promise<FaultNote> {
   const sessions = await admin.sessions();
   const serving = [...new Set(sessions.map((s) => s.endpoint))].sort();
-  const name = pickOne(options.random, serving) ?? 'a';
+  const name = options.victim ?? pickOne(options.random, serving) ?? 'a';
   const party = lab.party(name);
   const clients = new Set(
     sessions
