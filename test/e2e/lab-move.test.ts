@@ -2,7 +2,7 @@
 import { expect, it } from 'vitest';
 import { e2eTimeoutMs, leftoversOf, startRestitch } from './run-restitch.js';
 
-const short = ['--sessions', '6', '--moves', '15', '--moves-per-sec', '15', '--json'];
+const short = ['--sessions', '6', '--moves', '15', '--moves-per-sec', '15', '--warm-up-moves', '5', '--json'];
 
 /** What must be nought whatever the machine is doing; how many moves kept their deadlines is the machine's affair. */
 const nothingNoticed = {

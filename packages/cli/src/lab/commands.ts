@@ -60,6 +60,9 @@ export function registerLabCommands(program: Command): void {
       new Option('--rate <n>', 'requests a second of each client').argParser(parseCount).default(200),
     )
     .addOption(new Option('--moves-per-sec <n>', 'moves begun a second').argParser(parseCount).default(50))
+    .addOption(
+      new Option('--warm-up-moves <n>', 'moves before those that count').argParser(parseWhole).default(300),
+    )
     .addOption(new Option('--concurrency <n>', 'moves under way at once').argParser(parseCount).default(8))
     .addOption(new Option('--seed <n>', 'of choices and losses').argParser(parseWhole).default(1))
     .option('--bulk', 'clients upload and download a long stream at once')

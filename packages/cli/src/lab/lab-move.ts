@@ -26,6 +26,8 @@ export interface LabMoveOptions {
   readonly payload: number;
   readonly rate: number;
   readonly movesPerSec: number;
+  /** Moves before those that count: a fresh process compiles its code during the first hundreds. */
+  readonly warmUpMoves?: number;
   readonly concurrency: number;
   readonly rttMs: number;
   readonly loss: number;
@@ -96,9 +98,10 @@ export async function moveUnderLoad(
   try {
     const sessions = await matchSessions(admin, opened);
     run.progress(`${opened.length} clients connected`);
-    await sleep(warmUpMs);
     const ids = opened.map((client) => sessions.get(client.tag)?.id ?? '');
     const random = createRandom(options.seed);
+    const warmUp = await warmUpMoves(admin, ids, random, options.warmUpMoves ?? 0);
+    await sleep(warmUpMs);
     const startMs = monotonicMs();
     const roles = options.loss > 0 ? createRoleSchedule(startMs) : undefined;
     const moveSome = (moves: number): Promise<MoveSeries> =>
@@ -131,6 +134,7 @@ export async function moveUnderLoad(
     const clients = await fleet.finish();
     return {
       ...createMoveReport({ ...series, clients, serverRtos, rttMs: options.rttMs }),
+      warmUp,
       ...(roles === undefined ? {} : { rtoComparison: roles.compare(clients, endMs) }),
       ...(floodReport === undefined ? {} : { flood: floodReport }),
       ...(daemonKill === undefined ? {} : { daemonKill }),
@@ -139,6 +143,20 @@ export async function moveUnderLoad(
     admin.close();
     await fleet.close();
   }
+}
+
+/** Moves that are checked like all others, but whose times and outcomes stand apart. */
+async function warmUpMoves(
+  admin: LabAdmin,
+  ids: readonly string[],
+  random: () => number,
+  moves: number,
+): Promise<{ readonly moves: number; readonly notCommitted: number }> {
+  const { signal } = new AbortController();
+  const pace = { movesPerSec: 200, concurrency: 4 };
+  const { records } = await runMoveSeries(admin, { ...pace, moves, random, signal, candidates: () => ids });
+  const committed = records.filter((r) => r.outcome === 'committed').length;
+  return { moves, notCommitted: moves - committed };
 }
 
 function mergeSeries(into: MoveSeries, more: MoveSeries): void {

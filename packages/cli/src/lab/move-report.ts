@@ -48,6 +48,8 @@ export interface MoveReport {
   readonly unmovedGapSamples: number;
   /** Sizes of the images that travelled; both queues of the connection are in them. */
   readonly imageBytes: Distribution;
+  /** Moves before those that count; every byte of theirs is checked as well. */
+  readonly warmUp?: { readonly moves: number; readonly notCommitted: number };
   readonly flood?: FloodReport;
   readonly daemonKill?: DaemonKillReport;
   /** With losses: timeouts of sessions while they were moved, against while they were not. */
