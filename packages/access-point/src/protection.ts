@@ -62,6 +62,7 @@ interface Replica {
 }
 
 const missedUntilDead = 3;
+const missedUntilStopped = 10;
 /** Clocks of two machines run at most 1 % apart. */
 const leaseMarginRatio = 0.02;
 /** The watch's own resolution: well below a heartbeat. */
@@ -162,7 +163,13 @@ export class Protection {
   #settings(): WatchSettings {
     const heartbeatMs = this.#deps.heartbeatMs();
     const leaseMs = heartbeatMs * missedUntilDead;
-    return { heartbeatMs, missedUntilDead, leaseMs, leaseMarginMs: leaseMs * leaseMarginRatio };
+    return {
+      heartbeatMs,
+      missedUntilDead,
+      missedUntilStopped,
+      leaseMs,
+      leaseMarginMs: leaseMs * leaseMarginRatio,
+    };
   }
 
   #look(): void {

@@ -60,12 +60,17 @@ describe('the watch over an endpoint', () => {
   });
 
   it.each([
-    ['stopped', { agentHeardAtMs: 590 }],
-    ['cut', { peersHeardAtMs: 590 }],
-    ['host', { agentHeardAtMs: 190, peersHeardAtMs: 190 }],
-  ] as const)('tells a %s endpoint apart', (reason, heard) => {
-    const step = stepWatch(healthy, { t: 'tick', nowMs: 600, ...heard });
-    expect(step.state).toMatchObject({ reason });
+    ['stopped', 2000, { agentHeardAtMs: 1990, peersHeardAtMs: 1990 }],
+    ['cut', 600, { peersHeardAtMs: 590 }],
+    ['host', 600, { agentHeardAtMs: 0, peersHeardAtMs: 0 }],
+  ] as const)('tells a %s endpoint apart', (reason, nowMs, heard) => {
+    expect(stepWatch(healthy, { t: 'tick', nowMs, ...heard }).state).toMatchObject({ reason });
+  });
+
+  it('is patient with a process that its agent knows to live, and holds its flows meanwhile', () => {
+    const step = stepWatch(healthy, { t: 'tick', nowMs: 1900, agentHeardAtMs: 1850 });
+    expect(step.state.t).toBe('suspect');
+    expect(step.actions).toEqual([{ t: 'hold' }]);
   });
 
   it('never takes over while a lease it granted may still run at its holder, whatever comes in what order', () => {

@@ -15,6 +15,8 @@ export interface WatchSettings {
   readonly heartbeatMs: number;
   /** Missed ones until the endpoint is declared dead; the first missed one makes it suspect. */
   readonly missedUntilDead: number;
+  /** The same while its agent answers: then it is known to live, and is stopped or gets no turn of the processor. */
+  readonly missedUntilStopped: number;
   /** A lease's length, counted by its holder from the request. */
   readonly leaseMs: number;
   /** Added to the granter's own reckoning of a lease: two clocks may run 1 % apart. */
@@ -25,6 +27,7 @@ export interface WatchSettings {
 export const defaultWatchSettings: WatchSettings = {
   heartbeatMs: 200,
   missedUntilDead: 3,
+  missedUntilStopped: 10,
   leaseMs: 600,
   leaseMarginMs: 10,
 };
@@ -128,8 +131,9 @@ function onTick(
   if (state.t === 'taken') return { state, actions: [] };
   if (state.t === 'dead') return takeIfAllowed(state, event.nowMs);
   const silentMs = event.nowMs - state.heardAtMs;
-  if (silentMs >= settings.heartbeatMs * settings.missedUntilDead) {
-    const reason = reasonOf(event, state.heardAtMs + settings.heartbeatMs);
+  const reason = reasonOf(event, event.nowMs - settings.heartbeatMs * settings.missedUntilDead);
+  const missed = reason === 'stopped' ? settings.missedUntilStopped : settings.missedUntilDead;
+  if (silentMs >= settings.heartbeatMs * missed) {
     const isNews = state.t === 'healthy';
     const dead: WatchState = { t: 'dead', reason, atMs: event.nowMs, leaseEndsAtMs: state.leaseEndsAtMs };
     const next = takeIfAllowed(dead, event.nowMs);
