@@ -18,7 +18,7 @@ type Op =
   | { t: 'end'; session: number }
   | { t: 'deliver'; picks: number[] }
   | { t: 'advance'; ms: number }
-  | { t: 'mishap'; what: 'busy' | 'thaw' | 'prepare' }
+  | { t: 'mishap'; what: 'busy' | 'thaw' | 'prepare' | 'freeze' }
   | { t: 'restart' };
 
 const at = fc.nat(names.length - 1);
@@ -54,7 +54,7 @@ const common = [
     weight: 2,
     arbitrary: fc.record({
       t: fc.constant('mishap' as const),
-      what: fc.constantFrom('busy' as const, 'thaw' as const, 'prepare' as const),
+      what: fc.constantFrom('busy' as const, 'thaw' as const, 'prepare' as const, 'freeze' as const),
     }),
   },
   { weight: 1, arbitrary: fc.record({ t: fc.constant('restart' as const) }) },
@@ -149,7 +149,7 @@ class Run {
 
   async assertRest(): Promise<void> {
     const { world } = this;
-    Object.assign(world.mishaps, { busy: 0, thaw: 0, prepare: 0 });
+    Object.assign(world.mishaps, { busy: 0, thaw: 0, prepare: 0, freeze: 0 });
     await world.rest();
     this.assertOneOwner();
     const { coordinator, sessions, reconciler } = world.core.state;

@@ -6,6 +6,7 @@ import { RestitchError } from '@restitch/core';
 import { afterAll, describe, expect, it } from 'vitest';
 import type { MoveRequest, MoveResult } from './coordinator.js';
 import { testConfig } from './testing/test-config.js';
+import { settleMicrotasks } from './testing/virtual-clock.js';
 import { World } from './testing/world.js';
 
 const directory = mkdtempSync(join(tmpdir(), 'restitch-coordinator-'));
@@ -118,6 +119,27 @@ describe('a move', () => {
     await world.settle();
     expect((await stubborn).record).toMatchObject({ outcome: 'reverted', failure: { code: 'session_busy' } });
     world.mishaps.busy = 0;
+  });
+
+  it('does not take a late refusal of the freeze for one of the revert', async () => {
+    const world = await openWorld();
+    const sessionId = await open(world);
+    const asked = request(world, { sessionId, target: 'b' });
+    const isFreezeUnderWay = (): boolean =>
+      world.link('a')?.toEndpoint.some((m) => m.t === 'freeze') ?? false;
+    for (let i = 0; i < 50 && !isFreezeUnderWay(); i++) {
+      world.deliver(() => 0);
+      await settleMicrotasks();
+    }
+    expect(isFreezeUnderWay()).toBe(true);
+    world.mishaps.freeze = 1;
+    await world.clock.advance(60);
+    await world.settle();
+    expect((await asked).record).toMatchObject({
+      outcome: 'reverted',
+      failure: { step: 'freeze', code: 'deadline_exceeded' },
+    });
+    expect(world.core.state.sessions.byId(sessionId)?.doubt).toBeUndefined();
   });
 
   it.each([

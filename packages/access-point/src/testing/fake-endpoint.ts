@@ -33,7 +33,7 @@ export interface EndpointPorts {
   readonly toAccessPoint: (message: FromEndpoint) => void;
   readonly toPeer: (target: string, image: { moveId: string; epoch: number }) => void;
   /** Whether the next freeze finds the session busy, or the next thaw fails. */
-  readonly mishap: (what: 'busy' | 'thaw' | 'prepare') => boolean;
+  readonly mishap: (what: 'busy' | 'thaw' | 'prepare' | 'freeze') => boolean;
 }
 
 /** The vip all fake endpoints serve. */
@@ -187,6 +187,7 @@ export class FakeEndpoint {
     const copy = this.copies.get(move?.sessionId ?? '');
     if (move === undefined || copy === undefined) throw new RestitchError('message_invalid', 'not prepared');
     if (this.#ports.mishap('busy')) throw new RestitchError('session_busy', 'as the test wants');
+    if (this.#ports.mishap('freeze')) throw new RestitchError('freeze_failed', 'as the test wants');
     if (epoch <= copy.epoch) throw new RestitchError('stale_epoch', 'not higher');
     move.phase = 'frozen';
     move.epoch = epoch;

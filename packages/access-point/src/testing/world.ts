@@ -14,6 +14,7 @@ export interface Mishaps {
   busy: number;
   thaw: number;
   prepare: number;
+  freeze: number;
 }
 
 interface Party {
@@ -30,7 +31,7 @@ export class World {
   readonly parties = new Map<string, Party>();
   /** Images between endpoints: `target` takes them in order. */
   readonly images: Array<{ target: string; moveId: string; epoch: number }> = [];
-  readonly mishaps: Mishaps = { busy: 0, thaw: 0, prepare: 0 };
+  readonly mishaps: Mishaps = { busy: 0, thaw: 0, prepare: 0, freeze: 0 };
   core: DaemonCore;
   readonly #config: DaemonConfig;
   readonly #ids: EndpointIds;
