@@ -28,6 +28,10 @@ const rooms: readonly CommandRoom[] = [
     mount: async (program) => (await import('./host/commands.js')).registerHostCommands(program),
   },
   {
+    names: ['agent'],
+    mount: async (program) => (await import('./agent/agent-commands.js')).registerAgentCommands(program),
+  },
+  {
     names: ['analytics'],
     mount: async (program) =>
       void (await import('./analytics/commands.js')).registerAnalyticsCommands(program),

@@ -1,6 +1,6 @@
 /** The host agent of a laboratory's endpoint, with a plain log. */
 import { HostAgent } from '@restitch/guard';
-import { stderrLogger } from './stderr-logger.js';
+import { stderrLogger } from '../stderr-logger.js';
 import type { AgentProgramOptions } from './start-parties.js';
 
 const options = JSON.parse(process.argv[2] ?? '{}') as AgentProgramOptions;

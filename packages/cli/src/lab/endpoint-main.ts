@@ -5,7 +5,7 @@ import type { Endpoint, Session } from '@restitch/endpoint';
 import { keepCapabilities } from '@restitch/sys';
 import { serveEcho } from './apps/echo-app.js';
 import { serveFiles } from './apps/files-app.js';
-import { stderrLogger } from './stderr-logger.js';
+import { stderrLogger } from '../stderr-logger.js';
 import type { EndpointProgramOptions } from './start-parties.js';
 
 const applications: Readonly<Record<string, (session: Session) => void>> = {

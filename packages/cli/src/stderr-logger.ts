@@ -1,4 +1,4 @@
-/** The log of a laboratory's processes: a line each on standard error, which goes to the party's log file. */
+/** A plain log for processes of ours: a line each on standard error. */
 import type { Logger } from '@restitch/core';
 
 const write =
