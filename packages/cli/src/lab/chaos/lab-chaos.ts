@@ -11,7 +11,7 @@ import { createClients } from '../lab-move.js';
 import { matchSessions } from '../move-load.js';
 import { sumBytes } from '../move-report.js';
 import type { ByteCounts } from '../move-report.js';
-import { createRandom } from '../seeded-random.js';
+import { createRandom, pickOne } from '../seeded-random.js';
 import { withLab } from '../with-lab.js';
 import { ChaosBed } from './chaos-bed.js';
 import { faultKinds, faultWeights, faults } from './chaos-faults.js';
@@ -75,12 +75,15 @@ export function planSteps(steps: number, random: () => number): FaultKind[] {
     return faultKinds.find((kind) => (at -= faultWeights[kind]) < 0) ?? 'move';
   });
   for (let from = 0; from < steps; from += stepsPerEachKind) {
-    const window = plan.slice(from, from + stepsPerEachKind);
-    const missing = faultKinds.filter((kind) => !window.includes(kind));
-    missing.forEach((kind, i) => {
-      const at = from + Math.floor(((i + random()) * window.length) / missing.length);
-      plan[at] = kind;
-    });
+    const end = Math.min(steps, from + stepsPerEachKind);
+    for (const kind of faultKinds) {
+      const window = plan.slice(from, end);
+      if (window.includes(kind)) continue;
+      // Only a step whose kind comes again in this window may give way.
+      const spare = window.flatMap((k, i) => (window.indexOf(k) !== window.lastIndexOf(k) ? [from + i] : []));
+      const at = pickOne(random, spare);
+      if (at !== undefined) plan[at] = kind;
+    }
   }
   return plan;
 }
