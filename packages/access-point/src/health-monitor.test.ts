@@ -52,6 +52,29 @@ it('makes an endpoint suspect whose probe is not accepted, and leaves it alone o
   monitor.close();
 });
 
+it('gives the data plane one changed service a turn, and all of them in the end', async () => {
+  const base = testConfig(directory);
+  const second = { name: 'm2', vip: { address: '10.0.0.101', port: 7000 }, weights: {} };
+  const world = new World({ ...base, listeners: [...base.listeners, second] }, ['a', 'b']);
+  for (const name of ['a', 'b']) {
+    world.connect(name);
+    const hello = world.link(name)?.toAccessPoint[0];
+    if (hello?.t === 'hello') hello.listeners.push({ name: 'm2', vip: second.vip });
+  }
+  await world.settle();
+  await world.clock.advance(20);
+  const counts = (): number[] => world.dataplane.services.map((s) => s.backends.length);
+  expect(counts()).toEqual([2, 2]);
+  const { drains, endpoints } = world.core.state;
+  drains.start(endpoints.require('a'), 60_000, 'wait');
+  expect(counts()).toEqual([1, 2]);
+  await world.clock.advance(5);
+  expect(counts()).toEqual([1, 1]);
+  drains.stop(endpoints.require('a'));
+  await world.clock.advance(5);
+  expect(counts()).toEqual([2, 2]);
+});
+
 it('probes by a TCP connect', async () => {
   const server = createServer((socket) => socket.destroy());
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));

@@ -25,12 +25,18 @@ export interface HealthMonitorDeps {
   readonly probe?: (address: SocketAddress, timeoutMs: number) => Promise<boolean>;
 }
 
+/** Enough for what has come in meanwhile. */
+const publishPauseMs = 2;
+
 /** Watches the endpoints until closed. */
 export class HealthMonitor {
   readonly #deps: HealthMonitorDeps;
   #cancel: (() => void) | undefined;
   #lastProbeMs = 0;
-  #services = '';
+  /** What the data plane has, and what it is to have. */
+  #published: VirtualService[] | undefined;
+  #wanted: VirtualService[] = [];
+  #cancelPublish: (() => void) | undefined;
 
   constructor(deps: HealthMonitorDeps) {
     this.#deps = deps;
@@ -42,15 +48,33 @@ export class HealthMonitor {
 
   close(): void {
     this.#cancel?.();
+    this.#cancelPublish?.();
   }
 
   /** Gives the data plane the endpoints that take new flows; does nothing if they are as before. */
   publishServices(): void {
-    const services = this.#deps.services().map((service) => this.#backendsOf(service));
-    const text = JSON.stringify(services);
-    if (text === this.#services) return;
-    this.#services = text;
-    this.#deps.dataplane.setServices(services);
+    this.#wanted = this.#deps.services().map((service) => this.#backendsOf(service));
+    if (this.#cancelPublish === undefined) this.#publishNext();
+  }
+
+  /**
+   * One service a turn: the kernel waits for its readers at each (10 ms), and moves between hold and switch must not wait
+   * for all of them.
+   */
+  #publishNext(): void {
+    this.#cancelPublish = undefined;
+    const wanted = this.#wanted;
+    const before = this.#published;
+    const isSameSet =
+      before?.length === wanted.length &&
+      wanted.every((w, i) => w.address === before[i]?.address && w.port === before[i]?.port);
+    const at = isSameSet ? wanted.findIndex((w, i) => !isSame(w, before[i])) : 0;
+    if (at < 0 || (isSameSet && wanted.length === 0)) return;
+    const next = isSameSet ? before.map((p, i) => (i === at ? (wanted[i] ?? p) : p)) : wanted;
+    this.#published = next;
+    this.#deps.dataplane.setServices(next);
+    if (wanted.every((w, i) => isSame(w, next[i]))) return;
+    this.#cancelPublish = this.#deps.clock.after(publishPauseMs, () => this.#publishNext());
   }
 
   #backendsOf(service: ListenerConfig): VirtualService {
@@ -115,6 +139,10 @@ export class HealthMonitor {
     this.#deps.counters.add('endpoint_probes_failed_total');
     this.#deps.setLiveness(endpoint, 'suspect');
   }
+}
+
+function isSame(a: VirtualService, b: VirtualService | undefined): boolean {
+  return JSON.stringify(a) === JSON.stringify(b);
 }
 
 /** True if the address accepts a TCP connection within `timeoutMs`. */

@@ -8,6 +8,9 @@ import type { MapName } from './layout.js';
 import { buildMaglevTable } from './maglev-table.js';
 import { assertEndpointId } from './targets.js';
 
+/** Tables of 256 KiB that are kept for services with the same backends, set together or one after the other. */
+const maxRememberedTables = 8;
+
 interface Slot {
   readonly key: Buffer;
   readonly table: number;
@@ -28,6 +31,8 @@ export interface Services {
 /** Services over the maps; those an earlier daemon set are found in them. */
 export function createServices(maps: Readonly<Record<MapName, Fd>>): Services {
   const slots = readSlots(maps);
+  // The IPv4 and IPv6 service of one application have the same backends, and a table costs 20 ms.
+  const tables = new Map<string, Uint32Array>();
   return {
     set(services) {
       const wanted = new Map(services.map((service) => [serviceName(service), service]));
@@ -40,8 +45,7 @@ export function createServices(maps: Readonly<Record<MapName, Fd>>): Services {
         deleteElement(maps.services.value, slot.key);
         slots.delete(name);
       }
-      // The IPv4 and IPv6 service of one application have the same backends, and a table costs 20 ms.
-      const tables = new Map<string, Uint32Array>();
+      if (tables.size > maxRememberedTables) tables.clear();
       for (const service of wanted.values()) setService({ maps, slots }, service, tables);
     },
   };
