@@ -26,6 +26,8 @@ export abstract class ClientSession {
   #closedAtMs = 0;
   #local = { address: '', port: 0 };
   #rtos = 0;
+  /** Of the handshake: a first SYN may wait for a neighbour to be found, which no move has to do with. */
+  #openingRtos = 0;
   #isFinishing = false;
   readonly #rtoAtMs: number[] = [];
 
@@ -61,6 +63,7 @@ export abstract class ClientSession {
         reject(this.#refused(error.message));
       });
     });
+    this.#openingRtos = readRtoCount(this.socket);
     this.#openedAtMs = monotonicMs();
     this.#local = { address: this.socket.localAddress ?? '', port: this.socket.localPort ?? 0 };
   }
@@ -83,7 +86,7 @@ export abstract class ClientSession {
   /** Reads the socket's own count; called now and then, so that a rise has a time. */
   pollRtos(): void {
     if (!this.isOpen) return;
-    const count = readRtoCount(this.socket);
+    const count = readRtoCount(this.socket) - this.#openingRtos;
     for (let i = this.#rtos; i < count; i++) this.#rtoAtMs.push(monotonicMs());
     this.#rtos = Math.max(this.#rtos, count);
   }
