@@ -139,8 +139,18 @@ async function pauseMove(
   what: { step: Step; sessionId: string; target: string },
 ): Promise<{ ended: Promise<MoveRecord | undefined> }> {
   await admin.pause(what.step);
-  const ended = admin.migrate(what.sessionId, what.target).catch(() => undefined);
-  for (let i = 0; i < 200; i++) {
+  let early = '';
+  const ended = admin.migrate(what.sessionId, what.target).then(
+    (record) => {
+      early = JSON.stringify(record);
+      return record;
+    },
+    (error: unknown) => {
+      early = String(error);
+      return undefined;
+    },
+  );
+  for (let i = 0; i < 1000 && early === ''; i++) {
     const { moves } = (await admin.status()) as unknown as { moves: { paused: number } };
     if (moves.paused === 1) {
       // What was sent before the door has arrived: an image that is under way is at the target.
@@ -149,7 +159,7 @@ async function pauseMove(
     }
     await sleep(10);
   }
-  throw new Error(`the move does not come to ${what.step}`);
+  throw new Error(`the move does not come to ${what.step}: ${early || 'it waits'}`);
 }
 
 /** The session's story once nothing is under way and nothing in doubt any more. */

@@ -123,6 +123,7 @@ export const toBuddySeeds: readonly ToBuddy[] = [
 export const toOwnerSeeds: readonly ToOwner[] = [
   { t: 'committed', sessions: [{ id: 's1', epoch: 3, n: 1 }] },
   { t: 'resume-from', sessions: [{ id: 's1', epoch: 3, n: 0 }] },
+  { t: 'forgotten', id: 's1', epoch: 3 },
   { t: 'commit-refused', id: 's1', epoch: 3, n: 1, code: 'no_capacity' },
 ];
 

@@ -255,7 +255,8 @@ function assertLab(d: DaemonState): void {
 function pause(d: DaemonState, step: MoveStep): object {
   assertLab(d);
   const states = (Object.keys(lifeCycle) as Array<keyof typeof lifeCycle>).filter(
-    (s) => stepOfState[s] === step,
+    // The target's word may overtake the source's: then the move never stands in `frozen`.
+    (s) => stepOfState[s] === step || (step === 'thaw' && s === 'thawed-first'),
   );
   for (const state of states) d.coordinator.pauseAt(state satisfies MoveState);
   return { pausedAt: states };
