@@ -208,6 +208,19 @@ it('keeps one owner, and finds whoever has the last copy, when endpoints are kil
   await fc.assert(fc.asyncProperty(deadly, play), { numRuns: runs, verbose: 1 });
 }, 120_000);
 
+it('wakes no second copy of a session whose owner was told to revert and then only stays away', async () => {
+  await play([
+    { t: 'migrate', session: 2, to: 1 },
+    { t: 'deliver', picks: [0, 0, 0, 0] },
+    { t: 'cut', at: 1 },
+    { t: 'deliver', picks: [0] },
+    { t: 'deliver', picks: [1, 3] },
+    { t: 'restart' },
+    { t: 'advance', ms: 3000 },
+    { t: 'connect', at: 0 },
+  ]);
+});
+
 it('has been through the ends of moves that come up often enough to be asked for', () => {
   for (const outcome of ['committed', 'refused', 'reverted']) {
     expect(met.get(`moves_${outcome}_total`), outcome).toBeGreaterThan(0);

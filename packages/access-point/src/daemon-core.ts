@@ -95,7 +95,7 @@ export class DaemonCore {
       policy: () => this.#config.health,
       services: () => this.#config.listeners,
       setLiveness: (endpoint, liveness) => this.#control.setLiveness(endpoint, liveness),
-      onDown: (endpoint) => reconciler.ownerGone(endpoint),
+      onDown: () => reconciler.ownerAbsent(),
     });
     this.sweep = new FlowSweep({ ...parts, policy: () => this.#config.flows });
     this.#rebuild = new Rebuild({ ...parts, graceMs: config.rebuildGraceMs });

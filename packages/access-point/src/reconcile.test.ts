@@ -18,7 +18,9 @@ const record = (endpointId: number, epoch: number, isKept = false): RecordedOwne
 });
 
 describe('a reported copy against the record', () => {
-  it.each<[string, ReportedCopy, RecordedOwner | undefined, 'here' | 'may-return' | 'gone', Verdict]>([
+  it.each<
+    [string, ReportedCopy, RecordedOwner | undefined, 'here' | 'may-return' | 'absent' | 'gone', Verdict]
+  >([
     ['a live session as recorded', live(source, 3), record(source, 3), 'here', 'keep'],
     [
       'a live session whose packets are still kept',
@@ -68,6 +70,13 @@ describe('a reported copy against the record', () => {
       pending(target, 4),
       record(source, 3, true),
       'may-return',
+      'wait',
+    ],
+    [
+      'the same while the source was only not heard: it may serve on behind a cut',
+      pending(target, 4),
+      record(source, 3, true),
+      'absent',
       'wait',
     ],
     [

@@ -20,8 +20,12 @@ export interface RecordedOwner {
   readonly isKept: boolean;
 }
 
-/** Whether the recorded owner can still speak for itself. */
-export type OwnerFate = 'here' | 'may-return' | 'gone';
+/**
+ * Whether the recorded owner can still speak for itself. absent: nothing heard in time, but nobody saw its process end:
+ * it may serve on behind a cut, so no second copy may be woken. gone: its process was replaced, or it does not know
+ * the session.
+ */
+export type OwnerFate = 'here' | 'may-return' | 'absent' | 'gone';
 
 /**
  * keep: the record is right. claim: write this endpoint into the record. renew: the flow was used again, the record is
@@ -64,7 +68,7 @@ export function judgeCopy(
  */
 function judgeContender(ownerFate: OwnerFate): Verdict {
   if (ownerFate === 'here') return 'stale';
-  return ownerFate === 'gone' ? 'claim' : 'wait';
+  return ownerFate === 'gone' || ownerFate === 'absent' ? 'claim' : 'wait';
 }
 
 function judgeOwner(copy: ReportedCopy, record: RecordedOwner): Verdict {

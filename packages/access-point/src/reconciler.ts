@@ -37,7 +37,7 @@ export class Reconciler {
   /** By endpoint, while its list comes in: the ids it has named so far. */
   readonly #announced = new Map<Endpoint, Set<string>>();
   readonly #waiting = new Map<string, WaitingCopy[]>();
-  /** Owners whose process is known to be gone, or who did not come back in time. */
+  /** Owners whose process is known to be gone. */
   readonly #gone = new Set<number>();
   /** After a start: endpoints of the past may still come. Later the ones that are away count as gone when down. */
   #isStarting = true;
@@ -77,13 +77,13 @@ export class Reconciler {
 
   /** The endpoint's process has been replaced by another: what it had and nobody else has is gone. */
   processGone(endpoint: Endpoint): void {
-    this.ownerGone(endpoint);
+    this.#gone.add(endpoint.id);
+    this.#judgeWaiting();
     for (const session of endpoint.sessions) this.#forget(session, 'its process is gone');
   }
 
-  /** The endpoint does not come back: copies that wait for its word are judged without it. */
-  ownerGone(endpoint: Endpoint): void {
-    this.#gone.add(endpoint.id);
+  /** The endpoint was not heard in time: copies that wait for its word are judged again. */
+  ownerAbsent(): void {
     this.#judgeWaiting();
   }
 
@@ -167,7 +167,7 @@ export class Reconciler {
     if (this.#gone.has(record.endpointId)) return 'gone';
     const owner = this.#deps.endpoints.byId(record.endpointId);
     if (owner?.link === undefined) {
-      return this.#isStarting || (owner !== undefined && owner.liveness !== 'down') ? 'may-return' : 'gone';
+      return this.#isStarting || (owner !== undefined && owner.liveness !== 'down') ? 'may-return' : 'absent';
     }
     if (this.#announced.has(owner)) return 'may-return';
     // Its list is complete: it either named this session or does not have it any more.

@@ -61,6 +61,8 @@ export interface CrashReport {
 
 /** Fault and all that follows from it must fit between two faults. */
 const afterFaultMs = 1500;
+/** A stopped process whose agent answers is given ten heartbeats before it is declared dead. */
+const stoppedMs = 4000;
 const warmUpMs = 1500;
 /** Long, so that a slow answer is told from a lost one. */
 const drainMs = 15_000;
@@ -160,7 +162,7 @@ async function oneFault(
     case 'stop': {
       const pid = lab.findProcess(name)?.pid ?? 0;
       process.kill(pid, 'SIGSTOP');
-      await sleep(afterFaultMs);
+      await sleep(stoppedMs);
       process.kill(pid, 'SIGCONT');
       break;
     }
