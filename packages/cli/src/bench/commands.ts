@@ -32,6 +32,16 @@ export function registerBenchCommands(program: Command, env: () => CliEnv = crea
       print(run, await runMoveBench(run, { ...defaultMoveBench, sessions }));
     });
   bench
+    .command('planner')
+    .description(
+      'a million sessions on a thousand endpoints: telemetry, forecasts, plan, and how near the optimum',
+    )
+    .option('--json', 'one JSON object on standard output')
+    .action(async () => {
+      const { runPlannerBench } = await import('../analytics/planner-bench.js');
+      print(env(), await runPlannerBench());
+    });
+  bench
     .command('scale')
     .description('many flows and sessions: memory of each, and whether a move takes longer')
     .addOption(new Option('--sessions <n>', 'live sessions').argParser(parseCount))
