@@ -19,8 +19,8 @@ export interface HealthMonitorDeps {
   readonly policy: () => HealthConfig;
   readonly services: () => readonly ListenerConfig[];
   readonly setLiveness: (endpoint: Endpoint, liveness: Liveness) => void;
-  /** The endpoint is down: whoever waits for its word waits in vain. */
-  readonly onDown: (endpoint: Endpoint) => void;
+  /** An endpoint is down: what waits for its word is judged again. */
+  readonly onDown: () => void;
   /** Tries a TCP connect; resolves to whether it was accepted in time. */
   readonly probe?: (address: SocketAddress, timeoutMs: number) => Promise<boolean>;
 }
@@ -116,7 +116,7 @@ export class HealthMonitor {
     link?.close(new RestitchError('deadline_exceeded', `${endpoint.name} has been silent for too long`));
     this.#deps.setLiveness(endpoint, 'down');
     this.#deps.counters.add('endpoints_down_total');
-    this.#deps.onDown(endpoint);
+    this.#deps.onDown();
   }
 
   #probeAll(nowMs: number): void {
