@@ -151,6 +151,8 @@ export class ControlPlane {
         if (endpoint.liveness === 'suspect' && !endpoint.isProbeFailing)
           this.setLiveness(endpoint, 'healthy');
         return;
+      case 'telemetry':
+        return;
       case 'thawed':
       case 'thaw-failed':
       case 'confirmed':

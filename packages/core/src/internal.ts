@@ -37,3 +37,21 @@ export {
   encodePlain,
   maxPlainDepth,
 } from './plain-codec.js';
+export {
+  maxTelemetryRows,
+  maxVerdicts,
+  metricNames,
+  readTelemetry,
+  telemetrySchema,
+  verdictsSchema,
+} from './telemetry.js';
+export type {
+  EndpointMetrics,
+  MetricName,
+  SessionTelemetry,
+  Telemetry,
+  TelemetryMessage,
+  TelemetryOrder,
+  TelemetryRow,
+  VerdictsMessage,
+} from './telemetry.js';

@@ -8,6 +8,7 @@
 import { z } from 'zod';
 import { RestitchError, type ErrorCode, isErrorCode } from './errors.js';
 import { normalizeAddress } from './flow.js';
+import { telemetryOrderSchema, telemetrySchema, verdictsSchema } from './telemetry.js';
 
 /** Version of the message protocol; majors must match, a newer minor may add keys. */
 export const protocolVersion = { major: 1, minor: 0 } as const;
@@ -144,6 +145,8 @@ export const fromEndpointSchema = z.discriminatedUnion('t', [
     eventLoopDelayMs: z.number().nonnegative(),
     counters: recordOf(z.number(), 1024).optional(),
   }),
+  /** What it measured of itself and its sessions; see telemetry.ts. */
+  telemetrySchema,
   /** Target: the socket stands, in repair; or could not be made. */
   z.object({ t: z.literal('thawed'), moveId: id, thawUs: z.number().nonnegative() }),
   z.object({ t: z.literal('thaw-failed'), moveId: id, failure }),
@@ -162,6 +165,7 @@ export const toEndpointSchema = z.discriminatedUnion('t', [
     protocol: z.object({ major: z.number().int(), minor: z.number().int() }),
     heartbeatMs: ms,
     accessPoint: name,
+    telemetry: telemetryOrderSchema.optional(),
   }),
   /** Target: keep a place, say whether app and features fit. */
   z.object({
@@ -204,6 +208,8 @@ export const toEndpointSchema = z.discriminatedUnion('t', [
   /** Sockets' own retransmission timeouts and queue figures: answer {sessions: SessionStats[]}. */
   z.object({ t: z.literal('stats'), ...request, sessionIds: z.array(id).max(4096) }),
   z.object({ t: z.literal('draining'), on: z.boolean() }),
+  /** Which sessions had better leave; see telemetry.ts. */
+  verdictsSchema,
   /** Guarded flows may leave until `leaseMs` after heartbeat `n` was sent. */
   z.object({ t: z.literal('lease'), n: u32, leaseMs: ms }),
   /** Who can keep replicas now. */

@@ -274,6 +274,7 @@ export class Endpoint
       this.emit('status', { t: 'draining', on: message.on });
       return;
     }
+    if (message.t === 'verdicts') return;
     if (message.t === 'lease' || message.t === 'peers' || message.t === 'fenced') {
       this.#onProtection(message);
       return;
