@@ -42,6 +42,17 @@ export function registerBenchCommands(program: Command, env: () => CliEnv = crea
       print(env(), await runPlannerBench());
     });
   bench
+    .command('replication')
+    .description('uploads, round trips and processor time at level commit, against level none')
+    .addOption(new Option('--pairs <n>', 'measurements of each level').argParser(parseCount))
+    .option('--json', 'one JSON object on standard output')
+    .action(async (options: BenchFlags & { pairs?: number }) => {
+      const { defaultReplicationBench, runReplicationBench } = await import('./replication-bench.js');
+      const run = env();
+      const { pairs = defaultReplicationBench.pairs } = options;
+      print(run, await runReplicationBench(run, { ...defaultReplicationBench, pairs }));
+    });
+  bench
     .command('scale')
     .description('many flows and sessions: memory of each, and whether a move takes longer')
     .addOption(new Option('--sessions <n>', 'live sessions').argParser(parseCount))

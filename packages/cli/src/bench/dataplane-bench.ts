@@ -157,6 +157,7 @@ async function openStage(): Promise<Stage> {
     start(endpoint, 'iperf3', ['--server', '--port', String(ports.throughput)]);
     await once(start(endpoint, process.execPath, [pingPong, 'echo', String(ports.echo)], true), 'message');
     const pinger = start(plan.client, process.execPath, [pingPong, 'ping'], true);
+    await once(pinger, 'message');
     const config = `${directory}/haproxy.cfg`;
     writeFileSync(config, haproxyConfig(plan, endpoint));
     start(plan.accessPoint, 'haproxy', ['-db', '-f', config]);

@@ -3,7 +3,8 @@
  * what steering costs; blocking libc calls add about one.
  *
  * `echo PORT` answers every byte of one connection after the other, until killed. `ping` asks on messages
- * `{address, port, count}` and answers `{p50Us}` or `{error}`.
+ * `{address, port, count}` and answers `{p50Us, p99Us}`, or uploads on messages `{address, port, bytes}` and answers
+ * `{seconds}`; `{error}` if it could not.
  */
 import { check, libc } from '@restitch/sys';
 
@@ -15,6 +16,7 @@ const connectFn = libc.declare('int connect(int fd, void *address, uint32_t byte
 const setOptionFn = libc.declare('int setsockopt(int fd, int level, int name, void *value, uint32_t bytes)');
 const sendFn = libc.declare('long send(int fd, void *memory, size_t bytes, int flags)');
 const recvFn = libc.declare('long recv(int fd, void *memory, size_t bytes, int flags)');
+const shutdownFn = libc.declare('int shutdown(int fd, int how)');
 const closeFn = libc.declare('int close(int fd)');
 
 const afInet = 2;
@@ -26,6 +28,8 @@ const soReuseaddr = 2;
 const soReceiveTimeout = 20;
 const noSignal = 0x4000;
 const messageBytes = 64;
+const shutWrite = 1;
+const uploadPieceBytes = 256 * 1024;
 const receiveTimeoutS = 5;
 /** Round trips before the measured ones: neighbour entries, the flow's record, caches. */
 const warmUpCount = 200;
@@ -35,6 +39,13 @@ export interface PingRequest {
   readonly address: string;
   readonly port: number;
   readonly count: number;
+}
+
+/** One upload, to a server that reads to the end, answers and closes. */
+export interface UploadRequest {
+  readonly address: string;
+  readonly port: number;
+  readonly bytes: number;
 }
 
 function socketAddress(address: string, port: number): Buffer {
@@ -71,14 +82,36 @@ function echo(port: number): never {
   }
 }
 
-function ping(request: PingRequest): number {
+function connectTo(address: string, port: number): number {
   const fd = check(socketFn(afInet, sockStream, 0), 'socket');
+  setFlag(fd, protocolTcp, tcpNodelay);
+  const timeout = Buffer.alloc(16);
+  timeout.writeBigInt64LE(BigInt(receiveTimeoutS));
+  check(setOptionFn(fd, solSocket, soReceiveTimeout, timeout, 16), 'setsockopt', fd);
+  check(connectFn(fd, socketAddress(address, port), 16), 'connect', fd, address);
+  return fd;
+}
+
+/** From the first byte to the server's answer after the last one. */
+function upload(request: UploadRequest): number {
+  const fd = connectTo(request.address, request.port);
   try {
-    setFlag(fd, protocolTcp, tcpNodelay);
-    const timeout = Buffer.alloc(16);
-    timeout.writeBigInt64LE(BigInt(receiveTimeoutS));
-    check(setOptionFn(fd, solSocket, soReceiveTimeout, timeout, 16), 'setsockopt', fd);
-    check(connectFn(fd, socketAddress(request.address, request.port), 16), 'connect', fd, request.address);
+    const memory = Buffer.alloc(uploadPieceBytes, 0x5a);
+    const start = process.hrtime.bigint();
+    for (let left = request.bytes; left > 0; ) {
+      left -= check(sendFn(fd, memory, Math.min(left, memory.length), noSignal), 'send', fd);
+    }
+    check(shutdownFn(fd, shutWrite), 'shutdown', fd);
+    while (check(recvFn(fd, memory, memory.length, 0), 'recv', fd) > 0);
+    return Number(process.hrtime.bigint() - start) / 1e9;
+  } finally {
+    closeFn(fd);
+  }
+}
+
+function ping(request: PingRequest): { p50Us: number; p99Us: number } {
+  const fd = connectTo(request.address, request.port);
+  try {
     const memory = Buffer.alloc(messageBytes);
     const roundTrip = (): number => {
       const start = process.hrtime.bigint();
@@ -88,7 +121,8 @@ function ping(request: PingRequest): number {
     };
     for (let i = 0; i < warmUpCount; i++) roundTrip();
     const times = Array.from({ length: request.count }, roundTrip).sort((a, b) => a - b);
-    return times[times.length >> 1] ?? Number.NaN;
+    const at = (q: number): number => times[Math.floor(times.length * q)] ?? Number.NaN;
+    return { p50Us: at(0.5), p99Us: at(0.99) };
   } finally {
     closeFn(fd);
   }
@@ -97,12 +131,13 @@ function ping(request: PingRequest): number {
 const [mode, port] = process.argv.slice(2);
 if (mode === 'echo') setImmediate(echo, Number(port));
 if (mode === 'ping') {
-  process.on('message', (request: PingRequest) => {
+  process.on('message', (request: PingRequest | UploadRequest) => {
     try {
-      process.send?.({ p50Us: ping(request) });
+      process.send?.('bytes' in request ? { seconds: upload(request) } : ping(request));
     } catch (error) {
       process.send?.({ error: String(error) });
     }
   });
   process.on('disconnect', () => process.exit());
+  process.send?.('ready');
 }

@@ -1,16 +1,18 @@
 /** An endpoint of the laboratory: a Node server on the SDK with the default applications, on both VIPs. */
-import { RestitchError } from '@restitch/core';
 import { createEndpoint } from '@restitch/endpoint';
 import type { Endpoint, Session } from '@restitch/endpoint';
 import { keepCapabilities } from '@restitch/sys';
 import { serveEcho } from './apps/echo-app.js';
 import { serveFiles } from './apps/files-app.js';
+import { serveSink } from './apps/sink-app.js';
+import type { LabListener } from './lab-plan.js';
 import { stderrLogger } from '../stderr-logger.js';
 import type { EndpointProgramOptions } from './start-parties.js';
 
-const applications: Readonly<Record<string, (session: Session) => void>> = {
+const applications: Readonly<Record<LabListener['application'], (session: Session) => void>> = {
   echo: serveEcho,
   files: serveFiles,
+  sink: serveSink,
 };
 
 async function main(options: EndpointProgramOptions): Promise<void> {
@@ -25,8 +27,7 @@ async function main(options: EndpointProgramOptions): Promise<void> {
     logger: stderrLogger,
     ...(options.agentSocket === undefined ? {} : { guard: { agentSocket: options.agentSocket } }),
   });
-  const isProtected = options.agentSocket !== undefined;
-  for (const listener of options.listeners) await listen(endpoint, listener, isProtected);
+  for (const listener of options.listeners) await listen(endpoint, listener);
   // A finished SIGTERM is a stop: whoever wants sessions to live drains first.
   process.on('SIGTERM', () => process.exit(0));
   if (!endpoint.isConnected) {
@@ -40,18 +41,15 @@ async function main(options: EndpointProgramOptions): Promise<void> {
 async function listen(
   endpoint: Endpoint,
   listener: EndpointProgramOptions['listeners'][number],
-  isProtected: boolean,
 ): Promise<void> {
-  const serve = applications[listener.application];
-  if (serve === undefined) throw new RestitchError('usage', `no application ${listener.application}`);
   const server = endpoint.createServer(
     {
       listener: listener.name,
       noDelay: true,
       allowHalfOpen: true,
-      ...(isProtected ? { protection: { level: 'commit' as const } } : {}),
+      ...(listener.level === 'none' ? {} : { protection: { level: listener.level } }),
     },
-    serve,
+    applications[listener.application],
   );
   await new Promise<void>((resolve, reject) => {
     server.once('error', reject);

@@ -2,7 +2,7 @@
 import { stringify } from 'yaml';
 import type { TlsFiles } from '@restitch/channel';
 import { partyInterface } from './lab-network.js';
-import { labControlPort, labPorts } from './lab-plan.js';
+import { labControlPort, labListeners } from './lab-plan.js';
 import type { LabPlan } from './lab-plan.js';
 
 /** Name of the cluster in a laboratory's certificates. */
@@ -15,7 +15,7 @@ export function adminSocketOf(plan: LabPlan): string {
 
 /** The YAML text of the access point's configuration. */
 export function createLabConfig(plan: LabPlan, tls: TlsFiles, isProtected = false): string {
-  const listeners = Object.entries(labPorts).flatMap(([name, port]) => [
+  const listeners = labListeners(isProtected).flatMap(({ name, port }) => [
     { name, vip: `${plan.vipIpv4}:${port}` },
     { name: `${name}6`, vip: `[${plan.vipIpv6}]:${port}` },
   ]);

@@ -42,6 +42,38 @@ export const labRoot = '/run/restitch/lab';
 /** Ports of the default applications: echo answers what it gets, files serves downloads and hashes uploads. */
 export const labPorts = { echo: 7000, files: 8080 } as const;
 
+/** A listener of every endpoint of a laboratory, on both VIPs. */
+export interface LabListener {
+  /** Also the name of the listener; that of the second VIP ends with 6. */
+  readonly name: string;
+  readonly application: 'echo' | 'files' | 'sink';
+  readonly port: number;
+  readonly level: 'none' | 'commit';
+}
+
+/**
+ * Ports that only protected laboratories have: the default applications at level none, so that both levels meet the
+ * same faults and are measured side by side, and one that swallows what it gets, for uploads.
+ */
+export const protectedPorts = { echoNone: 7001, filesNone: 8081, sink: 7002, sinkNone: 7003 } as const;
+
+/** What endpoints listen on; in a protected laboratory the default applications are at level commit. */
+export function labListeners(isProtected: boolean): readonly LabListener[] {
+  const level = isProtected ? 'commit' : 'none';
+  const ordinary: LabListener[] = [
+    { name: 'echo', application: 'echo', port: labPorts.echo, level },
+    { name: 'files', application: 'files', port: labPorts.files, level },
+  ];
+  if (!isProtected) return ordinary;
+  return [
+    ...ordinary,
+    { name: 'echo-none', application: 'echo', port: protectedPorts.echoNone, level: 'none' },
+    { name: 'files-none', application: 'files', port: protectedPorts.filesNone, level: 'none' },
+    { name: 'sink', application: 'sink', port: protectedPorts.sink, level: 'commit' },
+    { name: 'sink-none', application: 'sink', port: protectedPorts.sinkNone, level: 'none' },
+  ];
+}
+
 /** Port on which the access point takes control connections. */
 export const labControlPort = 7600;
 

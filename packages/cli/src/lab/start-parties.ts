@@ -10,8 +10,8 @@ import type { Lab } from './lab.js';
 import { LabAdmin } from './lab-admin.js';
 import { adminSocketOf, createLabConfig, labCluster } from './lab-config.js';
 import { partyInterface } from './lab-network.js';
-import { labControlPort, labPorts } from './lab-plan.js';
-import type { LabPlan, PartyPlan } from './lab-plan.js';
+import { labControlPort, labListeners } from './lab-plan.js';
+import type { LabListener, LabPlan, PartyPlan } from './lab-plan.js';
 import { programFile } from './program-file.js';
 
 /** What an endpoint's process is told, as its only argument in JSON. */
@@ -20,14 +20,9 @@ export interface EndpointProgramOptions {
   readonly address: string;
   readonly accessPoint: { readonly host: string; readonly port: number };
   readonly tls: TlsFiles;
-  /** Unix socket of the host's agent; with it all listeners are at level commit. */
+  /** Unix socket of the host's agent; levels above none need it. */
   readonly agentSocket?: string;
-  readonly listeners: ReadonlyArray<{
-    readonly name: string;
-    readonly application: string;
-    readonly address: string;
-    readonly port: number;
-  }>;
+  readonly listeners: ReadonlyArray<LabListener & { readonly address: string }>;
 }
 
 /** Name of the access point in certificates and its process in the state file. */
@@ -71,9 +66,9 @@ export async function startEndpoint(lab: Lab, party: PartyPlan, isProtected = fa
     accessPoint: { host: lab.plan.accessPoint.ipv4, port: labControlPort },
     tls: await pki.issue('endpoint', party.name, { force: true }),
     ...(isProtected ? { agentSocket: agentSocketOf(lab.plan, party) } : {}),
-    listeners: Object.entries(labPorts).flatMap(([application, port]) => [
-      { name: application, application, address: lab.plan.vipIpv4, port },
-      { name: `${application}6`, application, address: lab.plan.vipIpv6, port },
+    listeners: labListeners(isProtected).flatMap((listener) => [
+      { ...listener, address: lab.plan.vipIpv4 },
+      { ...listener, name: `${listener.name}6`, address: lab.plan.vipIpv6 },
     ]),
   };
   const child = lab.start({
