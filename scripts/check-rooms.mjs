@@ -11,7 +11,7 @@ const allowed = {
   dataplane: ['core', 'sys'],
   guard: ['core', 'sys', 'channel'],
   endpoint: ['core', 'sys', 'channel', 'guard'],
-  'access-point': ['core', 'sys', 'channel', 'dataplane', 'guard'],
+  'access-point': ['core', 'sys', 'channel', 'dataplane', 'guard', 'analytics'],
   cli: ['core', 'sys', 'channel', 'dataplane', 'analytics', 'guard', 'endpoint', 'access-point'],
 };
 const maxLines = 600;

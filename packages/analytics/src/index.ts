@@ -79,3 +79,19 @@ export { OverloadModel } from './risk/overload-model.js';
 export { planRound } from './control/planning-round.js';
 export type { Round, RoundInput } from './control/planning-round.js';
 export { explainSession } from './plan/explain.js';
+export { DEFAULT_ENGINE } from './engine/engine-options.js';
+export type { EngineLimits, EngineOptions, SessionClass } from './engine/engine-options.js';
+export type {
+  Disposition,
+  EngineEventName,
+  EngineInput,
+  EngineMove,
+  EngineOutput,
+  EventOutput,
+  FleetEndpoint,
+  NoticeKind,
+  OwnCounts,
+  PlanOutput,
+  SessionEventKind,
+  VerdictsOutput,
+} from './engine/engine-input.js';
