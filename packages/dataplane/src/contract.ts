@@ -91,6 +91,9 @@ export interface DataplaneStats {
   readonly heldDropped: number;
 }
 
+/** `reset`: the client has let go, by its own word. `gone`: it had done so before. `unanswered`: nothing came from it. */
+export type ResetOutcome = 'reset' | 'gone' | 'unanswered';
+
 /** The data plane of one access point. */
 export interface Dataplane {
   /** True if pinned maps of an earlier daemon were taken over; false if they are new, or it never finished rebuilding. */
@@ -103,6 +106,11 @@ export interface Dataplane {
   /** Applies changes in order, in one batch; results in the same order. */
   apply(changes: readonly FlowChange[]): FlowChangeResult[];
   lookup(flow: Flow): FlowRecord | undefined;
+  /**
+   * Ends the client's connection with an RST that it can check, also if it only reads. Its record must be in hold or
+   * frozen until this resolves: the client's answers are read from there. Rejects with the system's error.
+   */
+  resetClient(flow: Flow, deadlineMs: number): Promise<ResetOutcome>;
   /** All records, read in batches; or only those without a packet since `idleSinceNs` and those whose client sent RST. */
   list(idleSinceNs?: bigint): FlowRecord[];
   stats(): DataplaneStats;

@@ -51,6 +51,9 @@ export interface HoldQueueOptions {
   readonly clock: Clock;
 }
 
+/** Called with frames in their order; it must not keep them. */
+export type FrameListener = (frames: readonly Uint8Array[]) => void;
+
 /** The frames of moving flows. */
 export interface HoldQueue {
   /** A tag that no flow has yet. */
@@ -59,6 +62,11 @@ export interface HoldQueue {
   settle(commands: readonly Command[], outcomes: readonly CommandOutcome[]): void;
   /** Takes over a record found in the maps. */
   track(held: HeldRecord): void;
+  /**
+   * Tells of the frames (Ethernet and up) of a flow: those that are held now, then those that come. They are held all
+   * the same. The returned function ends it.
+   */
+  listen(flowKey: Uint8Array, listener: FrameListener): () => void;
   /** Flows that are being held or released. */
   readonly size: number;
   close(): void;
@@ -76,6 +84,8 @@ class TapHoldQueue implements HoldQueue {
   readonly #held = new Map<number, HeldFlow>();
   readonly #releasing = new Set<HeldFlow>();
   readonly #memory = Buffer.alloc(maxTapFrameBytes);
+  /** By flow key in hexadecimal: a flow's tag changes when it is held anew. */
+  readonly #listeners = new Map<string, FrameListener>();
   #lastTag = 0;
   #quietTicks = 0;
   #cancelTick: (() => void) | undefined;
@@ -111,6 +121,7 @@ class TapHoldQueue implements HoldQueue {
     this.#cancelTick = undefined;
     this.#held.clear();
     this.#releasing.clear();
+    this.#listeners.clear();
     this.#tap.close();
   }
 
@@ -119,6 +130,17 @@ class TapHoldQueue implements HoldQueue {
     if (held.deadlineNs <= this.#clock.monotonicNs()) return;
     this.#held.set(held.tag, { ...held, isReleasing: false, frames: [] });
     this.#schedule();
+  }
+
+  listen(flowKey: Uint8Array, listener: FrameListener): () => void {
+    const key = toHex(flowKey);
+    this.#drain();
+    const frames = [...this.#held.values()].filter((flow) => toHex(flow.key) === key).flatMap((f) => f.frames);
+    this.#listeners.set(key, listener);
+    listener(frames.map(withoutVnetHeader));
+    return () => {
+      if (this.#listeners.get(key) === listener) this.#listeners.delete(key);
+    };
   }
 
   /** True if frames are to be delivered. */
@@ -171,7 +193,11 @@ class TapHoldQueue implements HoldQueue {
       if (bytes === 0) return count;
       const flow = this.#held.get(this.#memory.readUInt32BE(vnetHeaderBytes + 2));
       if (flow === undefined || flow.isReleasing) this.#tap.write(this.#memory, bytes);
-      else flow.frames.push(Buffer.from(this.#memory.subarray(0, bytes)));
+      else {
+        const frame = Buffer.from(this.#memory.subarray(0, bytes));
+        flow.frames.push(frame);
+        if (this.#listeners.size > 0) this.#listeners.get(toHex(flow.key))?.([withoutVnetHeader(frame)]);
+      }
     }
   }
 
@@ -233,4 +259,10 @@ class TapHoldQueue implements HoldQueue {
       this.#end(flow);
     }
   }
+}
+
+const withoutVnetHeader = (frame: Buffer): Buffer => frame.subarray(vnetHeaderBytes);
+
+function toHex(key: Uint8Array): string {
+  return Buffer.from(key.buffer, key.byteOffset, key.byteLength).toString('hex');
 }

@@ -9,6 +9,7 @@ export type {
   FlowRecord,
   ForwardTarget,
   HoldBounds,
+  ResetOutcome,
   VirtualService,
 } from './contract.js';
 export { openDataplane } from './open-dataplane.js';

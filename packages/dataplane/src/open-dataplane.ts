@@ -1,8 +1,8 @@
 /** Opens the data plane: programs and maps loaded or adopted, attached, and the calls of the contract over them. */
 import { RestitchError, encodeFlowKey, flowKeyBytes, silentLogger, systemClock } from '@restitch/core';
 import type { Flow } from '@restitch/core';
-import { attachTc, detachTc, interfaceIndex, lookupElement, openTap } from '@restitch/sys/internal';
-import type { Tap, TcFilter, TcHook } from '@restitch/sys/internal';
+import { attachTc, detachTc, interfaceIndex, lookupElement, openRawSender, openTap } from '@restitch/sys/internal';
+import type { RawSender, Tap, TcFilter, TcHook } from '@restitch/sys/internal';
 import type {
   Dataplane,
   DataplaneOptions,
@@ -11,8 +11,10 @@ import type {
   FlowChangeResult,
   FlowRecord,
   ForwardTarget,
+  ResetOutcome,
   VirtualService,
 } from './contract.js';
+import { ClientResets } from './client-resets.js';
 import { createClosingSweep } from './closing-sweep.js';
 import type { ClosingSweep } from './closing-sweep.js';
 import { createControlProgram } from './control.js';
@@ -65,6 +67,8 @@ class BpfDataplane implements Dataplane {
   readonly #services: Services;
   readonly #targets: Targets;
   readonly #vipInterface: number;
+  readonly #resets = new ClientResets();
+  #sender: RawSender | undefined;
   #isClosed = false;
 
   constructor(options: DataplaneOptions, programs: LoadedPrograms, tap: Tap) {
@@ -135,6 +139,13 @@ class BpfDataplane implements Dataplane {
       : undefined;
   }
 
+  resetClient(flow: Flow, deadlineMs: number): Promise<ResetOutcome> {
+    this.#assertOpen();
+    this.#sender ??= openRawSender();
+    const clock = this.#options.clock ?? systemClock;
+    return this.#resets.run({ flow, deadlineMs, clock, queue: this.#queue, sender: this.#sender });
+  }
+
   list(idleSinceNs?: bigint): FlowRecord[] {
     this.#assertOpen();
     return listRecords(this.#programs.maps.flows.value, idleSinceNs);
@@ -148,6 +159,8 @@ class BpfDataplane implements Dataplane {
   close(): void {
     if (this.#isClosed) return;
     this.#isClosed = true;
+    this.#resets.close();
+    this.#sender?.close();
     this.#targets.close();
     this.#closing.close();
     this.#queue.close();

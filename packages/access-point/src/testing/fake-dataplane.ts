@@ -8,6 +8,7 @@ import type {
   FlowChangeResult,
   FlowPhase,
   FlowRecord,
+  ResetOutcome,
   VirtualService,
 } from '@restitch/dataplane';
 
@@ -28,6 +29,8 @@ export class FakeDataplane implements Dataplane {
   services: readonly VirtualService[] = [];
   readonly targets = new Set<number>();
   readonly records = new Map<string, Entry>();
+  /** Clients that were reset, by flow. */
+  readonly resets: string[] = [];
   /** Called after each change that went through. */
   onChange: (change: FlowChange) => void = () => undefined;
   readonly #clock: Clock;
@@ -63,6 +66,11 @@ export class FakeDataplane implements Dataplane {
   lookup(flow: Flow): FlowRecord | undefined {
     const entry = this.records.get(formatFlow(flow));
     return entry === undefined ? undefined : this.#toRecord(entry);
+  }
+
+  resetClient(flow: Flow): Promise<ResetOutcome> {
+    this.resets.push(formatFlow(flow));
+    return Promise.resolve('reset');
   }
 
   list(): FlowRecord[] {
