@@ -44,6 +44,8 @@ export function createAdminHandler(d: DaemonState): AdminHandler {
         return watch(d, request, emit, signal);
       case 'take-overs':
         return d.protection.records;
+      case 'lost-sessions':
+        return d.takeOverHistory.lost();
       case 'stats':
         return statsOf(d, request.endpoint);
       case 'reload':
@@ -144,13 +146,14 @@ function sessionsOf(d: DaemonState, { endpoint, offset, limit }: Args<'sessions'
   return { total, sessions: page };
 }
 
-/** A session with its record and all its moves; an ended session still has the moves that are remembered. */
+/** A session with its record, its moves and take-overs; an ended session still has those that are remembered. */
 function storyOf(d: DaemonState, id: string): object {
   const session = d.sessions.byId(id) ?? d.sessions.byFlowText(id);
   const moves = d.history.ofSession(session?.id ?? id);
-  if (session === undefined && moves.length === 0)
+  const takeOvers = d.takeOverHistory.ofSession(session?.id ?? id);
+  if (session === undefined && moves.length === 0 && takeOvers.length === 0)
     throw new RestitchError('unknown_session', `no session ${id}`);
-  if (session === undefined) return { session: null, record: null, moves };
+  if (session === undefined) return { session: null, record: null, moves, takeOvers };
   const record = d.dataplane.lookup(session.flow);
   return {
     session: sessionLine(session),
@@ -167,6 +170,7 @@ function storyOf(d: DaemonState, id: string): object {
             sawReset: record.sawReset,
           },
     moves,
+    takeOvers,
   };
 }
 

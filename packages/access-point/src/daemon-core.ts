@@ -21,6 +21,7 @@ import { Rebuild } from './rebuild.js';
 import { Reconciler } from './reconciler.js';
 import { SessionRegistry } from './session-registry.js';
 import type { Session } from './session-registry.js';
+import { createTakeOverHistory } from './take-over-history.js';
 
 /** What the parts stand on. */
 export interface DaemonCoreDeps {
@@ -54,6 +55,7 @@ export class DaemonCore {
     const endpoints = new EndpointRegistry(deps.ids, (name) => this.#weightOf(name));
     const sessions = new SessionRegistry();
     const history = createMoveHistory(config.historyMoves);
+    const takeOverHistory = createTakeOverHistory(config.historyMoves);
     const feed = createEventFeed();
     const batch = createFlowBatch(dataplane, clock, counters);
     const policy = (): DaemonConfig['moves'] => this.#config.moves;
@@ -69,7 +71,17 @@ export class DaemonCore {
     const heartbeatMs = (): number => this.#config.health.heartbeatMs;
     const newId = (): string => `${idPrefix}t${++takeOvers}`;
     let takeOvers = 0;
-    const protection = new Protection({ ...base, batch, endpoints, sessions, heartbeatMs, lingerMs, newId });
+    const protection = new Protection({
+      ...base,
+      batch,
+      endpoints,
+      sessions,
+      feed,
+      takeOverHistory,
+      heartbeatMs,
+      lingerMs,
+      newId,
+    });
     const parts = {
       ...base,
       batch,
@@ -81,6 +93,7 @@ export class DaemonCore {
       drains,
       feed,
       history,
+      takeOverHistory,
     };
     this.#control = new ControlPlane({
       ...parts,

@@ -10,6 +10,7 @@ import type { MoveHistory } from './history.js';
 import type { Protection } from './protection.js';
 import type { Reconciler } from './reconciler.js';
 import type { SessionRegistry } from './session-registry.js';
+import type { TakeOverHistory } from './take-over-history.js';
 
 /** Everything the admin commands may look at. */
 export interface DaemonState {
@@ -22,6 +23,7 @@ export interface DaemonState {
   readonly coordinator: Coordinator;
   readonly drains: Drains;
   readonly history: MoveHistory;
+  readonly takeOverHistory: TakeOverHistory;
   readonly feed: EventFeed;
   readonly reconciler: Reconciler;
   readonly protection: Protection;

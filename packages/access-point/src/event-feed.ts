@@ -1,10 +1,13 @@
 /** What happens, for those who watch it: one stream of a tagged union. */
 import type { Flow } from '@restitch/core';
 import type { MoveRecord } from './history.js';
+import type { SessionTakeOver } from './take-over-history.js';
 
 /** One thing that happened. `atMs` is wall time. */
 export type DaemonEvent =
   | { readonly t: 'move'; readonly atMs: number; readonly move: MoveRecord }
+  /** The session's endpoint died: its buddy serves it, or it is lost and its client was told. */
+  | ({ readonly t: 'take-over' } & SessionTakeOver)
   | {
       readonly t: 'opened';
       readonly atMs: number;

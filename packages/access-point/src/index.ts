@@ -11,3 +11,4 @@ export type { MoveOutcome, MoveStep } from './life-cycle.js';
 export { runDaemon } from './run-daemon.js';
 export type { RunDaemonOptions } from './run-daemon.js';
 export type { TakeOverRecord } from './protection.js';
+export type { SessionTakeOver } from './take-over-history.js';

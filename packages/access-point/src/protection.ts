@@ -2,12 +2,11 @@
  * The crash branch: endpoints are watched, suspects' flows held, the dead's sessions given to their buddies.
  *
  * When to do what is decided by the watch machine (guard room), one for each endpoint process; here its actions are
- * carried out. The access point keeps no list of who is whose buddy: after a death it asks everybody what they have.
+ * carried out.
  */
 import { RestitchError } from '@restitch/core';
 import type { Clock, Counters, Logger } from '@restitch/core';
-import { replicaReportSchema } from '@restitch/core/internal';
-import type { Peer, ReplicaReport } from '@restitch/core/internal';
+import type { Peer } from '@restitch/core/internal';
 import { newWatch, stepWatch } from '@restitch/guard/internal';
 import type {
   DeathReason,
@@ -16,11 +15,14 @@ import type {
   WatchSettings,
   WatchState,
 } from '@restitch/guard/internal';
+import type { Dataplane } from '@restitch/dataplane';
 import type { EndpointLink } from './endpoint-link.js';
-import { requestSlowly } from './endpoint-link.js';
 import type { Endpoint, EndpointRegistry } from './endpoint-registry.js';
+import type { EventFeed } from './event-feed.js';
 import type { FlowBatch } from './flow-batch.js';
 import type { Session, SessionRegistry } from './session-registry.js';
+import type { TakeOverHistory } from './take-over-history.js';
+import { TakeOvers } from './take-overs.js';
 
 /** What the crash branch works with. */
 export interface ProtectionDeps {
@@ -30,6 +32,9 @@ export interface ProtectionDeps {
   readonly batch: FlowBatch;
   readonly endpoints: EndpointRegistry;
   readonly sessions: SessionRegistry;
+  readonly dataplane: Dataplane;
+  readonly feed: EventFeed;
+  readonly takeOverHistory: TakeOverHistory;
   readonly heartbeatMs: () => number;
   readonly lingerMs: () => number;
   readonly newId: () => string;
@@ -56,11 +61,6 @@ interface Watched {
   held: Set<Session>;
 }
 
-interface Replica {
-  readonly buddy: Endpoint;
-  readonly report: ReplicaReport;
-}
-
 const missedUntilDead = 3;
 const missedUntilStopped = 10;
 /** Clocks of two machines run at most 1 % apart. */
@@ -69,9 +69,6 @@ const leaseMarginRatio = 0.02;
 const lookMs = 20;
 /** Longer than detection, lease and take-over together; past it packets would go to the dead owner. */
 const holdMs = 20_000;
-/** A target that has not answered a take-over by then has not served either, or will be found out by its own watch. */
-const answerMs = 2000;
-const askMs = 10_000;
 const keptRecords = 200;
 
 /** Watches the endpoints that take part in crash protection. */
@@ -84,9 +81,11 @@ export class Protection {
   #judgeFromMs = 0;
   #cancel: (() => void) | undefined;
   readonly records: TakeOverRecord[] = [];
+  readonly #takeOvers: TakeOvers;
 
   constructor(deps: ProtectionDeps) {
     this.#deps = deps;
+    this.#takeOvers = new TakeOvers({ ...deps, members: () => this.#members() });
   }
 
   start(): void {
@@ -246,18 +245,14 @@ export class Protection {
     const orphans = [...known.held].filter((session) => session.owner === endpoint);
     for (const session of orphans) session.isOrphan = true;
     this.#publishPeers();
-    const best = await this.#askForReplicas(known);
-    const outcomes = await Promise.all(
-      orphans.map((session) => this.#giveAway(session, best.get(session.id), endpoint)),
-    );
-    const taken = outcomes.filter(Boolean).length;
+    const { taken, lost } = await this.#takeOvers.giveAway(orphans, endpoint);
     const record: TakeOverRecord = {
       endpoint: endpoint.name,
       reason,
       detectMs: beganMs - known.lastHeardMs,
       doneMs: clock.monotonicMs() - beganMs,
       taken,
-      lost: outcomes.length - taken,
+      lost,
     };
     this.records.push(record);
     if (this.records.length > keptRecords) this.records.shift();
@@ -266,94 +261,7 @@ export class Protection {
     if (endpoint.hello?.instance === known.instance) this.#watched.set(known.instance, known);
     counters.add('protection_take_overs_total');
     counters.add('protection_sessions_taken_total', taken);
-    counters.add('protection_sessions_lost_total', record.lost);
     logger.warn({ ...record }, 'sessions of a dead endpoint were taken over');
-  }
-
-  /**
-   * The newest replica of each session, by epoch and commit. An endpoint that lives is asked until it answers: an older
-   * replica elsewhere must not be taken for the newest.
-   */
-  async #askForReplicas(known: Watched): Promise<Map<string, Replica>> {
-    const best = new Map<string, Replica>();
-    const owner = known.endpoint.name;
-    const giveUpMs = this.#deps.clock.monotonicMs() + askMs;
-    const others = this.#members().filter((e) => e !== known.endpoint);
-    await Promise.all(
-      others.map(async (buddy) => {
-        while (this.#members().includes(buddy) && this.#deps.clock.monotonicMs() < giveUpMs) {
-          const reports = await this.#ask(buddy, owner);
-          for (const report of reports ?? []) keepNewest(best, { buddy, report });
-          if (reports !== undefined) return;
-        }
-      }),
-    );
-    return best;
-  }
-
-  /** undefined: no answer. */
-  async #ask(buddy: Endpoint, owner: string): Promise<readonly ReplicaReport[] | undefined> {
-    const { clock, logger } = this.#deps;
-    try {
-      if (buddy.link === undefined) throw new RestitchError('peer_lost', 'it has no control connection');
-      const data = await requestSlowly(buddy.link, { t: 'replicas', owner }, clock, answerMs);
-      return replicaReportSchema.array().parse(data['replicas']);
-    } catch (error) {
-      logger.warn(
-        { endpoint: buddy.name, reason: (error as Error).message },
-        'does not tell of its replicas',
-      );
-      await new Promise<void>((resolve) => clock.after(lookMs, resolve));
-      return undefined;
-    }
-  }
-
-  /** Switches the record, then lets the buddy serve. True if it does. */
-  async #giveAway(session: Session, replica: Replica | undefined, dead: Endpoint): Promise<boolean> {
-    const { clock, batch, sessions, logger } = this.#deps;
-    const buddy = replica?.buddy;
-    if (replica === undefined || buddy?.link === undefined || replica.report.epoch !== session.epoch) {
-      this.#giveUp(session, 'nobody has a replica');
-      return false;
-    }
-    const newEpoch = session.lastEpoch + 1;
-    const { flow, epoch } = session;
-    const result = await new Promise<string>((resolve) => {
-      batch.push({ op: 'switch', flow, epoch, endpointId: buddy.id, newEpoch }, (r) => resolve(r));
-    });
-    if (result !== 'ok') {
-      this.#giveUp(session, `its record is ${result}`);
-      return false;
-    }
-    sessions.setOwner(session, buddy, newEpoch);
-    session.isOrphan = false;
-    session.residesSinceMs = clock.monotonicMs();
-    const moveId = this.#deps.newId();
-    try {
-      const request = {
-        t: 'take-over' as const,
-        moveId,
-        owner: dead.name,
-        sessionId: session.id,
-        epoch: newEpoch,
-      };
-      await requestSlowly(buddy.link, request, clock, answerMs);
-      batch.push({ op: 'release', flow, epoch: newEpoch });
-      return true;
-    } catch (error) {
-      logger.error({ session: session.id, buddy: buddy.name }, (error as Error).message);
-      this.#giveUp(session, (error as Error).message);
-      return false;
-    }
-  }
-
-  /** The only copies are gone: the next packet of the client is answered by a reset that it can check. */
-  #giveUp(session: Session, reason: string): void {
-    const { sessions, batch, logger, lingerMs } = this.#deps;
-    logger.error({ session: session.id, owner: session.owner.name, reason }, 'session lost');
-    session.isOrphan = false;
-    sessions.remove(session);
-    batch.push({ op: 'close', flow: session.flow, epoch: session.epoch, lingerMs: lingerMs() });
   }
 
   #members(): Endpoint[] {
@@ -388,12 +296,4 @@ export class Protection {
       member.link?.tell({ t: 'peers', peers });
     }
   }
-}
-
-function keepNewest(best: Map<string, Replica>, candidate: Replica): void {
-  const { report } = candidate;
-  const known = best.get(report.id)?.report;
-  const isNewer =
-    known === undefined || report.epoch > known.epoch || (report.epoch === known.epoch && report.n > known.n);
-  if (isNewer) best.set(report.id, candidate);
 }

@@ -135,7 +135,9 @@ class TapHoldQueue implements HoldQueue {
   listen(flowKey: Uint8Array, listener: FrameListener): () => void {
     const key = toHex(flowKey);
     this.#drain();
-    const frames = [...this.#held.values()].filter((flow) => toHex(flow.key) === key).flatMap((f) => f.frames);
+    const frames = [...this.#held.values()]
+      .filter((flow) => toHex(flow.key) === key)
+      .flatMap((f) => f.frames);
     this.#listeners.set(key, listener);
     listener(frames.map(withoutVnetHeader));
     return () => {

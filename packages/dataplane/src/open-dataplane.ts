@@ -1,7 +1,14 @@
 /** Opens the data plane: programs and maps loaded or adopted, attached, and the calls of the contract over them. */
 import { RestitchError, encodeFlowKey, flowKeyBytes, silentLogger, systemClock } from '@restitch/core';
 import type { Flow } from '@restitch/core';
-import { attachTc, detachTc, interfaceIndex, lookupElement, openRawSender, openTap } from '@restitch/sys/internal';
+import {
+  attachTc,
+  detachTc,
+  interfaceIndex,
+  lookupElement,
+  openRawSender,
+  openTap,
+} from '@restitch/sys/internal';
 import type { RawSender, Tap, TcFilter, TcHook } from '@restitch/sys/internal';
 import type {
   Dataplane,

@@ -50,9 +50,7 @@ export function writeSegment(flow: Flow, { seq, ack, flags }: Segment): Buffer {
   const source = encodeAddress(flow.vip.address);
   const destination = encodeAddress(flow.client.address);
   const isV4 = isIpv4(flow.vip.address);
-  const ends = isV4
-    ? [source.subarray(12), destination.subarray(12)]
-    : [source, destination];
+  const ends = isV4 ? [source.subarray(12), destination.subarray(12)] : [source, destination];
   const pseudo = Buffer.concat([...ends, Buffer.from([0, protocolTcp, 0, tcp.length])]);
   tcp.writeUInt16BE(checksum(Buffer.concat([pseudo, tcp])), 16);
   const ip = Buffer.alloc(isV4 ? 20 : 40);

@@ -83,6 +83,21 @@ export const moveSchema = z.looseObject({
 /** One ended move. */
 export type MoveAnswer = z.infer<typeof moveSchema>;
 
+/** One session after the death of its endpoint. */
+const takeOverSchema = z.object({
+  atMs: z.number(),
+  sessionId: z.string(),
+  from: z.string(),
+  to: z.string().nullable(),
+  epoch: z.number(),
+  outcome: z.enum(['taken', 'lost']),
+  reason: z.string().optional(),
+  client: z.string().optional(),
+  resetMs: z.number().optional(),
+});
+/** One session after the death of its endpoint. */
+export type TakeOverAnswer = z.infer<typeof takeOverSchema>;
+
 /** A session with its record and its moves. */
 export const storySchema = z.object({
   session: sessionSchema.nullable(),
@@ -97,6 +112,7 @@ export const storySchema = z.object({
     })
     .nullable(),
   moves: z.array(moveSchema),
+  takeOvers: z.array(takeOverSchema).default([]),
 });
 /** A session with its record and its moves. */
 export type StoryAnswer = z.infer<typeof storySchema>;
@@ -119,6 +135,7 @@ export const eventSchema = z.discriminatedUnion('t', [
     state: z.string(),
     before: z.string(),
   }),
+  takeOverSchema.extend({ t: z.literal('take-over') }),
 ]);
 /** What `session watch` receives. */
 export type EventAnswer = z.infer<typeof eventSchema>;

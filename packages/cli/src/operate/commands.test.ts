@@ -187,6 +187,14 @@ describe('session', () => {
     expect(out).toContain('+    2.500 ms  committed');
   });
 
+  it('show tells of a session that died with all its copies, and what its client was told', async () => {
+    const lost = { atMs: 0, sessionId: 's1', from: 'a', to: null, epoch: 0, outcome: 'lost' };
+    const takeOvers = [{ ...lost, reason: 'nobody has a replica', client: 'reset', resetMs: 12 }];
+    answers = { session: { ok: { session: null, record: null, moves: [], takeOvers } } };
+    const { out } = await run('session', 'show', 's1');
+    expect(out).toContain('s1 lost with a: nobody has a replica, client: reset after 12');
+  });
+
   it('migrate exits with 1 and says step and reason when the move was not committed', async () => {
     const failure = { step: 'thaw', code: 'thaw_failed', message: 'no room' };
     answers = {

@@ -9,7 +9,7 @@ import type { AdminFlags } from './admin-call.js';
 import { eventSchema, moveSchema, sessionSchema, storySchema } from './answers.js';
 import type { EventAnswer, MoveAnswer, SessionAnswer } from './answers.js';
 import { formatDurationMs, formatTable } from './format-table.js';
-import { moveLine, storyLines } from './session-story.js';
+import { moveLine, storyLines, takeOverLine } from './session-story.js';
 
 /** Sessions asked for at once. */
 const pageSize = 5000;
@@ -122,5 +122,7 @@ function eventLine(event: EventAnswer): string {
       return `${at} ${event.sessionId} ended at ${event.endpoint}: ${event.reason}`;
     case 'endpoint':
       return `${at} ${event.endpoint} was ${event.before}, is ${event.state}`;
+    case 'take-over':
+      return `${at} ${takeOverLine(event)}`;
   }
 }

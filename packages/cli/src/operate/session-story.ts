@@ -1,6 +1,6 @@
 /** A session's story in words: where it is, and each move with its steps, timings and reasons. */
 import { formatSocketAddress } from '@restitch/core';
-import type { MoveAnswer, StoryAnswer } from './answers.js';
+import type { MoveAnswer, StoryAnswer, TakeOverAnswer } from './answers.js';
 import { formatDurationMs } from './format-table.js';
 
 /** One move in one line. */
@@ -13,10 +13,18 @@ export function moveLine(m: MoveAnswer): string {
   return `${what}${times}${why}`;
 }
 
+/** One take-over in one line. */
+export function takeOverLine(t: TakeOverAnswer): string {
+  if (t.outcome === 'taken') return `${t.sessionId} taken over from ${t.from} by ${t.to}, epoch ${t.epoch}`;
+  const told = t.client === undefined ? '' : `, client: ${t.client}`;
+  const after = t.resetMs === undefined ? '' : ` after ${formatDurationMs(t.resetMs)}`;
+  return `${t.sessionId} lost with ${t.from}: ${t.reason ?? 'unknown'}${told}${after}`;
+}
+
 /** The whole story; ends with a line break. */
 export function storyLines(story: StoryAnswer): string {
   const lines: string[] = [];
-  const { session, record, moves } = story;
+  const { session, record, moves, takeOvers } = story;
   if (session === null) lines.push('This session has ended; these are its moves that are remembered.');
   else {
     const { flow } = session;
@@ -35,6 +43,7 @@ export function storyLines(story: StoryAnswer): string {
     );
   }
   for (const move of moves) lines.push(...moveLines(move));
+  for (const t of takeOvers) lines.push(`${new Date(t.atMs).toISOString()} ${takeOverLine(t)}`);
   return `${lines.join('\n')}\n`;
 }
 

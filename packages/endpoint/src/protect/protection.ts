@@ -102,6 +102,8 @@ export class Protection {
   readonly #dirty = new Set<ProtectedSession>();
   readonly #beatsAtNs = new Map<number, bigint>();
   readonly #full = new Set<string>();
+  /** Epochs of sessions whose socket stands and whose application does not have them yet. */
+  readonly #taking = new Map<string, number>();
   #peers: readonly Peer[] = [];
   #isScheduled = false;
   #membership: AgentMembership | undefined;
@@ -240,6 +242,9 @@ export class Protection {
   takeOver(request: TakeOverRequest): Record<string, unknown> {
     const startMs = this.#ctx.clock.monotonicMs();
     const { owner, sessionId, epoch, moveId } = request;
+    // The access point asks again when an answer was lost, and so does a new daemon.
+    const isServed = this.#sessions.get(sessionId)?.session.epoch === epoch;
+    if (isServed || this.#taking.get(sessionId) === epoch) return { takeOverUs: 0, isRepeat: true };
     const replica = this.store.takeOver(owner, sessionId, epoch - 1);
     const opening = decodeOpening(replica.opening);
     const listener = this.#ctx.findListener(opening.listener);
@@ -274,6 +279,7 @@ export class Protection {
     const active = activateSocket(pending);
     const { consumed, input, fin, acked, output } = replica;
     const taken = { commit: replica.n, continued: { consumed, input, fin, acked, output }, opening };
+    this.#taking.set(sessionId, epoch);
     void this.#serve(listener, { moveId, image, state, epoch, source: owner, socket: active, taken });
     this.#ctx.counters.add('endpoint_take_overs_total');
     return { takeOverUs: Math.round((this.#ctx.clock.monotonicMs() - startMs) * 1000), commit: replica.n };
@@ -311,6 +317,8 @@ export class Protection {
     } catch (error) {
       this.#ctx.counters.add('endpoint_take_overs_failed_total');
       this.#ctx.logger.error({ session: thawed.image.sessionId }, toRestitchError(error).message);
+    } finally {
+      this.#taking.delete(thawed.image.sessionId);
     }
   }
 

@@ -1,0 +1,225 @@
+/**
+ * Giving a dead endpoint's sessions away: who has the newest replica, the switch of the record, the word to the buddy,
+ * and an honest reset where nobody has one.
+ *
+ * The access point keeps no list of who is whose buddy: after a death it asks everybody what they have.
+ */
+import { RestitchError, toRestitchError } from '@restitch/core';
+import type { Clock, Counters, Logger } from '@restitch/core';
+import { replicaReportSchema } from '@restitch/core/internal';
+import type { ReplicaReport } from '@restitch/core/internal';
+import type { Dataplane, FlowChange, FlowChangeResult, ResetOutcome } from '@restitch/dataplane';
+import { requestSlowly } from './endpoint-link.js';
+import type { Endpoint } from './endpoint-registry.js';
+import type { EventFeed } from './event-feed.js';
+import type { FlowBatch } from './flow-batch.js';
+import type { Session, SessionRegistry } from './session-registry.js';
+import type { SessionTakeOver, TakeOverHistory } from './take-over-history.js';
+
+/** What take-overs work with. */
+export interface TakeOverDeps {
+  readonly clock: Clock;
+  readonly counters: Counters;
+  readonly logger: Logger;
+  readonly dataplane: Dataplane;
+  readonly batch: FlowBatch;
+  readonly sessions: SessionRegistry;
+  readonly feed: EventFeed;
+  readonly takeOverHistory: TakeOverHistory;
+  readonly lingerMs: () => number;
+  readonly newId: () => string;
+  /** Endpoints that may keep replicas: those that are not dead. */
+  readonly members: () => readonly Endpoint[];
+}
+
+/** The newest replica of a session and who keeps it. */
+export interface Replica {
+  readonly buddy: Endpoint;
+  readonly report: ReplicaReport;
+}
+
+/** How long after a failure the same is tried again. */
+const lookMs = 20;
+/** An endpoint that has not answered by then is asked again, until it is declared dead. */
+const answerMs = 2000;
+const askMs = 10_000;
+/** A client that nobody serves is told within this, or cannot be reached. */
+const resetMs = 4000;
+
+/** Gives sessions away. */
+export class TakeOvers {
+  readonly #deps: TakeOverDeps;
+
+  constructor(deps: TakeOverDeps) {
+    this.#deps = deps;
+  }
+
+  /** Gives all of them to whoever has the newest replica; resolves when each is served or given up, with how many are. */
+  async giveAway(orphans: readonly Session[], dead: Endpoint): Promise<{ taken: number; lost: number }> {
+    const best = orphans.length === 0 ? new Map<string, Replica>() : await this.#askForReplicas(dead);
+    const outcomes = await Promise.all(
+      orphans.map((session) => this.#giveOne(session, best.get(session.id), dead)),
+    );
+    const taken = outcomes.filter(Boolean).length;
+    return { taken, lost: outcomes.length - taken };
+  }
+
+  /**
+   * The newest replica of each session, by epoch and commit. An endpoint that lives is asked until it answers: an older
+   * replica elsewhere must not be taken for the newest.
+   */
+  async #askForReplicas(dead: Endpoint): Promise<Map<string, Replica>> {
+    const { clock, members } = this.#deps;
+    const best = new Map<string, Replica>();
+    const giveUpMs = clock.monotonicMs() + askMs;
+    const others = members().filter((e) => e !== dead);
+    await Promise.all(
+      others.map(async (buddy) => {
+        while (members().includes(buddy) && clock.monotonicMs() < giveUpMs) {
+          const reports = await this.#ask(buddy, dead.name);
+          for (const report of reports ?? []) keepNewest(best, { buddy, report });
+          if (reports !== undefined) return;
+        }
+      }),
+    );
+    return best;
+  }
+
+  /** undefined: no answer. */
+  async #ask(buddy: Endpoint, owner: string): Promise<readonly ReplicaReport[] | undefined> {
+    try {
+      const data = await this.#request(buddy, { t: 'replicas', owner });
+      return replicaReportSchema.array().parse(data['replicas']);
+    } catch (error) {
+      this.#deps.logger.warn(
+        { endpoint: buddy.name, reason: (error as Error).message },
+        'does not tell of its replicas',
+      );
+      await this.#pause();
+      return undefined;
+    }
+  }
+
+  /** Rejects as soon as the endpoint is known to be dead: silence is not waited out then. */
+  async #request(
+    to: Endpoint,
+    request: Parameters<typeof requestSlowly>[1],
+  ): Promise<Readonly<Record<string, unknown>>> {
+    const { clock, members } = this.#deps;
+    if (to.link === undefined) throw new RestitchError('peer_lost', `${to.name} has no control connection`);
+    let cancel: () => void = () => undefined;
+    const death = new Promise<never>((_, reject) => {
+      const look = (): void => {
+        if (members().includes(to)) cancel = clock.after(lookMs, look);
+        else reject(new RestitchError('peer_lost', `${to.name} is dead`));
+      };
+      cancel = clock.after(lookMs, look);
+    });
+    try {
+      return await Promise.race([requestSlowly(to.link, request, clock, answerMs), death]);
+    } finally {
+      cancel();
+    }
+  }
+
+  #pause(): Promise<void> {
+    return new Promise((resolve) => this.#deps.clock.after(lookMs, resolve));
+  }
+
+  /** Switches the record, then lets the buddy serve. True if it does. */
+  async #giveOne(session: Session, replica: Replica | undefined, dead: Endpoint): Promise<boolean> {
+    const buddy = replica?.buddy;
+    if (replica === undefined || buddy === undefined || replica.report.epoch !== session.epoch) {
+      this.#giveUp(session, dead, 'nobody has a replica');
+      return false;
+    }
+    const { flow, epoch } = session;
+    const newEpoch = session.lastEpoch + 1;
+    const result = await this.#change({ op: 'switch', flow, epoch, endpointId: buddy.id, newEpoch });
+    if (result !== 'ok') {
+      this.#giveUp(session, dead, `its record is ${result}`);
+      return false;
+    }
+    this.#deps.sessions.setOwner(session, buddy, newEpoch);
+    return this.letServe(session, buddy, dead);
+  }
+
+  /** The record names the buddy: tells it until it serves, refuses, or is dead itself. True if it serves. */
+  async letServe(session: Session, buddy: Endpoint, dead: Endpoint): Promise<boolean> {
+    const { clock, batch, members, logger, newId } = this.#deps;
+    const { id: sessionId, flow, epoch } = session;
+    const moveId = newId();
+    session.residesSinceMs = clock.monotonicMs();
+    for (;;) {
+      try {
+        await this.#request(buddy, { t: 'take-over', moveId, owner: dead.name, sessionId, epoch });
+        session.isOrphan = false;
+        batch.push({ op: 'release', flow, epoch });
+        this.#note(session, { from: dead.name, to: buddy.name, outcome: 'taken' });
+        return true;
+      } catch (thrown) {
+        const error = toRestitchError(thrown);
+        logger.error({ session: sessionId, buddy: buddy.name }, error.message);
+        // An answer that is only missing may be a yes: the buddy is asked again, or its own death decides.
+        const isSilence = error.code === 'peer_lost' || error.code === 'deadline_exceeded';
+        if (!isSilence || !members().includes(buddy)) {
+          this.#giveUp(session, dead, error.message);
+          return false;
+        }
+        await this.#pause();
+      }
+    }
+  }
+
+  #change(change: FlowChange): Promise<FlowChangeResult> {
+    return new Promise((resolve) => this.#deps.batch.push(change, resolve));
+  }
+
+  /** The only copies are gone: the client is told so, with a reset it can check, also if it never sends anything. */
+  #giveUp(session: Session, dead: Endpoint, reason: string): void {
+    const { sessions, logger, counters } = this.#deps;
+    logger.error({ session: session.id, owner: dead.name, reason }, 'session lost');
+    session.isOrphan = false;
+    sessions.remove(session);
+    counters.add('protection_sessions_lost_total');
+    void this.#resetClient(session, dead, reason);
+  }
+
+  async #resetClient(session: Session, dead: Endpoint, reason: string): Promise<void> {
+    const { clock, counters, logger, dataplane, batch, lingerMs } = this.#deps;
+    const { flow, epoch } = session;
+    const beganMs = clock.monotonicMs();
+    // Nobody may get the client's packets meanwhile, and its answers are read from where they are kept.
+    const deadlineNs = clock.monotonicNs() + BigInt(resetMs + 1000) * 1_000_000n;
+    let client: ResetOutcome = 'unanswered';
+    if ((await this.#change({ op: 'freeze', flow, epoch, deadlineNs })) === 'ok') {
+      try {
+        client = await dataplane.resetClient(flow, resetMs);
+      } catch (error) {
+        logger.error({ session: session.id, reason: (error as Error).message }, 'client cannot be reset');
+      }
+    }
+    counters.add(`protection_clients_${client}_total`);
+    batch.push({ op: 'close', flow, epoch, lingerMs: lingerMs() });
+    const waitedMs = clock.monotonicMs() - beganMs;
+    this.#note(session, { from: dead.name, to: null, outcome: 'lost', reason, client, resetMs: waitedMs });
+  }
+
+  #note(
+    { id: sessionId, flow, epoch }: Session,
+    what: Omit<SessionTakeOver, 'atMs' | 'sessionId' | 'flow' | 'epoch'>,
+  ): void {
+    const { clock, feed, takeOverHistory } = this.#deps;
+    const takeOver = { atMs: clock.wallMs(), sessionId, flow, epoch, ...what };
+    takeOverHistory.add(takeOver);
+    if (feed.isWatched) feed.emit({ t: 'take-over', ...takeOver });
+  }
+}
+
+function keepNewest(best: Map<string, Replica>, candidate: Replica): void {
+  const { report } = candidate;
+  const known = best.get(report.id)?.report;
+  const isNewer =
+    known === undefined || report.epoch > known.epoch || (report.epoch === known.epoch && report.n > known.n);
+  if (isNewer) best.set(report.id, candidate);
+}
