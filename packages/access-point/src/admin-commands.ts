@@ -115,6 +115,7 @@ function endpointOf(d: DaemonState, e: Endpoint): object {
     eventLoopDelayMs: e.eventLoopDelayMs,
     lastHeardAgoMs: e.link === undefined ? null : d.clock.monotonicMs() - e.link.lastHeardMs,
     counters: e.counters,
+    telemetry: d.telemetry.viewOf(e),
     draining: d.drains.progressOf(e.name) ?? null,
   };
 }

@@ -5,7 +5,7 @@
 import { RestitchError, normalizeAddress } from '@restitch/core';
 import type { Clock, Counters, Flow, Logger } from '@restitch/core';
 import { protocolVersion } from '@restitch/core/internal';
-import type { SessionReport } from '@restitch/core/internal';
+import type { SessionReport, TelemetryOrder } from '@restitch/core/internal';
 import type { Channel } from '@restitch/channel';
 import type { Dataplane } from '@restitch/dataplane';
 import type { Coordinator } from './coordinator.js';
@@ -16,6 +16,7 @@ import type { Endpoint, EndpointRegistry, Hello, Liveness } from './endpoint-reg
 import type { EventFeed } from './event-feed.js';
 import type { FlowBatch } from './flow-batch.js';
 import { renewRecord } from './reconciler.js';
+import type { TelemetryIntake } from './analytics/telemetry-intake.js';
 import type { Protection } from './protection.js';
 import type { Reconciler } from './reconciler.js';
 import { makeSession } from './session-registry.js';
@@ -34,10 +35,13 @@ export interface ControlPlaneDeps {
   readonly coordinator: Coordinator;
   readonly reconciler: Reconciler;
   readonly protection: Protection;
+  readonly telemetry: TelemetryIntake;
   readonly drains: Drains;
   readonly feed: EventFeed;
   readonly heartbeatMs: () => number;
   readonly lingerMs: () => number;
+  /** What endpoints are asked to tell of themselves; undefined: nothing. */
+  readonly telemetryOrder: () => TelemetryOrder | undefined;
   /** False where only listed endpoints may join and this is none. */
   readonly mayJoin: (name: string) => boolean;
   /** An endpoint's liveness changed: new flows may have to go elsewhere. */
@@ -98,12 +102,15 @@ export class ControlPlane {
     deps.reconciler.beginAnnounce(endpoint);
     deps.dataplane.setTarget({ endpointId: endpoint.id, dataAddress: hello.dataAddress });
     this.setLiveness(endpoint, 'joining');
+    const order = deps.telemetryOrder();
     link.tell({
       t: 'welcome',
       protocol: protocolVersion,
       heartbeatMs: deps.heartbeatMs(),
       accessPoint: deps.accessPointName,
+      ...(order === undefined ? {} : { telemetry: order }),
     });
+    deps.telemetry.greeted(endpoint);
     deps.protection.greeted(endpoint);
     if (endpoint.drain !== 'none') link.tell({ t: 'draining', on: true });
     deps.logger.info({ endpoint: endpoint.name, id: endpoint.id, isOtherProcess }, 'endpoint connected');
@@ -152,6 +159,7 @@ export class ControlPlane {
           this.setLiveness(endpoint, 'healthy');
         return;
       case 'telemetry':
+        this.#deps.telemetry.take(endpoint, event);
         return;
       case 'thawed':
       case 'thaw-failed':

@@ -19,6 +19,8 @@ import { createMoveHistory } from './history.js';
 import { Protection } from './protection.js';
 import { Rebuild } from './rebuild.js';
 import { Reconciler } from './reconciler.js';
+import { createInputHub } from './analytics/input-hub.js';
+import { TelemetryIntake } from './analytics/telemetry-intake.js';
 import { SessionRegistry } from './session-registry.js';
 import type { Session } from './session-registry.js';
 import { createTakeOverHistory } from './take-over-history.js';
@@ -38,6 +40,9 @@ export interface DaemonCoreDeps {
 
 /** The schema's default weight: an endpoint that is not listed counts like one that is. */
 const defaultWeight = 100;
+
+/** A thousand sessions' rows are 60 KB; half of that a second and endpoint is nothing to a control connection. */
+const telemetryOrder = { periodMs: 1000, maxSessions: 512 } as const;
 
 /** All parts of a daemon. */
 export class DaemonCore {
@@ -82,8 +87,13 @@ export class DaemonCore {
       lingerMs,
       newId,
     });
+    const inputs = createInputHub();
+    const order = (): typeof telemetryOrder => telemetryOrder;
+    const telemetry = new TelemetryIntake({ ...base, sessions, sink: inputs, order });
     const parts = {
       ...base,
+      inputs,
+      telemetry,
       batch,
       endpoints,
       sessions,
@@ -100,6 +110,7 @@ export class DaemonCore {
       accessPointName: config.name,
       heartbeatMs,
       lingerMs,
+      telemetryOrder: order,
       mayJoin: (name) => this.#mayJoin(name),
       onLiveness: (endpoint) => this.#onLiveness(endpoint),
     });
@@ -135,6 +146,7 @@ export class DaemonCore {
     this.#health.start();
     this.sweep.start();
     this.state.protection.start();
+    this.state.telemetry.start();
   }
 
   /** Takes an authenticated endpoint's connection. */
@@ -155,6 +167,7 @@ export class DaemonCore {
     this.#health.close();
     this.sweep.close();
     this.state.protection.close();
+    this.state.telemetry.close();
     this.#rebuild.close();
     this.state.drains.close();
   }

@@ -7,6 +7,8 @@ import type { Drains } from './drains.js';
 import type { EndpointRegistry } from './endpoint-registry.js';
 import type { EventFeed } from './event-feed.js';
 import type { MoveHistory } from './history.js';
+import type { InputHub } from './analytics/input-hub.js';
+import type { TelemetryIntake } from './analytics/telemetry-intake.js';
 import type { Protection } from './protection.js';
 import type { Reconciler } from './reconciler.js';
 import type { SessionRegistry } from './session-registry.js';
@@ -27,6 +29,9 @@ export interface DaemonState {
   readonly feed: EventFeed;
   readonly reconciler: Reconciler;
   readonly protection: Protection;
+  readonly telemetry: TelemetryIntake;
+  /** Everything measured, for the analytics engine. */
+  readonly inputs: InputHub;
   readonly config: () => DaemonConfig;
   readonly isRebuilding: () => boolean;
   readonly startedAtMs: number;

@@ -14,6 +14,7 @@ import { RequestHandler } from './control/request-handler.js';
 import { SourceMoves } from './move/source-moves.js';
 import { type StateListenerOptions, listenState } from './move/state-listener.js';
 import { Protection } from './protect/protection.js';
+import { type AppReport, Telemetry } from './telemetry/telemetry.js';
 import { StatePool } from './move/state-pool.js';
 import { TargetMoves } from './move/target-moves.js';
 import {
@@ -55,6 +56,7 @@ export class Endpoint
   readonly #target: TargetMoves;
   readonly #pool: StatePool;
   readonly #requests: RequestHandler;
+  readonly #telemetry: Telemetry;
   /** @internal */
   readonly protection: Protection | undefined;
   readonly #loopDelay: IntervalHistogram = monitorEventLoopDelay({ resolution: loopDelayResolutionMs });
@@ -109,6 +111,14 @@ export class Endpoint
     const { table, protection } = this;
     this.#requests = new RequestHandler({ table, source: this.#source, target: this.#target, protection });
     this.#link = this.#createLink();
+    this.#telemetry = new Telemetry({
+      sessions: table,
+      count: () => table.size,
+      tell: (message) => this.#link.tell(message),
+      queuedBytes: () => this.#link.queuedBytes,
+      clock,
+      counters,
+    });
   }
 
   /** True while the access point has welcomed this endpoint. */
@@ -133,6 +143,14 @@ export class Endpoint
   createServer(options: ServerOptions | ConnectionListener, onSession?: ConnectionListener): Server {
     if (typeof options === 'function') return new Server(this, {}, options);
     return new Server(this, options, onSession);
+  }
+
+  /**
+   * The application's own load and the load at which it is full, in its own unit. Say it at least every 10 s; after that
+   * it counts as not said. Throws `usage` for what is no number ≥ 0.
+   */
+  report(figures: AppReport): void {
+    this.#telemetry.report(figures);
   }
 
   /** Stops listening; the endpoint closes when its last session has ended or moved away. */
@@ -170,6 +188,7 @@ export class Endpoint
   /** @internal A session is served here from now on. */
   sessionOpened(session: Session): void {
     session.watcher = this;
+    session.usage.begin(this.options.clock.monotonicMs());
     this.table.add(session);
     if (!session.resumed) this.#link.opened(toReport(session));
   }
@@ -206,8 +225,12 @@ export class Endpoint
       hello: () => this.#hello(),
       reports: () => this.#reports(),
       onRequest: (message) => this.#onRequest(message),
-      onUp: (by) => this.emit('status', { t: 'connected', accessPoint: by }),
+      onUp: (by, telemetry) => {
+        this.#telemetry.start(telemetry);
+        this.emit('status', { t: 'connected', accessPoint: by });
+      },
       onDown: (reason) => {
+        this.#telemetry.stop();
         logger.warn({ endpoint: name }, `access point lost: ${reason?.message ?? 'closed'}`);
         this.#source.dropUnfrozen();
         this.emit('status', { t: 'disconnected', reason: reason?.message ?? 'closed' });
@@ -316,6 +339,7 @@ export class Endpoint
     if (!this.#isClosing || sessions > 0 || this.#servers.size > 0) return;
     this.#target.close();
     this.#link.close();
+    this.#telemetry.close();
     this.#pool.close();
     this.protection?.close();
     this.#loopDelay.disable();

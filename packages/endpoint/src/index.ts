@@ -6,4 +6,5 @@ export type { ConnectionListener, ListenOptions, Server } from './server.js';
 export type { FreezeHook } from './session/move-guards.js';
 export type { Session } from './session/session.js';
 export type { ResumeReason, SessionPhase } from './session/session-init.js';
+export type { AppReport } from './telemetry/telemetry.js';
 export type { AppIdentity, AppOptions, EndpointOptions, ServerOptions } from './options.js';

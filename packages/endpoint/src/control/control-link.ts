@@ -10,6 +10,7 @@ import { type Clock, type Counters, type Logger, RestitchError } from '@restitch
 import {
   type FromEndpoint,
   type SessionReport,
+  type TelemetryOrder,
   type ToEndpoint,
   parseMessage,
   protocolVersion,
@@ -37,7 +38,8 @@ export interface ControlLinkOptions {
   /** All sessions, for announcing. */
   readonly reports: () => SessionReport[];
   readonly onRequest: (message: Exclude<ToEndpoint, { t: 'welcome' }>) => void;
-  readonly onUp: (accessPoint: string) => void;
+  /** Welcomed; `telemetry`: what the access point wants to be told, undefined for nothing. */
+  readonly onUp: (accessPoint: string, telemetry: TelemetryOrder | undefined) => void;
   readonly onDown: (reason: Error | undefined) => void;
   readonly vitals: () => { sessions: number; eventLoopDelayMs: number };
   /** Figures that stand for the moment, sent beside the counters. */
@@ -73,6 +75,11 @@ export class ControlLink {
   /** True while the access point has welcomed this endpoint. */
   get isUp(): boolean {
     return this.#isWelcome;
+  }
+
+  /** Bytes the connection has not got rid of. */
+  get queuedBytes(): number {
+    return this.#channel?.queuedBytes ?? 0;
   }
 
   /** Random per process, and new after a fence. */
@@ -196,7 +203,7 @@ export class ControlLink {
     this.#announce(channel);
     this.#beat(channel, message.heartbeatMs);
     this.#options.counters.add('endpoint_control_connections_total');
-    this.#options.onUp(message.accessPoint);
+    this.#options.onUp(message.accessPoint, message.telemetry);
   }
 
   #announce(channel: Channel): void {

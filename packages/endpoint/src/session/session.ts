@@ -18,6 +18,7 @@ import type {
   SessionPhase,
   SessionWatcher,
 } from './session-init.js';
+import { SessionUsage } from './session-usage.js';
 import type { TimerSettings } from '../tcp/index.js';
 import { UnreadLedger, totalBytes } from './unread-ledger.js';
 
@@ -58,6 +59,8 @@ export class Session extends Duplex {
 
   /** @internal Ownership number; higher wins. */
   epoch: number;
+  /** @internal What it used since it was last reported. */
+  readonly usage = new SessionUsage();
   /** @internal What the application has said about moves. */
   readonly guards = new MoveGuards();
   /** @internal */
@@ -208,6 +211,18 @@ export class Session extends Duplex {
     return this.guards.take();
   }
 
+  /**
+   * Says that `messages` requests of the client were answered: the access point forecasts load from their rate. Without
+   * marks it takes answers (a write after a read), or pieces of payload. Throws `usage` for anything but a whole number ≥ 1.
+   */
+  mark(messages = 1): this {
+    if (!Number.isSafeInteger(messages) || messages < 1) {
+      throw new RestitchError('usage', `session.mark(${messages}): expected a whole number of at least 1`);
+    }
+    this.usage.mark(messages);
+    return this;
+  }
+
   /** Refuses moves until `unpin` with the same reason. */
   pin(reason: string): this {
     this.guards.pin(reason);
@@ -308,7 +323,9 @@ export class Session extends Duplex {
   }
 
   #submit(chunks: readonly Uint8Array[], origin: OutputOrigin, done?: WriteDone): void {
-    this.#bytesSubmitted += totalBytes(chunks);
+    const bytes = totalBytes(chunks);
+    this.#bytesSubmitted += bytes;
+    this.usage.written(bytes);
     this.#output.submit(chunks, origin, done);
   }
 
@@ -317,7 +334,7 @@ export class Session extends Duplex {
   /** @internal The events of a carrier that belongs to this session. */
   get carrierEvents(): CarrierEvents {
     return {
-      onData: (chunk) => this.#deliver(chunk),
+      onData: (chunk) => this.#receive(chunk),
       onEnd: () => this.#deliverEnd(),
       onError: (error) => {
         this.#closeReason = (error as NodeJS.ErrnoException).code ?? 'error';
@@ -336,7 +353,7 @@ export class Session extends Duplex {
     this.#output.attach(carrier);
     const undelivered = this.#undelivered;
     this.#undelivered = [];
-    for (const chunk of undelivered) this.#deliver(chunk);
+    for (const chunk of undelivered) this.#receive(chunk);
     // A session whose input has ended still reads its carrier: that is how errors and the close are noticed.
     if (this.#isInputDone || this.readableLength < this.readableHighWaterMark) carrier.resume();
   }
@@ -345,7 +362,9 @@ export class Session extends Duplex {
   prime(unread: Uint8Array, unwritten: readonly Uint8Array[], sendEnd: boolean): void {
     if (unwritten.length > 0) this.#output.submit(unwritten, 'aside');
     if (sendEnd) this.#output.finish();
-    if (unread.length > 0) this.#deliver(unread);
+    if (unread.length === 0) return;
+    this.usage.inherited();
+    this.#deliver(unread);
   }
 
   /** @internal Number of the live connection's descriptor; −1 if there is none. */
@@ -413,6 +432,11 @@ export class Session extends Duplex {
     this.#phase = 'closed';
     // A frozen session's end is the mover's to tell: by then the connection may be another endpoint's.
     if (wasLive) this.watcher?.onClosed(this, this.#closeReason);
+  }
+
+  #receive(chunk: Uint8Array): boolean {
+    this.usage.received(chunk.length);
+    return this.#deliver(chunk);
   }
 
   #deliver(chunk: Uint8Array): boolean {

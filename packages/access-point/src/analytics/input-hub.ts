@@ -1,0 +1,22 @@
+/** Collectors push here before there is an engine and beside it: everyone who wants the inputs gets all of them, in order. */
+import type { AnalyticsSink } from './sink.js';
+
+/** Hands inputs on to every sink; costs nothing while there is none. */
+export interface InputHub extends AnalyticsSink {
+  /** The returned function ends it. */
+  attach(sink: AnalyticsSink): () => void;
+}
+
+/** A hub without sinks. */
+export function createInputHub(): InputHub {
+  const sinks = new Set<AnalyticsSink>();
+  return {
+    push(input) {
+      for (const sink of sinks) sink.push(input);
+    },
+    attach(sink) {
+      sinks.add(sink);
+      return () => void sinks.delete(sink);
+    },
+  };
+}
