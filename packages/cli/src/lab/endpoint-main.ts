@@ -5,6 +5,7 @@ import { keepCapabilities } from '@restitch/sys';
 import { serveEcho } from './apps/echo-app.js';
 import { serveFiles } from './apps/files-app.js';
 import { serveSink } from './apps/sink-app.js';
+import { serveTicks } from './apps/ticks-app.js';
 import type { LabListener } from './lab-plan.js';
 import { stderrLogger } from '../stderr-logger.js';
 import type { EndpointProgramOptions } from './start-parties.js';
@@ -13,6 +14,7 @@ const applications: Readonly<Record<LabListener['application'], (session: Sessio
   echo: serveEcho,
   files: serveFiles,
   sink: serveSink,
+  ticks: serveTicks,
 };
 
 async function main(options: EndpointProgramOptions): Promise<void> {

@@ -5,6 +5,7 @@ import type {
   AdminClient,
   DrainProgress,
   MoveRecord,
+  SessionTakeOver,
   TakeOverRecord,
 } from '@restitch/access-point';
 import { formatSocketAddress } from '@restitch/core';
@@ -105,6 +106,11 @@ export class LabAdmin {
   /** Take-overs so far, oldest first. */
   async takeOvers(): Promise<readonly TakeOverRecord[]> {
     return (await this.#call({ cmd: 'take-overs' })) as TakeOverRecord[];
+  }
+
+  /** Sessions that died with all their copies, with what their clients were told. */
+  async lostSessions(): Promise<readonly SessionTakeOver[]> {
+    return (await this.#call({ cmd: 'lost-sessions' })) as SessionTakeOver[];
   }
 
   /** Ended moves after `since`. */

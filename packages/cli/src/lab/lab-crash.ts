@@ -4,6 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { TakeOverRecord } from '@restitch/access-point';
 import { exitCodes } from '../cli-env.js';
 import type { CliEnv } from '../cli-env.js';
+import { runLabCrashBoth } from './crash-both.js';
 import { ClientFleet } from './client-fleet.js';
 import type { ClientReport, ClientSpec } from './clients/driver-messages.js';
 import type { Lab } from './lab.js';
@@ -21,7 +22,7 @@ import { createRandom, pickOne } from './seeded-random.js';
 import { agentNameOf, awaitHealthy, startAgent, startEndpoint } from './start-parties.js';
 
 /** What is done to an endpoint. */
-export const crashFaults = ['process', 'host', 'stop', 'agent', 'buddy'] as const;
+export const crashFaults = ['process', 'host', 'stop', 'agent', 'buddy', 'both'] as const;
 /** What is done to an endpoint. */
 export type CrashFault = (typeof crashFaults)[number];
 
@@ -77,6 +78,7 @@ interface FaultNote {
 
 /** Runs the experiment in a laboratory of its own; 0 only when no client noticed anything but a pause. */
 export async function runLabCrash(env: CliEnv, options: LabCrashOptions): Promise<number> {
+  if (options.fault === 'both') return runLabCrashBoth(env, options);
   const progress = (text: string): void => env.err(`${text}\n`);
   const { endpoints, rttMs, loss: lossRatio, seed } = options;
   const ipv6 = options.ipv6 === true;

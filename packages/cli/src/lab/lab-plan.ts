@@ -46,16 +46,17 @@ export const labPorts = { echo: 7000, files: 8080 } as const;
 export interface LabListener {
   /** Also the name of the listener; that of the second VIP ends with 6. */
   readonly name: string;
-  readonly application: 'echo' | 'files' | 'sink';
+  readonly application: 'echo' | 'files' | 'sink' | 'ticks';
   readonly port: number;
   readonly level: 'none' | 'commit';
 }
 
 /**
  * Ports that only protected laboratories have: the default applications at level none, so that both levels meet the
- * same faults and are measured side by side, and one that swallows what it gets, for uploads.
+ * same faults and are measured side by side, one that swallows what it gets,
+ * for uploads, and one that sends without being asked.
  */
-export const protectedPorts = { echoNone: 7001, filesNone: 8081, sink: 7002, sinkNone: 7003 } as const;
+export const protectedPorts = { echoNone: 7001, filesNone: 8081, sink: 7002, sinkNone: 7003, ticks: 7004 } as const;
 
 /** What endpoints listen on; in a protected laboratory the default applications are at level commit. */
 export function labListeners(isProtected: boolean): readonly LabListener[] {
@@ -71,6 +72,7 @@ export function labListeners(isProtected: boolean): readonly LabListener[] {
     { name: 'files-none', application: 'files', port: protectedPorts.filesNone, level: 'none' },
     { name: 'sink', application: 'sink', port: protectedPorts.sink, level: 'commit' },
     { name: 'sink-none', application: 'sink', port: protectedPorts.sinkNone, level: 'none' },
+    { name: 'ticks', application: 'ticks', port: protectedPorts.ticks, level: 'commit' },
   ];
 }
 

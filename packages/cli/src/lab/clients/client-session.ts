@@ -22,6 +22,7 @@ export abstract class ClientSession {
   sentBytes = 0;
   resets = 0;
   trouble: string | undefined;
+  #brokenBy: string | undefined;
   #openedAtMs = 0;
   #closedAtMs = 0;
   #local = { address: '', port: 0 };
@@ -40,10 +41,10 @@ export abstract class ClientSession {
       ...(spec.localAddress === undefined ? {} : { localAddress: spec.localAddress }),
     });
     this.socket.on('data', (bytes: Buffer) => this.onBytes(bytes));
-    this.socket.on('error', (error) => this.#onBroken(error.message));
+    this.socket.on('error', (error: NodeJS.ErrnoException) => this.#onBroken(error.message, error.code ?? 'error'));
     this.socket.on('close', () => {
       this.#closedAtMs = monotonicMs();
-      if (!this.#isFinishing && this.resets === 0) this.#onBroken('the server closed the connection');
+      if (!this.#isFinishing && this.resets === 0) this.#onBroken('the server closed the connection', 'end');
     });
   }
 
@@ -127,14 +128,16 @@ export abstract class ClientSession {
       openedAtMs: this.#openedAtMs,
       closedAtMs: isCut ? this.#closedAtMs : monotonicMs(),
       rtoAtMs: this.#rtoAtMs,
+      ...(this.#brokenBy === undefined ? {} : { brokenBy: this.#brokenBy }),
       ...(this.trouble === undefined ? {} : { trouble: this.trouble }),
       samples: this.samples.toArray(),
     };
   }
 
-  #onBroken(message: string): void {
+  #onBroken(message: string, by: string): void {
     if (this.#isFinishing) return;
     this.resets++;
+    this.#brokenBy ??= by;
     this.trouble ??= `after ${this.sentBytes} bytes sent: ${message}`;
   }
 

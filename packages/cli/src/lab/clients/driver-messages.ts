@@ -4,8 +4,11 @@
 export interface ClientSpec {
   /** Unique in the laboratory, at most 8 characters. */
   readonly tag: string;
-  /** line: numbered records on a fixed schedule. bulk: the echoed stream as fast as it goes, both ways. */
-  readonly kind: 'line' | 'bulk';
+  /**
+   * line: numbered records on a fixed schedule. bulk: the echoed stream as fast as it goes, both ways. read: says its tag
+   * and then only reads.
+   */
+  readonly kind: 'line' | 'bulk' | 'read';
   readonly address: string;
   readonly port: number;
   readonly localAddress?: string;
@@ -59,9 +62,11 @@ export interface ClientReport {
   readonly closedAtMs: number;
   /** CLOCK_MONOTONIC milliseconds at which the socket's RTO count was seen to have risen. */
   readonly rtoAtMs: readonly number[];
+  /** How the connection ended before its time: the error's code, or `end` for an orderly close. */
+  readonly brokenBy?: string;
   /** What went wrong first, if anything did. */
   readonly trouble?: string;
-  /** line: pairs (scheduled instant, latency). bulk: pairs (end of a pause, its length). Milliseconds, CLOCK_MONOTONIC. */
+  /** line: pairs (scheduled instant, latency). bulk, read: pairs (end of a pause, its length). Milliseconds, CLOCK_MONOTONIC. */
   readonly samples: Float64Array;
 }
 

@@ -9,6 +9,7 @@ import type { ClientSession } from './client-session.js';
 import type { ClientSpec, DriverTotals, FromDriver, ToDriver } from './driver-messages.js';
 import { LineClient } from './line-client.js';
 import { monotonicMs } from './monotonic.js';
+import { ReadClient } from './read-client.js';
 
 /** The pump's step; records are scheduled on multiples of it. */
 const tickMs = 1;
@@ -53,6 +54,7 @@ async function openClients(specs: readonly ClientSpec[]): Promise<void> {
 }
 
 function createClient(spec: ClientSpec): ClientSession {
+  if (spec.kind === 'read') return new ReadClient(spec);
   return spec.kind === 'line' ? new LineClient(spec) : new BulkClient(spec);
 }
 
