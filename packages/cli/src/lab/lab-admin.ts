@@ -30,6 +30,8 @@ export interface EndpointLine {
   readonly liveness: string;
   readonly state: string;
   readonly sessions: number;
+  /** Its own figures, from its last heartbeat. */
+  readonly counters: Readonly<Record<string, number>>;
 }
 
 /** What the daemon says of itself. */

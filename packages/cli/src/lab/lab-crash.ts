@@ -5,6 +5,7 @@ import type { TakeOverRecord } from '@restitch/access-point';
 import { exitCodes } from '../cli-env.js';
 import type { CliEnv } from '../cli-env.js';
 import { runLabCrashBoth } from './crash-both.js';
+import { runLabCrashBuddy } from './crash-buddy.js';
 import { ClientFleet } from './client-fleet.js';
 import type { ClientReport, ClientSpec } from './clients/driver-messages.js';
 import type { Lab } from './lab.js';
@@ -79,6 +80,7 @@ interface FaultNote {
 /** Runs the experiment in a laboratory of its own; 0 only when no client noticed anything but a pause. */
 export async function runLabCrash(env: CliEnv, options: LabCrashOptions): Promise<number> {
   if (options.fault === 'both') return runLabCrashBoth(env, options);
+  if (options.fault === 'buddy') return runLabCrashBuddy(env, options);
   const progress = (text: string): void => env.err(`${text}\n`);
   const { endpoints, rttMs, loss: lossRatio, seed } = options;
   const ipv6 = options.ipv6 === true;
@@ -151,7 +153,6 @@ async function oneFault(
   const atMs = performance.now() + clockOffsetMs();
   switch (options.fault) {
     case 'process':
-    case 'buddy':
       await lab.stop(name, 'SIGKILL');
       await sleep(afterFaultMs);
       await startEndpoint(lab, party, true);
@@ -168,6 +169,10 @@ async function oneFault(
       process.kill(pid, 'SIGCONT');
       break;
     }
+    case 'buddy':
+    case 'both':
+      // Experiments of their own.
+      break;
     case 'agent':
       await lab.stop(agentNameOf(party), 'SIGKILL');
       await startAgent(lab, party);

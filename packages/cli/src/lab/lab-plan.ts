@@ -56,7 +56,13 @@ export interface LabListener {
  * same faults and are measured side by side, one that swallows what it gets,
  * for uploads, and one that sends without being asked.
  */
-export const protectedPorts = { echoNone: 7001, filesNone: 8081, sink: 7002, sinkNone: 7003, ticks: 7004 } as const;
+export const protectedPorts = {
+  echoNone: 7001,
+  filesNone: 8081,
+  sink: 7002,
+  sinkNone: 7003,
+  ticks: 7004,
+} as const;
 
 /** What endpoints listen on; in a protected laboratory the default applications are at level commit. */
 export function labListeners(isProtected: boolean): readonly LabListener[] {

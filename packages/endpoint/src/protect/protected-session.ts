@@ -61,6 +61,8 @@ export class ProtectedSession {
   readonly forgetting = new Set<string>();
   /** Newest commit the buddy has. */
   storedN = 0;
+  /** Since when it waits for the replica at its next buddy; undefined if it does not. */
+  bereavedSinceMs: number | undefined;
   carrier: ProtectedCarrier | undefined;
   readonly #init: ProtectedSessionInit;
   #written: number;

@@ -395,6 +395,7 @@ export class Protection {
     if (before !== undefined && this.#links.has(before)) owned.formerBuddies.add(before);
     if (next !== undefined) owned.formerBuddies.delete(next);
     owned.storedN = 0;
+    if (before !== undefined && next !== undefined) owned.bereavedSinceMs ??= this.#ctx.clock.monotonicMs();
     owned.forgetting.clear();
     this.#ctx.counters.add(
       next === undefined ? 'endpoint_sessions_degraded_total' : 'endpoint_buddy_changes_total',
@@ -428,6 +429,7 @@ export class Protection {
   #stored(owned: ProtectedSession, n: number): void {
     owned.storedN = Math.max(owned.storedN, n);
     if (owned.storedN === 0) return;
+    this.#noteReplica(owned);
     const { id, epoch } = owned.session;
     for (const former of owned.formerBuddies) {
       if (owned.forgetting.has(former)) continue;
@@ -435,6 +437,14 @@ export class Protection {
       this.#links.get(former)?.send({ t: 'forget', id, epoch });
     }
     if (owned.formerBuddies.size === 0) owned.committed(owned.storedN);
+  }
+
+  #noteReplica(owned: ProtectedSession): void {
+    if (owned.bereavedSinceMs === undefined) return;
+    const { clock, counters } = this.#ctx;
+    counters.add('endpoint_rereplications_total');
+    counters.add('endpoint_rereplication_ms_total', clock.monotonicMs() - owned.bereavedSinceMs);
+    owned.bereavedSinceMs = undefined;
   }
 
   #forgotten(former: string, { id, epoch }: { readonly id: string; readonly epoch: number }): void {

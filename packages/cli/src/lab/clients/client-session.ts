@@ -41,7 +41,9 @@ export abstract class ClientSession {
       ...(spec.localAddress === undefined ? {} : { localAddress: spec.localAddress }),
     });
     this.socket.on('data', (bytes: Buffer) => this.onBytes(bytes));
-    this.socket.on('error', (error: NodeJS.ErrnoException) => this.#onBroken(error.message, error.code ?? 'error'));
+    this.socket.on('error', (error: NodeJS.ErrnoException) =>
+      this.#onBroken(error.message, error.code ?? 'error'),
+    );
     this.socket.on('close', () => {
       this.#closedAtMs = monotonicMs();
       if (!this.#isFinishing && this.resets === 0) this.#onBroken('the server closed the connection', 'end');
