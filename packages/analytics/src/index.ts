@@ -95,3 +95,5 @@ export type {
   SessionEventKind,
   VerdictsOutput,
 } from './engine/engine-input.js';
+export { AnalyticsEngine } from './engine/analytics-engine.js';
+export { engineStatus, explain } from './engine/engine-report.js';

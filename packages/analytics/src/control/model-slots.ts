@@ -35,6 +35,11 @@ export class ModelSlots<M> {
     return this.shadowModel;
   }
 
+  /** What a rollback goes back to. */
+  get previous(): M | undefined {
+    return this.previousModel;
+  }
+
   /** Skill of the shadow against the active model. */
   get shadowSkill(): Skill {
     return this.tracker.get();

@@ -19,6 +19,9 @@ export interface MovedSession {
 /** Most moves remembered; beyond it the oldest is forgotten, whose credit has faded most. */
 const MAX_MOVES = 100_000;
 
+/** Lives after which a credit is one thousandth. */
+const FADED_LIVES = 7;
+
 /** Ledger of credits and debits. */
 export class MovedLoadLedger {
   private readonly moves = new Map<number, MovedSession>();
@@ -39,6 +42,22 @@ export class MovedLoadLedger {
   /** The session ended: it would have ended at the source too. */
   end(session: number): void {
     this.moves.delete(session);
+  }
+
+  /** `correction` of all endpoints at once, in one walk over the moves; what has faded to nothing is forgotten. */
+  corrections(endpointCount: number, nowMs: number): Float64Array {
+    const sums = new Float64Array(endpointCount);
+    for (const [session, { from, to, load, atMs, lifeMs }] of this.moves) {
+      const age = Math.max(0, nowMs - atMs) / lifeMs;
+      if (age > FADED_LIVES || from === to) {
+        this.moves.delete(session);
+        continue;
+      }
+      const left = load * Math.exp(-age);
+      if (from < endpointCount) sums[from] = sums[from]! + left;
+      if (to < endpointCount) sums[to] = sums[to]! - left;
+    }
+    return sums;
   }
 
   /** Load to add to what an endpoint shows to know what it would have shown without the moves. */

@@ -106,6 +106,20 @@ export class SessionTable {
     return { folded, refused, late };
   }
 
+  /** A table of another capacity (not less) with everything this one knows. */
+  resized(capacity: number): SessionTable {
+    const next = new SessionTable(capacity);
+    const copy = (from: object, to: object): void => {
+      for (const [name, column] of Object.entries(from)) {
+        if (ArrayBuffer.isView(column))
+          (to as Record<string, Float64Array>)[name]!.set(column as Float64Array);
+      }
+    };
+    copy(this.columns, next.columns);
+    copy(this, next);
+    return next;
+  }
+
   /** Age of what is known about a session; NaN when nothing is. */
   ageMs(session: number, nowMs: number): number {
     return nowMs - this.takenMs[session]!;

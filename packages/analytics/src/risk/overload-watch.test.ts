@@ -79,7 +79,7 @@ describe('overload watch', () => {
       for (const values of waves(1_200, 3)) {
         // Sessions leave as soon as 0.9 is reached, so the limit is never crossed.
         const kept = values.map((v) => Math.min(v, 0.9));
-        panel.observe(t * 10, kept);
+        panel.observe(t * 10, countBack ? values : kept);
         watch.step(kept, countBack ? values.map((v, s) => v - kept[s]!) : undefined);
         t++;
       }

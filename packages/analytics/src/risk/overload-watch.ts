@@ -21,6 +21,8 @@ export interface OverloadWatchOptions {
   readonly distort?: (probability: number) => number;
   /** Memory of the skill in matured cases; default 300 steps of all series. */
   readonly skillMemory?: number;
+  /** Hears every matured case: what was said, and whether the limit was crossed (1) or not (0). */
+  readonly onCase?: (series: number, said: number, label: 0 | 1) => void;
 }
 
 /** Labels an endpoint's own calibrator remembers; small, because there is one a series. */
@@ -44,6 +46,8 @@ export class OverloadWatch {
   private readonly said: Float64Array;
   private readonly reactiveSaid: Float64Array;
   private readonly values: Float64Array;
+  /** Load counted back when it was said. */
+  private readonly moved: Float64Array;
   private steps = 0;
 
   constructor(private readonly options: OverloadWatchOptions) {
@@ -60,6 +64,7 @@ export class OverloadWatch {
     this.said = new Float64Array(size);
     this.reactiveSaid = new Float64Array(size);
     this.values = new Float64Array(size).fill(Number.NaN);
+    this.moved = new Float64Array(size);
     this.tracker = new SkillTracker({
       memoryCases: options.skillMemory ?? SKILL_STEPS * limits.length,
       minCases: 50,
@@ -72,14 +77,20 @@ export class OverloadWatch {
     return this.tracker.get();
   }
 
-  /** `values[s]` as observed, `movedAway[s]` the load to count back (may be omitted). */
+  /**
+   * `values[s]` as observed, `movedAway[s]` the load to count back (may be omitted). With it, the panel must have been given
+   * values + movedAway: what it forecasts is the load without the moves, and the limit stands higher by what was moved.
+   * An outcome counts moves made after the forecast only: those before were known to it.
+   */
   step(values: Float64Array, movedAway?: Float64Array): void {
     const { limits } = this.options;
     const slots = this.horizon + 1;
     for (let s = 0; s < limits.length; s++) {
       const slot = s * slots + (this.steps % slots);
-      this.values[slot] = values[s]! + (movedAway?.[s] ?? 0);
+      const moved = movedAway?.[s] ?? 0;
+      this.values[slot] = values[s]! + moved;
       if (this.steps >= this.horizon) this.mature(s);
+      this.moved[slot] = moved;
       this.assess(s, values[s]!, slot);
     }
     this.steps++;
@@ -97,8 +108,9 @@ export class OverloadWatch {
       if (value !== value) return;
       peak = Math.max(peak, value);
     }
-    const crossed = peak > this.options.limits[series]!;
+    const crossed = peak > this.options.limits[series]! + this.moved[slot]!;
     const label = crossed ? 1 : 0;
+    this.options.onCase?.(series, this.said[slot]!, label);
     this.tracker.record((this.said[slot]! - label) ** 2, (this.reactiveSaid[slot]! - label) ** 2);
     this.own[series]!.learn(logOdds(this.shared.probability(raw)), crossed);
     this.shared.learn(raw, crossed);
@@ -113,7 +125,7 @@ export class OverloadWatch {
       this.risks[series] = 1;
       return;
     }
-    const raw = this.rawScore(series, value);
+    const raw = this.rawScore(series, value, this.moved[slot]!);
     const probability = this.own[series]!.probability(logOdds(this.shared.probability(raw)));
     const given = this.options.distort === undefined ? probability : this.options.distort(probability);
     this.raw[slot] = raw;
@@ -123,10 +135,10 @@ export class OverloadWatch {
     this.risks[series] = given;
   }
 
-  private rawScore(series: number, value: number): number {
+  private rawScore(series: number, value: number, moved: number): number {
     const { panel, limits, scorer } = this.options;
     const horizonCount = panel.horizons.length;
-    const band = bandLogOdds(panel, series, horizonCount - 1, limits[series]!);
+    const band = bandLogOdds(panel, series, horizonCount - 1, limits[series]! + moved);
     const row = { series, value, scale: panel.frame.scale(series), features: panel.featuresOf(series) };
     return scorer?.score(row, band) ?? band;
   }

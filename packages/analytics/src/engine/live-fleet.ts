@@ -1,0 +1,208 @@
+/** From what is known to the columns the planner reads: loads of sessions, risks, rooms, labels. */
+import {
+  believableLoad,
+  createEndpointColumns,
+  type EndpointColumns,
+  type FleetSnapshot,
+} from '../plan/fleet.js';
+import type { EndpointBook, EndpointEntry } from './endpoint-book.js';
+import type { EngineOptions } from './engine-options.js';
+import { LabelBits } from './label-bits.js';
+import type { LoadForecasts, LoadView } from './load-forecasts.js';
+import type { SessionBook } from './session-book.js';
+
+/** Share of the load that goes by requests; the rest goes by bytes. */
+const REQUEST_SHARE = 0.8;
+/** Rates below which an endpoint is not compared with the access point's own counts: too little to tell. */
+const MIN_BYTES_PER_SEC = 10_000;
+/** A session that grows is planned as what it may be at the horizon, at most so much of what it is. */
+const MAX_GROWTH = 2;
+
+/** A move that was given out and has not been answered. */
+export interface PendingMove {
+  readonly from: number;
+  readonly to: number;
+  readonly load: number;
+  readonly sinceMs: number;
+}
+
+/** Everything the snapshot is made from. */
+export interface LiveFleetDeps {
+  readonly options: EngineOptions;
+  readonly endpoints: EndpointBook;
+  readonly sessions: SessionBook;
+  readonly loads: LoadForecasts;
+  readonly pending: ReadonlyMap<string, PendingMove>;
+  /** NaN = unknown. */
+  readonly failureRisk: (entry: EndpointEntry) => number;
+}
+
+/** A snapshot with what only this module knows. */
+export interface LiveFleet {
+  readonly fleet: FleetSnapshot;
+  readonly presentLoad: Float64Array;
+  readonly views: readonly LoadView[];
+}
+
+/** Makes snapshots; remembers labels and which endpoints are being relieved. */
+export class LiveFleetBuilder {
+  relieving: Uint8Array = new Uint8Array(0);
+  private readonly labels = new LabelBits();
+
+  constructor(private readonly deps: LiveFleetDeps) {}
+
+  build(nowMs: number): LiveFleet {
+    const { endpoints, sessions, loads, options } = this.deps;
+    const count = endpoints.count;
+    const views = endpoints.entries.map((entry) => loads.view(entry));
+    const presentLoad = this.believed(views);
+    this.shareLoads(presentLoad, views);
+    const columns = createEndpointColumns(count);
+    for (const entry of endpoints.entries)
+      this.fillEndpoint(columns, entry, views[entry.index]!, presentLoad, nowMs);
+    this.countPending(columns, presentLoad);
+    this.boundBySessions(columns);
+    const pathRisk = Float32Array.from(endpoints.entries, (entry) => endpoints.pathRisk(entry));
+    columns.relieving.set(this.relieving.subarray(0, Math.min(count, this.relieving.length)));
+    this.fillClasses(options);
+    const table = sessions.table.columns;
+    return {
+      fleet: { sessions: { ...table, count: sessions.span }, endpoints: columns, regionCount: 1, pathRisk },
+      presentLoad,
+      views,
+    };
+  }
+
+  /** Reports against the access point's own counts, where there are counts to compare. */
+  private believed(views: readonly LoadView[]): Float64Array {
+    const { endpoints, options } = this.deps;
+    let bytes = 0;
+    let load = 0;
+    for (const { index, ownBytesPerSec } of endpoints.entries) {
+      const { now } = views[index]!;
+      if (!(ownBytesPerSec >= 0) || !(now >= 0)) continue;
+      bytes += ownBytesPerSec;
+      load += now;
+    }
+    const perByte = bytes > MIN_BYTES_PER_SEC ? load / bytes : Number.NaN;
+    return Float64Array.from(views, ({ now, limit }, e) => {
+      const counted = endpoints.entries[e]!.ownBytesPerSec;
+      if (!(counted >= 0) || Number.isNaN(perByte) || !Number.isFinite(now)) return now;
+      // An idle process costs something without a byte: a twentieth of the limit is never doubted.
+      return believableLoad(now, counted + (0.05 * limit) / perByte, perByte, options.believeFactor);
+    });
+  }
+
+  /** The endpoint's load, shared among its sessions by their requests and bytes. */
+  private shareLoads(presentLoad: Float64Array, views: readonly LoadView[]): void {
+    const { endpoints, sessions } = this.deps;
+    const { table } = sessions;
+    const { endpoint, load } = table.columns;
+    const requests = new Float64Array(endpoints.count);
+    const bytes = new Float64Array(endpoints.count);
+    const counts = new Float64Array(endpoints.count);
+    for (let s = 0; s < sessions.span; s++) {
+      const e = endpoint[s]!;
+      if (e < 0) continue;
+      requests[e] = requests[e]! + table.requestsPerSec[s]!;
+      bytes[e] = bytes[e]! + table.bytesPerSec[s]!;
+      counts[e] = counts[e]! + 1;
+    }
+    for (let s = 0; s < sessions.span; s++) {
+      const e = endpoint[s]!;
+      if (e < 0) continue;
+      const byBytes = bytes[e]! > 0 ? table.bytesPerSec[s]! / bytes[e]! : 1 / counts[e]!;
+      const share =
+        requests[e]! > 0
+          ? (REQUEST_SHARE * table.requestsPerSec[s]!) / requests[e]! + (1 - REQUEST_SHARE) * byBytes
+          : byBytes;
+      const present = presentLoad[e]!;
+      const ahead = Math.min(views[e]!.p50, MAX_GROWTH * present);
+      load[s] = Number.isFinite(present) ? share * Math.max(present, ahead || 0) : 0;
+    }
+  }
+
+  private fillEndpoint(
+    columns: EndpointColumns,
+    entry: EndpointEntry,
+    view: LoadView,
+    presentLoad: Float64Array,
+    nowMs: number,
+  ): void {
+    const { endpoints, options, failureRisk } = this.deps;
+    const e = entry.index;
+    const present = presentLoad[e]!;
+    // Disbelieved reports make disbelieved forecasts: both are scaled alike.
+    const belief = Number.isFinite(present) && view.now > 0 ? present / view.now : 1;
+    const isUncertain = endpoints.isUncertain(entry, nowMs);
+    columns.limit[e] = view.limit;
+    columns.loadP50[e] = Math.max(0, view.p50 * belief);
+    columns.loadP90[e] = Math.max(columns.loadP50[e]!, view.p90 * belief);
+    columns.overloadRisk[e] = isUncertain
+      ? Number.NaN
+      : belief < 0.99
+        ? Math.min(view.risk, 0.05)
+        : view.risk;
+    columns.failureRisk[e] = failureRisk(entry);
+    columns.eventInS[e] = endpoints.eventInS(entry, nowMs);
+    columns.accepts[e] = entry.fleet.accepts && !isUncertain ? 1 : 0;
+    columns.emptying[e] = entry.fleet.isEmptying === true ? 1 : 0;
+    if (entry.fleet.joinedAtMs !== undefined) columns.ageS[e] = (nowMs - entry.fleet.joinedAtMs) / 1000;
+    if (entry.fleet.enterScore !== undefined) columns.enterScore[e] = entry.fleet.enterScore;
+    const labels = entry.fleet.labels ?? {};
+    columns.labels[e] = this.labels.mask(labels);
+    // Without a domain label each endpoint is a domain of its own.
+    const domain = labels[options.domainLabel];
+    columns.domain[e] = domain === undefined ? -1 - e : this.labels.domain(domain);
+  }
+
+  /** Moves under way: their load is as good as gone from the source, and as good as there at the target. */
+  private countPending(columns: EndpointColumns, presentLoad: Float64Array): void {
+    for (const { from, to, load } of this.deps.pending.values()) {
+      columns.reserved[to] = columns.reserved[to]! + load;
+      columns.loadP50[from] = Math.max(0, columns.loadP50[from]! - load);
+      columns.loadP90[from] = Math.max(0, columns.loadP90[from]! - load);
+      presentLoad[from] = Math.max(0, presentLoad[from]! - load);
+    }
+  }
+
+  /** A configured number of sessions is a limit as well: at it, an endpoint takes none. */
+  private boundBySessions(columns: EndpointColumns): void {
+    const { endpoints, sessions, pending } = this.deps;
+    const counts = new Float64Array(endpoints.count);
+    const { endpoint } = sessions.table.columns;
+    for (let s = 0; s < sessions.span; s++) {
+      const e = endpoint[s]!;
+      if (e >= 0) counts[e] = counts[e]! + 1;
+    }
+    for (const { to } of pending.values()) counts[to] = counts[to]! + 1;
+    for (const { index, fleet } of endpoints.entries)
+      if (fleet.capacitySessions !== undefined && counts[index]! >= fleet.capacitySessions)
+        columns.accepts[index] = 0;
+  }
+
+  private fillClasses(options: EngineOptions): void {
+    if (Object.keys(options.classes).length === 0) return;
+    const { sessions } = this.deps;
+    const { columns } = sessions.table;
+    const masks = Object.entries(options.classes).map(
+      ([name, c]) =>
+        [
+          name,
+          {
+            weight: c.weight ?? 1,
+            require: this.labels.mask(c.require ?? {}),
+            forbid: this.labels.mask(c.forbid ?? {}),
+          },
+        ] as const,
+    );
+    const byName = new Map(masks);
+    for (let s = 0; s < sessions.span; s++) {
+      const set = byName.get(sessions.entryOf(s)?.listener ?? '');
+      if (set === undefined) continue;
+      columns.weight[s] = set.weight;
+      columns.require[s] = set.require;
+      columns.forbid[s] = set.forbid;
+    }
+  }
+}

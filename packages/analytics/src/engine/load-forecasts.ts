@@ -1,0 +1,231 @@
+/**
+ * The load of every endpoint, from several metrics on one scale: each metric in shares of its limit, the highest counts
+ * (dominant resource, Ghodsi et al. 2011), times the CPUs of the endpoint. So loads of endpoints of different size add up.
+ */
+import type { EndpointMetrics } from '@restitch/core/internal';
+import type { Skill } from '../control/skill-tracker.js';
+import type { EndpointBook, EndpointEntry } from './endpoint-book.js';
+import type { EngineOptions } from './engine-options.js';
+import { MetricForecast, type ModelNews } from './metric-forecast.js';
+
+/** Metrics that are forecast; those with a limit also make endpoints leave. */
+export const FORECAST_METRICS = ['cpu', 'memory', 'io', 'app'] as const;
+/** One of them. */
+export type ForecastMetric = (typeof FORECAST_METRICS)[number];
+
+/** Endpoints there is room for at first; more doubles it, and the forecasts start anew. */
+const FIRST_CAPACITY = 32;
+/** What else of an endpoint helps to forecast its CPU. */
+const AUX_COUNT = 6;
+/** Values kept for pictures. */
+const PAST_STEPS = 300;
+
+/** One endpoint's load in CPUs. */
+export interface LoadView {
+  /** NaN while unknown. */
+  readonly now: number;
+  readonly p50: number;
+  readonly p90: number;
+  /** Above it sessions are disturbed. */
+  readonly limit: number;
+  /** Of crossing it within the longest horizon; NaN = unknown. */
+  readonly risk: number;
+  /** The metric that is nearest to its limit. */
+  readonly metric: ForecastMetric;
+}
+
+/** See the head of the file. */
+export class LoadForecasts {
+  private readonly panels = new Map<ForecastMetric, MetricForecast>();
+  private readonly values = new Map<ForecastMetric, Float64Array>();
+  private capacity = FIRST_CAPACITY;
+  private timeS = 0;
+  private lastMs = Number.NaN;
+  /** Per endpoint the past of each metric, newest last. */
+  private readonly pasts = new Map<string, number[]>();
+  private readonly lastKnown = new Map<string, number>();
+  /** True once after the forecasts had to start anew. */
+  hasRestarted = false;
+
+  constructor(private readonly options: EngineOptions) {}
+
+  /** One tick. `corrections[e]`: CPUs of load moved away from endpoint e; `demand(e)`: its sessions' requests a second. */
+  observe(
+    book: EndpointBook,
+    nowMs: number,
+    corrections: Float64Array,
+    demand: (e: number) => number,
+  ): ModelNews[] {
+    this.makeRoom(book.count);
+    this.advance(nowMs);
+    const figures = book.entries.map((entry) => book.takeFigures(entry, nowMs));
+    const aux = this.auxOf(book, figures, demand);
+    const news: ModelNews[] = [];
+    for (const metric of FORECAST_METRICS) {
+      const values = new Float64Array(this.capacity).fill(Number.NaN);
+      figures.forEach((f, e) => (values[e] = valueOf(metric, f)));
+      const isSeen = values.some((v) => v === v);
+      if (!isSeen && !this.panels.has(metric)) continue;
+      this.values.set(metric, values);
+      const moved = new Float64Array(this.capacity);
+      for (const entry of book.entries) {
+        moved[entry.index] = corrections[entry.index]! / coresOf(entry);
+        this.note(metric, entry.index, values[entry.index]!);
+      }
+      news.push(
+        ...this.panelOf(metric).observe(this.timeS, values, moved, metric === 'cpu' ? aux : undefined),
+      );
+    }
+    return news;
+  }
+
+  /** The load of an endpoint as of the last tick. */
+  view(entry: EndpointEntry): LoadView {
+    const cores = coresOf(entry);
+    const cpuLimit = this.options.limits.cpu;
+    let best: LoadView = {
+      now: Number.NaN,
+      p50: Number.NaN,
+      p90: Number.NaN,
+      limit: cpuLimit * cores,
+      risk: Number.NaN,
+      metric: 'cpu',
+    };
+    for (const [metric, forecast] of this.panels) {
+      const limit = this.limitOf(metric);
+      if (limit === undefined) continue;
+      const known = this.lastKnown.get(`${metric} ${entry.index}`);
+      if (known === undefined) continue;
+      const present = this.values.get(metric)?.[entry.index] ?? Number.NaN;
+      const peak = forecast.peak(entry.index);
+      const scale = (cpuLimit * cores) / limit;
+      const risk = forecast.risk(entry.index);
+      // What is not reported any more is taken at its last value and its last forecast: uncertain, not idle.
+      const now = Number.isNaN(present) ? known : present;
+      const isWorse = !(Math.max(now, peak.p90) * scale <= Math.max(best.now, best.p90));
+      const worstRisk = Number.isNaN(best.risk) || risk > best.risk ? risk : best.risk;
+      best = isWorse
+        ? {
+            now: now * scale,
+            p50: (Number.isNaN(peak.p50) ? now : peak.p50) * scale,
+            p90: (Number.isNaN(peak.p90) ? now : peak.p90) * scale,
+            limit: cpuLimit * cores,
+            risk: worstRisk,
+            metric,
+          }
+        : { ...best, risk: worstRisk };
+    }
+    return best;
+  }
+
+  /** Skill of the metric that decides most: CPU, or what there is instead. */
+  get skill(): Skill | undefined {
+    return (this.panels.get('cpu') ?? [...this.panels.values()].find((p) => p.isLimited))?.skill;
+  }
+
+  trainingDue(): boolean {
+    return [...this.panels.values()].some((panel) => panel.trainingDue());
+  }
+
+  train(isForced: boolean): ModelNews[] {
+    return [...this.panels.values()].flatMap((panel) => panel.train(isForced));
+  }
+
+  rollback(): boolean {
+    return [...this.panels.values()].map((panel) => panel.rollback()).includes(true);
+  }
+
+  /** Panels by metric, for reports and the store. */
+  all(): ReadonlyMap<ForecastMetric, MetricForecast> {
+    return this.panels;
+  }
+
+  /** All metrics of an endpoint: past values, and the forecast of each horizon. */
+  forecast(entry: EndpointEntry): object[] {
+    return [...this.panels].map(([metric, panel]) => ({
+      metric,
+      limit: this.limitOf(metric) ?? null,
+      past: this.pasts.get(`${metric} ${entry.index}`) ?? [],
+      horizons: panel.panel.horizons.map((h, i) => ({
+        aheadS: (h * this.options.periodMs) / 1000,
+        ...plainBand(panel.band(entry.index, i)),
+      })),
+    }));
+  }
+
+  private limitOf(metric: ForecastMetric): number | undefined {
+    return this.options.limits[metric];
+  }
+
+  private panelOf(metric: ForecastMetric): MetricForecast {
+    const known = this.panels.get(metric);
+    if (known !== undefined) return known;
+    const aux = metric === 'cpu' ? AUX_COUNT : 0;
+    const made = new MetricForecast(metric, this.capacity, aux, this.limitOf(metric), this.options);
+    this.panels.set(metric, made);
+    return made;
+  }
+
+  private makeRoom(count: number): void {
+    if (count <= this.capacity) return;
+    while (this.capacity < count) this.capacity *= 2;
+    this.panels.clear();
+    this.hasRestarted = true;
+  }
+
+  /** Ticks count as regular unless one was missed: a loaded machine must not break every series. */
+  private advance(nowMs: number): void {
+    const elapsedS = (nowMs - this.lastMs) / 1000;
+    const stepS = this.options.periodMs / 1000;
+    this.timeS += Number.isNaN(elapsedS) || (elapsedS > 0 && elapsedS < 3 * stepS) ? stepS : 10 * stepS;
+    this.lastMs = nowMs;
+  }
+
+  private note(metric: ForecastMetric, e: number, value: number): void {
+    const key = `${metric} ${e}`;
+    const past = this.pasts.get(key) ?? [];
+    past.push(Number.isFinite(value) ? Number(value.toPrecision(6)) : Number.NaN);
+    if (past.length > PAST_STEPS) past.shift();
+    this.pasts.set(key, past);
+    if (Number.isFinite(value)) this.lastKnown.set(key, value);
+  }
+
+  private auxOf(
+    book: EndpointBook,
+    figures: readonly EndpointMetrics[],
+    demand: (e: number) => number,
+  ): Float32Array {
+    const aux = new Float32Array(this.capacity * AUX_COUNT).fill(Number.NaN);
+    for (const { index, total } of book.entries) {
+      const f = figures[index]!;
+      const row = [demand(index), total, f.pressureCpu, f.eventLoopDelayMs, f.memoryRatio, f.ioRatio];
+      row.forEach((value, a) => (aux[index * AUX_COUNT + a] = value ?? Number.NaN));
+    }
+    return aux;
+  }
+}
+
+/** CPUs of an endpoint; 1 while it has not said. */
+export function coresOf(entry: EndpointEntry): number {
+  const cores = entry.metrics.cpuLimitCores;
+  return cores !== undefined && cores > 0 ? cores : 1;
+}
+
+function valueOf(metric: ForecastMetric, f: EndpointMetrics): number {
+  const value =
+    metric === 'cpu'
+      ? (f.cpuRatio ?? f.hostCpuRatio)
+      : metric === 'memory'
+        ? f.memoryRatio
+        : metric === 'io'
+          ? f.ioRatio
+          : f.appLoad === undefined || !(f.appCapacity! > 0)
+            ? undefined
+            : f.appLoad / f.appCapacity!;
+  return value !== undefined && Number.isFinite(value) && value >= 0 ? value : Number.NaN;
+}
+
+function plainBand(band: { p10: number; p50: number; p90: number }): object {
+  const plain = (v: number): number | null => (Number.isFinite(v) ? v : null);
+  return { p10: plain(band.p10), p50: plain(band.p50), p90: plain(band.p90) };
+}

@@ -1,0 +1,223 @@
+/** What is known of each session: where it is, its demand, its past, and whether it may move. */
+import { ClientHistory } from '../risk/client-history.js';
+import { SESSION_MOVING, SESSION_PINNED } from '../plan/fleet.js';
+import { SessionTable, type TelemetryBatch } from '../plan/session-table.js';
+import type { EngineInput } from './engine-input.js';
+
+const FIRST_CAPACITY = 1024;
+/** Expected lives are looked up anew once in so many ticks a session. */
+const LIFE_TICKS = 10;
+/** Ordinary image, before the first move tells: TCP state and some kilobytes of application state. */
+const USUAL_IMAGE_BYTES = 8192;
+/** A session that never moved has nothing to settle from. */
+const NEVER_MOVED_S = 1e9;
+const MS_PER_HOUR = 3_600_000;
+
+type SessionInput = Extract<EngineInput, { kind: 'session' }>;
+type SessionsInput = Extract<EngineInput, { kind: 'sessions' }>;
+
+interface Entry {
+  readonly id: string;
+  readonly handle: number;
+  readonly prefix: string;
+  readonly listener: string;
+  openedMs: number;
+  movedMs: number;
+  requests: number;
+  bytes: number;
+  /** Not planned again before. */
+  restUntilMs: number;
+}
+
+/** Sessions by id; handles are used again. */
+export class SessionBook {
+  table = new SessionTable(FIRST_CAPACITY);
+  history = new ClientHistory();
+  private readonly byId = new Map<string, Entry>();
+  private entries: (Entry | undefined)[] = [];
+  private readonly free: number[] = [];
+  /** Rows about sessions nobody has heard of, or older than what is known. */
+  ignoredRows = 0;
+
+  get size(): number {
+    return this.byId.size;
+  }
+
+  /** Highest handle in use + 1. */
+  get span(): number {
+    return this.entries.length;
+  }
+
+  get(id: string): Entry | undefined {
+    return this.byId.get(id);
+  }
+
+  idOf(handle: number): string {
+    return this.entries[handle]?.id ?? '';
+  }
+
+  entryOf(handle: number): Entry | undefined {
+    return this.entries[handle];
+  }
+
+  /** A session is there (again). One that is known keeps its past and may have another endpoint. */
+  open(input: SessionInput, endpoint: number): Entry {
+    const known = this.byId.get(input.session);
+    const entry = known ?? this.add(input);
+    const { columns } = this.table;
+    columns.endpoint[entry.handle] = endpoint;
+    if (input.imageBytes !== undefined && input.imageBytes >= 0)
+      columns.imageBytes[entry.handle] = input.imageBytes;
+    return entry;
+  }
+
+  /** It ended; its length teaches what to expect of its client. */
+  end(id: string, atMs: number): number {
+    const entry = this.byId.get(id);
+    if (entry === undefined) return -1;
+    this.history.sessionEnded(entry.prefix, (atMs - entry.openedMs) / 1000);
+    this.byId.delete(id);
+    this.entries[entry.handle] = undefined;
+    this.table.remove(entry.handle);
+    this.free.push(entry.handle);
+    return entry.handle;
+  }
+
+  move(entry: Entry, endpoint: number, atMs: number): void {
+    this.table.columns.endpoint[entry.handle] = endpoint;
+    entry.movedMs = atMs;
+  }
+
+  setFlag(entry: Entry, flag: typeof SESSION_MOVING | typeof SESSION_PINNED, on: boolean): void {
+    const { flags } = this.table.columns;
+    flags[entry.handle] = on ? flags[entry.handle]! | flag : flags[entry.handle]! & ~flag;
+  }
+
+  /** Demand of sessions of one endpoint. Rows are differences; the newest wins, and an older one is ignored. */
+  demand(input: SessionsInput): void {
+    const { sessions, atMs } = input;
+    const first = { session: [] as number[], taken: [] as number[] };
+    const rows: { entry: Entry; takenMs: number }[] = [];
+    for (const row of sessions) {
+      const entry = this.byId.get(row.id);
+      const takenMs = atMs - row.ageMs;
+      const isSound = row.requests >= 0 && row.bytesIn >= 0 && row.bytesOut >= 0 && takenMs - takenMs === 0;
+      if (entry === undefined || !isSound || !(this.lastTakenMs(entry) < takenMs)) {
+        this.ignoredRows++;
+        continue;
+      }
+      if (this.lastTakenMs(entry) === Number.NEGATIVE_INFINITY) {
+        first.session.push(entry.handle);
+        first.taken.push(takenMs - row.periodMs);
+      }
+      entry.requests += row.requests;
+      entry.bytes += row.bytesIn + row.bytesOut;
+      rows.push({ entry, takenMs });
+      this.learnDemand(entry, row.periodMs, row.requests, row.bytesIn + row.bytesOut, atMs);
+    }
+    // The first figure of a session is a rate too: it is measured from the beginning of its period.
+    this.fold(
+      first.session,
+      first.taken,
+      () => 0,
+      () => 0,
+    );
+    this.fold(
+      rows.map((r) => r.entry.handle),
+      rows.map((r) => r.takenMs),
+      (i) => rows[i]!.entry.requests,
+      (i) => rows[i]!.entry.bytes,
+    );
+  }
+
+  /** Brings residence and expected lives up to date; call once a tick. */
+  refresh(nowMs: number, tick: number): void {
+    const { columns } = this.table;
+    for (const entry of this.byId.values()) {
+      const { handle, movedMs, openedMs } = entry;
+      columns.residenceS[handle] =
+        nowMs < entry.restUntilMs ? 0 : movedMs > 0 ? (nowMs - movedMs) / 1000 : NEVER_MOVED_S;
+      if (columns.lifeS[handle] === 0 || handle % LIFE_TICKS === tick % LIFE_TICKS)
+        columns.lifeS[handle] = this.history.expectedRemainingS(entry.prefix, (nowMs - openedMs) / 1000);
+    }
+  }
+
+  private lastTakenMs(entry: Entry): number {
+    const age = this.table.ageMs(entry.handle, 0);
+    return Number.isNaN(age) ? Number.NEGATIVE_INFINITY : -age;
+  }
+
+  private learnDemand(entry: Entry, periodMs: number, requests: number, bytes: number, atMs: number): void {
+    const hour = Math.floor(atMs / MS_PER_HOUR) % 24;
+    this.history.demandSeen(entry.prefix, hour, (requests * 1000) / periodMs, (bytes * 1000) / periodMs);
+  }
+
+  private fold(
+    handles: readonly number[],
+    takenMs: readonly number[],
+    requestsOf: (i: number) => number,
+    bytesOf: (i: number) => number,
+  ): void {
+    if (handles.length === 0) return;
+    const { endpoint, imageBytes } = this.table.columns;
+    const batch: TelemetryBatch = {
+      count: handles.length,
+      session: Int32Array.from(handles),
+      endpoint: Int32Array.from(handles, (h) => endpoint[h]!),
+      takenMs: Float64Array.from(takenMs),
+      requests: Float64Array.from(handles, (_, i) => requestsOf(i)),
+      bytes: Float64Array.from(handles, (_, i) => bytesOf(i)),
+      imageBytes: Float32Array.from(handles, (h) => imageBytes[h]!),
+    };
+    this.table.fold(batch, 0, 0);
+  }
+
+  private add(input: SessionInput): Entry {
+    const handle = this.free.pop() ?? this.entries.length;
+    if (handle >= this.table.capacity) this.table = this.table.resized(this.table.capacity * 2);
+    const entry: Entry = {
+      id: input.session,
+      handle,
+      prefix: clientPrefix(input.client ?? ''),
+      listener: input.listener ?? '',
+      openedMs: input.atMs - (input.ageMs ?? 0),
+      movedMs: 0,
+      requests: 0,
+      bytes: 0,
+      restUntilMs: Number.NEGATIVE_INFINITY,
+    };
+    this.entries[handle] = entry;
+    this.byId.set(input.session, entry);
+    const { columns } = this.table;
+    columns.key[handle] = hashText(input.session);
+    columns.lifeS[handle] = 0;
+    columns.weight[handle] = 1;
+    columns.require[handle] = 0;
+    columns.forbid[handle] = 0;
+    columns.buddy[handle] = -1;
+    columns.clientRisk[handle] = Number.NaN;
+    columns.imageBytes[handle] = USUAL_IMAGE_BYTES;
+    return entry;
+  }
+}
+
+/** The part of a client's address that its history is kept under: /24 of IPv4, /48 of IPv6. */
+export function clientPrefix(address: string): string {
+  if (address === '') return '?';
+  if (!address.includes(':')) return `${address.split('.').slice(0, 3).join('.')}.0/24`;
+  const [head = '', tail] = address.split('::');
+  const groups = head === '' ? [] : head.split(':');
+  const missing = tail === undefined ? 0 : 8 - groups.length - (tail === '' ? 0 : tail.split(':').length);
+  const full = [...groups, ...Array.from({ length: missing }, () => '0'), ...(tail ?? '').split(':')];
+  return `${full
+    .slice(0, 3)
+    .map((g) => g || '0')
+    .join(':')}::/48`;
+}
+
+/** FNV-1a: a stable number that stands for a session where an order is needed. */
+function hashText(text: string): number {
+  let hash = 0x811c9dc5;
+  for (let i = 0; i < text.length; i++) hash = Math.imul(hash ^ text.charCodeAt(i), 0x01000193);
+  return hash >>> 0;
+}
