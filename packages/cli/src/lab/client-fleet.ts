@@ -75,6 +75,11 @@ export class ClientFleet {
     return (await this.#expect('opened', 60_000)).sessions;
   }
 
+  /** Paced clients come and go at their own instants from now on. */
+  plan(clients: readonly ClientSpec[]): void {
+    this.#send({ t: 'plan', clients });
+  }
+
   /** Stops traffic, waits for outstanding answers at most `drainMs`, and reports. */
   async finish(drainMs = 5000): Promise<readonly ClientReport[]> {
     this.#send({ t: 'finish', drainMs });

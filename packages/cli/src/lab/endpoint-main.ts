@@ -2,6 +2,7 @@
 import { createEndpoint } from '@restitch/endpoint';
 import type { Endpoint, Session } from '@restitch/endpoint';
 import { keepCapabilities } from '@restitch/sys';
+import { serveBurn } from './apps/burn-app.js';
 import { serveEcho } from './apps/echo-app.js';
 import { serveFiles } from './apps/files-app.js';
 import { serveSink } from './apps/sink-app.js';
@@ -11,6 +12,7 @@ import { stderrLogger } from '../stderr-logger.js';
 import type { EndpointProgramOptions } from './start-parties.js';
 
 const applications: Readonly<Record<LabListener['application'], (session: Session) => void>> = {
+  burn: serveBurn,
   echo: serveEcho,
   files: serveFiles,
   sink: serveSink,

@@ -1,5 +1,5 @@
 /** One cgroup for each endpoint, so that it can really be overloaded: version 1 controllers or the version 2 tree. */
-import { existsSync, mkdirSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, realpathSync, rmdirSync, writeFileSync } from 'node:fs';
 import { RestitchError } from '@restitch/core';
 
 const root = '/sys/fs/cgroup';
@@ -14,7 +14,9 @@ export interface CgroupLimits {
 /** Directories of the cgroup `name`, in the trees this host has. */
 export function cgroupDirectories(name: string): string[] {
   if (existsSync(`${root}/cgroup.controllers`)) return [`${root}/${name}`];
-  return ['cpu', 'memory'].filter((c) => existsSync(`${root}/${c}`)).map((c) => `${root}/${c}/${name}`);
+  // cpuacct may be mounted apart from cpu, and it alone counts what a group uses.
+  const mounted = ['cpu', 'cpuacct', 'memory'].filter((c) => existsSync(`${root}/${c}`));
+  return [...new Set(mounted.map((c) => `${realpathSync(`${root}/${c}`)}/${name}`))];
 }
 
 /** Makes the cgroup and returns its directories. */
@@ -68,6 +70,18 @@ export function removeCgroups(directories: readonly string[]): boolean {
     }
   }
   return isGone;
+}
+
+/** CPU time a cgroup has used, in microseconds: cpuacct.usage (version 1) or usage_usec of cpu.stat. Throws `unsupported_host`. */
+export function readCgroupCpuUs(directories: readonly string[]): number {
+  for (const directory of directories) {
+    const nanoseconds = `${directory}/cpuacct.usage`;
+    if (existsSync(nanoseconds)) return Number(readFileSync(nanoseconds, 'utf8')) / 1000;
+    const stat = existsSync(`${directory}/cpu.stat`) ? readFileSync(`${directory}/cpu.stat`, 'utf8') : '';
+    const usageUs = /^usage_usec (\d+)$/m.exec(stat)?.[1];
+    if (usageUs !== undefined) return Number(usageUs);
+  }
+  throw new RestitchError('unsupported_host', `cgroup ${directories.join(', ')}: no count of CPU time`);
 }
 
 /** Memory of a cgroup in bytes, 0 where it cannot be read. */

@@ -3,7 +3,7 @@ import { stringify } from 'yaml';
 import type { TlsFiles } from '@restitch/channel';
 import { partyInterface } from './lab-network.js';
 import { labControlPort, labListeners } from './lab-plan.js';
-import type { LabPlan } from './lab-plan.js';
+import type { LabListener, LabPlan } from './lab-plan.js';
 
 /** Name of the cluster in a laboratory's certificates. */
 export const labCluster = 'lab';
@@ -13,11 +13,29 @@ export function adminSocketOf(plan: LabPlan): string {
   return `${plan.directory}/admin.sock`;
 }
 
+/** What a laboratory serves, and how. */
+export interface LabServices {
+  /** Endpoints have host agents, and the default applications are at level commit. */
+  readonly isProtected?: boolean;
+  /** Beside the default ones. */
+  readonly listeners?: readonly LabListener[];
+  /** Endpoints get CPU quotas. */
+  readonly isMetered?: boolean;
+  /** The section `analytics` of the access point's configuration. */
+  readonly analytics?: Readonly<Record<string, unknown>>;
+}
+
+/** All listeners of a laboratory. */
+export function listenersOf(services: LabServices): readonly LabListener[] {
+  return [...labListeners(services.isProtected === true), ...(services.listeners ?? [])];
+}
+
 /** The YAML text of the access point's configuration. */
-export function createLabConfig(plan: LabPlan, tls: TlsFiles, isProtected = false): string {
-  const listeners = labListeners(isProtected).flatMap(({ name, port }) => [
-    { name, vip: `${plan.vipIpv4}:${port}` },
-    { name: `${name}6`, vip: `[${plan.vipIpv6}]:${port}` },
+export function createLabConfig(plan: LabPlan, tls: TlsFiles, services: LabServices = {}): string {
+  const { isProtected = false, analytics } = services;
+  const listeners = listenersOf(services).flatMap(({ name, port, weights = {} }) => [
+    { name, vip: `${plan.vipIpv4}:${port}`, weights },
+    { name: `${name}6`, vip: `[${plan.vipIpv6}]:${port}`, weights },
   ]);
   return stringify({
     name: `lab-${plan.id}`,
@@ -32,6 +50,7 @@ export function createLabConfig(plan: LabPlan, tls: TlsFiles, isProtected = fals
     },
     listeners,
     moves: { minimumResidence: '0s' },
+    ...(analytics === undefined ? {} : { analytics }),
     // Crash detection counts heartbeats: three missed ones are a death.
     ...(isProtected ? { health: { heartbeat: '200ms', suspectAfter: '400ms', deadAfter: '5s' } } : {}),
     lab: true,

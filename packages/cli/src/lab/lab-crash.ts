@@ -155,7 +155,7 @@ async function oneFault(
     case 'process':
       await lab.stop(name, 'SIGKILL');
       await sleep(afterFaultMs);
-      await startEndpoint(lab, party, true);
+      await startEndpoint(lab, party, { isProtected: true });
       break;
     case 'host':
       setPartyLink(lab.plan, party, false);

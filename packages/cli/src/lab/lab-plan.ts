@@ -46,9 +46,11 @@ export const labPorts = { echo: 7000, files: 8080 } as const;
 export interface LabListener {
   /** Also the name of the listener; that of the second VIP ends with 6. */
   readonly name: string;
-  readonly application: 'echo' | 'files' | 'sink' | 'ticks';
+  readonly application: 'burn' | 'echo' | 'files' | 'sink' | 'ticks';
   readonly port: number;
   readonly level: 'none' | 'commit';
+  /** Share of new sessions by endpoint name; all alike if left out. */
+  readonly weights?: Readonly<Record<string, number>>;
 }
 
 /**

@@ -27,6 +27,8 @@ export interface PartyCommand {
   readonly env?: Readonly<Record<string, string>>;
   /** Name of a cgroup of this laboratory, from `makeCgroup`. */
   readonly cgroup?: string;
+  /** Its cgroup gets a CPU quota, which no real-time process keeps to: such a process is not favoured. */
+  readonly isMetered?: boolean;
   /** Opens a message channel to the process (a Node program). */
   readonly hasChannel?: boolean;
 }
@@ -137,10 +139,10 @@ export class Lab {
     if (child.pid === undefined) {
       throw new RestitchError('syscall_failed', `laboratory ${this.plan.id}: cannot start ${command.name}`);
     }
-    const isFavoured = process.env[favourVariable] !== undefined;
+    const isFavoured = process.env[favourVariable] !== undefined && command.isMetered !== true;
     if (command.cgroup !== undefined) {
       // A processor cgroup takes no real-time process unless it was given a real-time budget.
-      const directories = createCgroup(command.cgroup).filter((d) => !isFavoured || !d.includes('/cpu/'));
+      const directories = createCgroup(command.cgroup).filter((d) => !isFavoured || !/\/cpu[/,]/.test(d));
       enterCgroup(directories, child.pid);
     }
     if (isFavoured) favour(child.pid);

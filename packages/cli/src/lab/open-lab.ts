@@ -3,6 +3,7 @@ import { randomInt } from 'node:crypto';
 import { toRestitchError } from '@restitch/core';
 import { assertLabHost } from '../check/assert-lab-host.js';
 import { Lab } from './lab.js';
+import type { LabServices } from './lab-config.js';
 import { planClientAddresses, planEndpoint } from './lab-plan.js';
 import { isOwned, listLabIds, readLabState } from './lab-state.js';
 import { identifyProcess } from './process-identity.js';
@@ -16,7 +17,7 @@ import {
 import { joinClientByLink } from './start-link.js';
 
 /** What a laboratory should be like. */
-export interface LabOptions {
+export interface LabOptions extends LabServices {
   readonly endpoints: number;
   readonly ipv6: boolean;
   readonly rttMs: number;
@@ -30,8 +31,6 @@ export interface LabOptions {
   /** Stays when this process ends; `lab down` removes it. */
   readonly isKept: boolean;
   readonly id?: string;
-  /** Endpoints have host agents and serve at level commit. */
-  readonly isProtected?: boolean;
   /** Addresses the client has beside its own. */
   readonly extraClientAddresses?: number;
 }
@@ -61,11 +60,10 @@ export async function openLab(options: LabOptions, progress: (text: string) => v
     for (const party of endpoints) lab.join(party);
     if (options.isNetworkOnly === true) return lab;
     progress(`laboratory ${lab.plan.id}: access point and ${options.endpoints} endpoints`);
-    const isProtected = options.isProtected === true;
-    await prepareAccessPoint(lab, isProtected);
+    await prepareAccessPoint(lab, options);
     await startAccessPoint(lab);
-    if (isProtected) await startAll(endpoints.map((party) => startAgent(lab, party)));
-    await startAll(endpoints.map((party) => startEndpoint(lab, party, isProtected)));
+    if (options.isProtected === true) await startAll(endpoints.map((party) => startAgent(lab, party)));
+    await startAll(endpoints.map((party) => startEndpoint(lab, party, options)));
     await awaitHealthy(
       lab,
       endpoints.map((party) => party.name),

@@ -8,9 +8,10 @@ import { createDevPki, openDevPki } from '../pki/dev-pki.js';
 import { awaitMessage } from './await-message.js';
 import type { Lab } from './lab.js';
 import { LabAdmin } from './lab-admin.js';
-import { adminSocketOf, createLabConfig, labCluster } from './lab-config.js';
+import { adminSocketOf, createLabConfig, labCluster, listenersOf } from './lab-config.js';
+import type { LabServices } from './lab-config.js';
 import { partyInterface } from './lab-network.js';
-import { labControlPort, labListeners } from './lab-plan.js';
+import { labControlPort } from './lab-plan.js';
 import type { LabListener, LabPlan, PartyPlan } from './lab-plan.js';
 import { programFile } from './program-file.js';
 
@@ -32,10 +33,10 @@ const readyMs = 30_000;
 const restitchBin = fileURLToPath(new URL('../../bin/restitch.js', import.meta.url));
 
 /** Makes the laboratory's certificate authority and the access point's certificate and configuration. */
-export async function prepareAccessPoint(lab: Lab, isProtected = false): Promise<void> {
+export async function prepareAccessPoint(lab: Lab, services: LabServices = {}): Promise<void> {
   const pki = await createDevPki(`${lab.plan.directory}/pki`, { cluster: labCluster });
   const tls = await pki.issue('access-point', `lab-${lab.plan.id}`);
-  writeFileSync(configFile(lab.plan), createLabConfig(lab.plan, tls, isProtected));
+  writeFileSync(configFile(lab.plan), createLabConfig(lab.plan, tls, services));
 }
 
 /** Starts the daemon and waits until its admin socket answers. */
@@ -58,7 +59,8 @@ export async function startAccessPoint(lab: Lab): Promise<void> {
 }
 
 /** Starts an endpoint's process and waits until the access point has welcomed it. */
-export async function startEndpoint(lab: Lab, party: PartyPlan, isProtected = false): Promise<void> {
+export async function startEndpoint(lab: Lab, party: PartyPlan, services: LabServices = {}): Promise<void> {
+  const { isProtected = false, isMetered = false } = services;
   const pki = await openDevPki(`${lab.plan.directory}/pki`);
   const options: EndpointProgramOptions = {
     name: party.name,
@@ -66,7 +68,7 @@ export async function startEndpoint(lab: Lab, party: PartyPlan, isProtected = fa
     accessPoint: { host: lab.plan.accessPoint.ipv4, port: labControlPort },
     tls: await pki.issue('endpoint', party.name, { force: true }),
     ...(isProtected ? { agentSocket: agentSocketOf(lab.plan, party) } : {}),
-    listeners: labListeners(isProtected).flatMap((listener) => [
+    listeners: listenersOf(services).flatMap((listener) => [
       { ...listener, address: lab.plan.vipIpv4 },
       { ...listener, name: `${listener.name}6`, address: lab.plan.vipIpv6 },
     ]),
@@ -77,6 +79,7 @@ export async function startEndpoint(lab: Lab, party: PartyPlan, isProtected = fa
     command: process.execPath,
     args: [programFile('lab/endpoint-main'), JSON.stringify(options)],
     cgroup: lab.makeCgroup(party),
+    isMetered,
     hasChannel: true,
   });
   await awaitMessage(child, readyMs, `endpoint ${party.name} (see ${lab.logFile(party.name)})`, () => true);

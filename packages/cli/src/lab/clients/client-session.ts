@@ -39,6 +39,7 @@ export abstract class ClientSession {
       port: spec.port,
       noDelay: true,
       ...(spec.localAddress === undefined ? {} : { localAddress: spec.localAddress }),
+      ...(spec.localPort === undefined ? {} : { localPort: spec.localPort }),
     });
     this.socket.on('data', (bytes: Buffer) => this.onBytes(bytes));
     this.socket.on('error', (error: NodeJS.ErrnoException) =>

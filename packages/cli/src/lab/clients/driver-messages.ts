@@ -1,17 +1,31 @@
 /** What the laboratory and its client driver (a process in the client's namespace) say to each other. */
 
+/** When a paced client is there and how fast it asks. Instants are CLOCK_MONOTONIC milliseconds. */
+export interface ClientPace {
+  readonly openAtMs: number;
+  /** No request after it; the session ends when all are answered. Left out: until the driver's finish. */
+  readonly closeAtMs?: number;
+  /** Corners (instant, requests a second) of its rate, ascending; straight lines between them. */
+  readonly rate: ReadonlyArray<readonly [number, number]>;
+  /** Of the jitter between requests. */
+  readonly seed: number;
+}
+
 /** One client session. */
 export interface ClientSpec {
   /** Unique in the laboratory, at most 8 characters. */
   readonly tag: string;
   /**
    * line: numbered records on a fixed schedule. bulk: the echoed stream as fast as it goes, both ways. read: says its tag
-   * and then only reads.
+   * and then only reads. paced: line with a rate that changes.
    */
-  readonly kind: 'line' | 'bulk' | 'read';
+  readonly kind: 'line' | 'bulk' | 'read' | 'paced';
   readonly address: string;
   readonly port: number;
   readonly localAddress?: string;
+  readonly localPort?: number;
+  /** Paced only. */
+  readonly pace?: ClientPace;
   /** Bytes of a record. */
   readonly recordBytes: number;
   readonly recordsPerSec: number;
@@ -24,6 +38,8 @@ export interface ClientSpec {
 /** Laboratory → driver. */
 export type ToDriver =
   | { readonly t: 'open'; readonly clients: readonly ClientSpec[] }
+  /** Paced clients, opened and ended at their own instants. */
+  | { readonly t: 'plan'; readonly clients: readonly ClientSpec[] }
   /** Stop sending, wait for what is outstanding at most `drainMs`, report, and end all sessions. */
   | { readonly t: 'finish'; readonly drainMs: number }
   /** End the process. */

@@ -6,9 +6,10 @@
 import { toRestitchError } from '@restitch/core';
 import { BulkClient } from './bulk-client.js';
 import type { ClientSession } from './client-session.js';
-import type { ClientSpec, DriverTotals, FromDriver, ToDriver } from './driver-messages.js';
+import type { ClientPace, ClientReport, ClientSpec, DriverTotals, FromDriver, ToDriver } from './driver-messages.js';
 import { LineClient } from './line-client.js';
 import { monotonicMs } from './monotonic.js';
+import { PacedClient } from './paced-client.js';
 import { ReadClient } from './read-client.js';
 
 /** The pump's step; records are scheduled on multiples of it. */
@@ -20,7 +21,13 @@ const totalsMs = 250;
 const openAtOnce = 100;
 
 const sessions: ClientSession[] = [];
+/** Paced clients that are still to come, the next one last. */
+let coming: PacedSpec[] = [];
+/** Of paced clients that have left. */
+const departed: ClientReport[] = [];
 let isPumping = false;
+
+type PacedSpec = ClientSpec & { readonly pace: ClientPace };
 
 function send(message: FromDriver): void {
   process.send?.(message);
@@ -58,13 +65,41 @@ function createClient(spec: ClientSpec): ClientSession {
   return spec.kind === 'line' ? new LineClient(spec) : new BulkClient(spec);
 }
 
+function planClients(specs: readonly ClientSpec[]): void {
+  const paced = specs.flatMap((spec) => (spec.pace === undefined ? [] : [{ ...spec, pace: spec.pace }]));
+  coming = [...coming, ...paced].toSorted((x, y) => y.pace.openAtMs - x.pace.openAtMs);
+  startPump();
+}
+
+function openDue(nowMs: number): void {
+  for (let next = coming.at(-1); next !== undefined && next.pace.openAtMs <= nowMs; next = coming.at(-1)) {
+    coming.pop();
+    const session = new PacedClient(next);
+    session.open().then(() => {
+      session.begin();
+      sessions.push(session);
+    }, fail);
+  }
+}
+
+function endOver(nowMs: number): void {
+  for (let i = sessions.length - 1; i >= 0; i--) {
+    const session = sessions[i];
+    if (!(session instanceof PacedClient) || !session.isOver(nowMs)) continue;
+    sessions.splice(i, 1);
+    departed.push(session.finish());
+  }
+}
+
 function startPump(): void {
   if (isPumping) return;
   isPumping = true;
   const pump = (): void => {
     if (!isPumping) return;
     const nowMs = monotonicMs();
+    openDue(nowMs);
     for (const session of sessions) session.pump(nowMs);
+    endOver(nowMs);
     setTimeout(pump, tickMs);
   };
   pump();
@@ -76,8 +111,10 @@ async function finish(drainMs: number): Promise<void> {
   while (monotonicMs() < deadlineMs && sessions.some((s) => s.isOpen && !s.isDrained)) {
     await new Promise((resolve) => setTimeout(resolve, 5));
   }
-  send({ t: 'report', clients: sessions.map((session) => session.finish()) });
+  coming = [];
+  send({ t: 'report', clients: [...departed, ...sessions.map((session) => session.finish())] });
   sessions.length = 0;
+  departed.length = 0;
 }
 
 function totals(): DriverTotals {
@@ -108,11 +145,17 @@ function totals(): DriverTotals {
   return sum;
 }
 
+function fail(error: unknown): void {
+  send({ t: 'failed', message: toRestitchError(error).message });
+}
+
 function onMessage(message: ToDriver): void {
-  const fail = (error: unknown): void => send({ t: 'failed', message: toRestitchError(error).message });
   switch (message.t) {
     case 'open':
       openClients(message.clients).catch(fail);
+      return;
+    case 'plan':
+      planClients(message.clients);
       return;
     case 'finish':
       finish(message.drainMs).catch(fail);

@@ -7,22 +7,20 @@ import { RecordChecker, encodeRecord } from './records.js';
 /** A line-protocol client; latency counts from the scheduled instant, so a stall is not hidden by what it delays. */
 export class LineClient extends ClientSession {
   readonly #checker: RecordChecker;
-  readonly #periodMs: number;
   /** Scheduled instants of records not answered yet, in order. */
   readonly #scheduled: number[] = [];
   #firstUnanswered = 0;
-  #dueMs = 0;
+  protected dueMs = 0;
   #sent = 0;
 
   constructor(spec: ClientSpec) {
     super(spec);
     this.#checker = new RecordChecker(spec.tag, spec.recordBytes);
-    this.#periodMs = 1000 / spec.recordsPerSec;
   }
 
   /** Sets the instant of the first record. */
   schedule(firstMs: number): void {
-    this.#dueMs = firstMs;
+    this.dueMs = firstMs;
   }
 
   get isDrained(): boolean {
@@ -35,13 +33,18 @@ export class LineClient extends ClientSession {
   }
 
   pump(nowMs: number): void {
-    while (this.#dueMs > 0 && nowMs >= this.#dueMs) {
-      this.#scheduled.push(this.#dueMs);
-      this.#dueMs += this.#periodMs;
+    while (this.dueMs > 0 && nowMs >= this.dueMs) {
+      this.#scheduled.push(this.dueMs);
+      this.dueMs = this.nextDueMs();
       if (!this.isOpen) continue;
       this.socket.write(encodeRecord(this.spec.tag, this.#sent++, this.spec.recordBytes));
       this.sentBytes += this.spec.recordBytes;
     }
+  }
+
+  /** When the record after the one at `dueMs` is sent. */
+  protected nextDueMs(): number {
+    return this.dueMs + 1000 / this.spec.recordsPerSec;
   }
 
   tally(): RecordChecker['tally'] {
