@@ -17,6 +17,10 @@ import { isSameProcess } from './process-identity.js';
 import { defaultBulkRate, runLabMove } from './lab-move.js';
 import type { LabMoveOptions } from './lab-move.js';
 import { openLab } from './open-lab.js';
+import { runLabPredict } from './predict/lab-predict.js';
+import type { LabPredictOptions } from './predict/lab-predict.js';
+import { parseModes, predictModes } from './predict/modes.js';
+import { trafficPatterns } from './predict/traffic.js';
 import { parseCount, parseMs, parsePayload, parseRatio, parseWhole } from './parse-option.js';
 
 /** Options of `lab up`. */
@@ -121,6 +125,34 @@ export function registerLabCommands(program: Command): void {
     .option('--json', 'one JSON object on standard output')
     .action(async (options: LabChaosOptions) => {
       process.exitCode = await runLabChaos(env(), options);
+    });
+  lab
+    .command('predict')
+    .description('the same traffic under several modes of the analytics module, on endpoints with CPU quotas')
+    .addOption(
+      new Option('--pattern <name>', 'how the load of one endpoint goes')
+        .choices(trafficPatterns)
+        .default('ramp'),
+    )
+    .addOption(new Option('--model <kind>', 'inverted: the model says the contrary').choices(['inverted']))
+    .addOption(new Option('--repeats <n>', 'with seeds one after another').argParser(parseCount).default(5))
+    .addOption(new Option('--seed <n>', 'of the first repeat').argParser(parseWhole).default(1))
+    .addOption(
+      new Option('--modes <list>', 'some of none, reactive, reactive-early, predictive')
+        .argParser(parseModes)
+        .default(predictModes),
+    )
+    .addOption(new Option('--endpoints <n>', 'endpoints a, b, …').argParser(parseCount).default(3))
+    .addOption(
+      new Option('--cpu-share <ratio>', 'of one CPU, the quota of each endpoint')
+        .argParser(parseRatio)
+        .default(0.2),
+    )
+    .addOption(new Option('--scale <ratio>', 'scales all times').argParser(parseRatio).default(1).hideHelp())
+    .option('--plot <file>', 'load, limit and moves over time, as SVG')
+    .option('--json', 'one JSON object on standard output')
+    .action(async (options: LabPredictOptions) => {
+      process.exitCode = await runLabPredict(env(), options);
     });
   lab
     .command('exec')

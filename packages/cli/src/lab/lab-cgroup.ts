@@ -8,6 +8,8 @@ const root = '/sys/fs/cgroup';
 export interface CgroupLimits {
   /** Share of one CPU, 1 is a whole one. */
   readonly cpuShare?: number;
+  /** In which the share is given out; longer ones forgive neighbours, shorter ones pause the endpoint for less. Default 10 ms. */
+  readonly cpuPeriodMs?: number;
   readonly memoryBytes?: number;
 }
 
@@ -27,20 +29,22 @@ export function createCgroup(name: string, limits: CgroupLimits = {}): string[] 
   return directories;
 }
 
-/** Changes the limits of a running endpoint. */
+/** Changes the limits of a running endpoint. With a quota goes the highest weight: the quota and not the neighbours is the limit. */
 export function setCgroupLimits(name: string, limits: CgroupLimits): void {
-  const periodUs = 10_000;
+  const periodUs = (limits.cpuPeriodMs ?? 10) * 1000;
   for (const directory of cgroupDirectories(name)) {
     const isV2 = existsSync(`${directory}/cgroup.controllers`);
     const quotaUs =
       limits.cpuShare === undefined ? -1 : Math.max(1000, Math.round(limits.cpuShare * periodUs));
     if (isV2) {
       writeIfPresent(`${directory}/cpu.max`, `${quotaUs < 0 ? 'max' : quotaUs} ${periodUs}`);
+      if (limits.cpuShare !== undefined) writeIfPresent(`${directory}/cpu.weight`, '10000');
       writeIfPresent(`${directory}/memory.max`, String(limits.memoryBytes ?? 'max'));
       continue;
     }
     writeIfPresent(`${directory}/cpu.cfs_period_us`, String(periodUs));
     writeIfPresent(`${directory}/cpu.cfs_quota_us`, String(quotaUs));
+    if (limits.cpuShare !== undefined) writeIfPresent(`${directory}/cpu.shares`, '262144');
     writeIfPresent(`${directory}/memory.limit_in_bytes`, String(limits.memoryBytes ?? -1));
   }
 }

@@ -7,7 +7,14 @@ import { spawn } from 'node:child_process';
 import type { ChildProcess, StdioOptions } from 'node:child_process';
 import { closeSync, mkdirSync, openSync, readFileSync, readdirSync, rmSync } from 'node:fs';
 import { RestitchError } from '@restitch/core';
-import { cgroupDirectories, createCgroup, enterCgroup, removeCgroups } from './lab-cgroup.js';
+import {
+  cgroupDirectories,
+  createCgroup,
+  enterCgroup,
+  removeCgroups,
+  setCgroupLimits,
+} from './lab-cgroup.js';
+import type { CgroupLimits } from './lab-cgroup.js';
 import { buildFabric, joinParty, removeNamespaces } from './lab-network.js';
 import type { JoinOptions } from './lab-network.js';
 import { createLabPlan, planEndpoint } from './lab-plan.js';
@@ -106,6 +113,11 @@ export class Lab {
   /** Directories of an endpoint's cgroup. */
   cgroupOf(party: PartyPlan): string[] {
     return cgroupDirectories(`${this.plan.cgroupPrefix}-${party.name}`);
+  }
+
+  /** Sets the limits of a running endpoint. */
+  limit(party: PartyPlan, limits: CgroupLimits): void {
+    setCgroupLimits(`${this.plan.cgroupPrefix}-${party.name}`, limits);
   }
 
   /** Path of a process's log. */

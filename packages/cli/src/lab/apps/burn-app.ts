@@ -7,7 +7,7 @@
 import type { Session } from '@restitch/endpoint';
 
 /** Processor time of one request. */
-export const requestCpuUs = 1000;
+export const requestCpuUs = 800;
 
 const ready: Session[] = [];
 const waiting = new Set<Session>();

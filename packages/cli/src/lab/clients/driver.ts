@@ -6,7 +6,14 @@
 import { toRestitchError } from '@restitch/core';
 import { BulkClient } from './bulk-client.js';
 import type { ClientSession } from './client-session.js';
-import type { ClientPace, ClientReport, ClientSpec, DriverTotals, FromDriver, ToDriver } from './driver-messages.js';
+import type {
+  ClientPace,
+  ClientReport,
+  ClientSpec,
+  DriverTotals,
+  FromDriver,
+  ToDriver,
+} from './driver-messages.js';
 import { LineClient } from './line-client.js';
 import { monotonicMs } from './monotonic.js';
 import { PacedClient } from './paced-client.js';

@@ -27,9 +27,9 @@ export class PacedClient extends LineClient {
     this.schedule(this.#after(this.#pace.openAtMs, this.#random()));
   }
 
-  /** Half to one and a half of the period, so that clients do not march in step. */
+  /** Three to five quarters of the period, so that clients do not march in step. */
   protected override nextDueMs(): number {
-    return this.#after(this.dueMs, 0.5 + this.#random());
+    return this.#after(this.dueMs, 0.75 + 0.5 * this.#random());
   }
 
   #after(fromMs: number, periods: number): number {

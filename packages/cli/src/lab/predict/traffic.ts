@@ -103,7 +103,15 @@ const shapes: Readonly<Record<TrafficPattern, (random: () => number, scale: numb
     const startMs = scale * (12_000 + 4000 * random());
     const riseMs = scale * (27_000 + 6000 * random());
     const top = 1.3 + 0.2 * random();
-    return one([[0, 0.4], [startMs, 0.4], [startMs + riseMs, top]], scale * 50_000, scale * 4000);
+    return one(
+      [
+        [0, 0.4],
+        [startMs, 0.4],
+        [startMs + riseMs, top],
+      ],
+      scale * 50_000,
+      scale * 4000,
+    );
   },
   wave(random, scale) {
     const cycleMs = scale * (17_000 + 2000 * random());
@@ -125,7 +133,15 @@ const shapes: Readonly<Record<TrafficPattern, (random: () => number, scale: numb
   flash(random, scale) {
     const atMs = scale * (15_000 + 4000 * random());
     const top = 1.25 + 0.2 * random();
-    return one([[0, 0.45], [atMs, 0.45], [atMs + 1, top]], scale * 35_000, scale * 4000);
+    return one(
+      [
+        [0, 0.45],
+        [atMs, 0.45],
+        [atMs + 1, top],
+      ],
+      scale * 35_000,
+      scale * 4000,
+    );
   },
   notice(random, scale) {
     const noticeAtMs = scale * (10_000 + 2000 * random());

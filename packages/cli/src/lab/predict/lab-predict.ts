@@ -1,0 +1,83 @@
+/** `restitch lab predict`: the same traffic under several modes of the analytics module, on endpoints with real CPU quotas. */
+import { writeFileSync } from 'node:fs';
+import { exitCodes } from '../../cli-env.js';
+import type { CliEnv } from '../../cli-env.js';
+import type { PredictMode } from './modes.js';
+import { plotRuns } from './predict-plot.js';
+import { createPredictReport, figuresOf } from './predict-report.js';
+import type { PredictReport, RunFigures } from './predict-report.js';
+import { runPredict } from './predict-run.js';
+import type { PredictRun } from './predict-run.js';
+import type { TrafficPattern } from './traffic.js';
+
+/** Options of `lab predict`. */
+export interface LabPredictOptions {
+  readonly pattern: TrafficPattern;
+  readonly model?: 'inverted';
+  readonly repeats: number;
+  readonly seed: number;
+  readonly modes: readonly PredictMode[];
+  readonly endpoints: number;
+  readonly cpuShare: number;
+  readonly scale: number;
+  readonly plot?: string;
+  readonly json?: boolean;
+}
+
+/** Runs all repeats; 0 only if nothing was lost. */
+export async function runLabPredict(env: CliEnv, options: LabPredictOptions): Promise<number> {
+  const figures = new Map<PredictMode, RunFigures[]>(options.modes.map((mode) => [mode, []]));
+  for (let repeat = 0; repeat < options.repeats; repeat++) {
+    const runs = await runRepeat(env, options, repeat);
+    const reference = runs.find((run) => run.mode === 'none');
+    for (const run of runs) figures.get(run.mode)?.push(figuresOf(run, reference));
+    if (repeat === 0 && options.plot !== undefined) {
+      writeFileSync(options.plot, plotRuns(options.pattern, inOrder(options.modes, runs)));
+    }
+  }
+  const report = createPredictReport(options.pattern, figures);
+  env.out(options.json === true ? `${JSON.stringify(report)}\n` : formatReport(report));
+  return report.lost === 0 ? exitCodes.ok : exitCodes.failed;
+}
+
+/** All modes once, on one seed; who begins changes from repeat to repeat, so that no mode always has the warmer machine. */
+async function runRepeat(env: CliEnv, options: LabPredictOptions, repeat: number): Promise<PredictRun[]> {
+  const seed = options.seed + repeat;
+  const first = repeat % options.modes.length;
+  const rotated = [...options.modes.slice(first), ...options.modes.slice(0, first)];
+  const runs: PredictRun[] = [];
+  for (const mode of rotated) {
+    const run = await runPredict(env, { ...options, seed, mode, isInverted: options.model === 'inverted' });
+    runs.push(run);
+    const { overloadSeconds, moves, clientP99Ms, lost } = figuresOf(run, undefined);
+    env.err(
+      `repeat ${repeat + 1} of ${options.repeats}, seed ${seed}, ${mode}: ${overloadSeconds} s over the limit, ` +
+        `${moves} moves, p99 ${clientP99Ms} ms, ${lost} lost\n`,
+    );
+  }
+  return runs;
+}
+
+function inOrder(modes: readonly PredictMode[], runs: readonly PredictRun[]): PredictRun[] {
+  return modes.flatMap((mode) => runs.filter((run) => run.mode === mode));
+}
+
+function formatReport(report: PredictReport): string {
+  const rows = Object.entries(report.modes).map(
+    ([mode, m]) =>
+      `${mode.padEnd(12)} ${m.overloadSeconds.toFixed(2).padStart(8)} ${m.clientP99Ms.toFixed(0).padStart(8)} ` +
+      `${String(m.moves).padStart(6)} ${String(m.uselessMoves).padStart(8)} ${String(m.reverted).padStart(9)} ${String(m.lost).padStart(5)}`,
+  );
+  const ratios = Object.entries(report.ratios).map(
+    ([mode, r]) =>
+      `predictive / ${mode.padEnd(10)} ${r.median.toFixed(2)}  [${r.low.toFixed(2)}, ${r.high.toFixed(2)}] ` +
+      `(${(100 * r.coverage).toFixed(0)} %, ${r.pairs} pairs)`,
+  );
+  return [
+    `${report.pattern}, ${report.repeats} repeats; medians`,
+    'mode         overload s   p99 ms  moves  useless  reverted  lost',
+    ...rows,
+    ...ratios,
+    '',
+  ].join('\n');
+}

@@ -1,0 +1,173 @@
+/** One run of `lab predict`: a laboratory of its own, the seed's traffic, one mode of the analytics module. */
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { MoveRecord } from '@restitch/access-point';
+import type { CliEnv } from '../../cli-env.js';
+import { ClientFleet } from '../client-fleet.js';
+import type { ClientReport, ClientSpec } from '../clients/driver-messages.js';
+import { monotonicMs } from '../clients/monotonic.js';
+import type { Lab } from '../lab.js';
+import { LabAdmin } from '../lab-admin.js';
+import type { LabListener } from '../lab-plan.js';
+import { matchSessions, runMoveSeries } from '../move-load.js';
+import { createRandom } from '../seeded-random.js';
+import { withLab } from '../with-lab.js';
+import { CpuSampler } from './cpu-sampler.js';
+import type { CpuSample } from './cpu-sampler.js';
+import { analyticsOf } from './modes.js';
+import type { PredictMode } from './modes.js';
+import { createTraffic } from './traffic.js';
+import type { Traffic, TrafficPattern } from './traffic.js';
+
+/** What one run is about. */
+export interface PredictRunOptions {
+  readonly pattern: TrafficPattern;
+  readonly mode: PredictMode;
+  readonly seed: number;
+  readonly cpuShare: number;
+  readonly endpoints: number;
+  readonly scale: number;
+  readonly isInverted: boolean;
+}
+
+/** What one run gave; instants are CLOCK_MONOTONIC milliseconds. */
+export interface PredictRun {
+  readonly startMs: number;
+  readonly mode: PredictMode;
+  readonly seed: number;
+  readonly traffic: Traffic;
+  readonly samples: ReadonlyMap<string, readonly CpuSample[]>;
+  readonly moves: readonly RunMove[];
+  readonly clients: readonly ClientReport[];
+}
+
+/** A move of the run, or what came of one. */
+export interface RunMove {
+  readonly session: string;
+  readonly source: string;
+  readonly target: string;
+  readonly outcome: MoveRecord['outcome'];
+  /** When its packets were kept; its end, if it did not come so far. */
+  readonly atMs: number;
+  /** Why it came to nothing. */
+  readonly failure?: string;
+  /** The client's local port, by which its report is found. */
+  readonly clientPort: number;
+}
+
+/** Within it an endpoint can catch up with what neighbours took, and a pause is short against the budget of a move. */
+const cpuPeriodMs = 20;
+const firstPort = 7100;
+const recordBytes = 64;
+const warmUpSessions = 12;
+const warmUpMoves = 150;
+/** Clients connect and the sampler runs for so long before the traffic begins. */
+const leadMs = 500;
+
+/** Runs the seed's traffic under one mode. */
+export async function runPredict(env: CliEnv, options: PredictRunOptions): Promise<PredictRun> {
+  const names = Array.from({ length: options.endpoints }, (_, i) => String.fromCharCode(97 + i));
+  const listeners = names.map((name, i): LabListener => {
+    const weights = Object.fromEntries(names.map((other) => [other, other === name ? 100 : 0]));
+    return { name: `burn-${name}`, application: 'burn', port: firstPort + i, level: 'none', weights };
+  });
+  const analytics = analyticsOf(options.mode, options);
+  return withLab(
+    { ...env, err: () => undefined },
+    {
+      endpoints: options.endpoints,
+      ipv6: false,
+      rttMs: 0,
+      lossRatio: 0,
+      isMetered: true,
+      listeners,
+      ...(analytics === undefined ? {} : { analytics }),
+    },
+    (lab) => runInLab(lab, names, options),
+  );
+}
+
+async function runInLab(lab: Lab, names: readonly string[], options: PredictRunOptions): Promise<PredictRun> {
+  const { cpuShare, mode, pattern, scale, seed } = options;
+  const admin = await LabAdmin.open(lab.plan);
+  const fleet = await ClientFleet.start(lab);
+  try {
+    await warmUp(lab, admin, fleet, names.length);
+    const endpoints = names.map((name) => {
+      const party = lab.party(name);
+      lab.limit(party, { cpuShare, cpuPeriodMs });
+      return { name, directories: lab.cgroupOf(party), cpuShare };
+    });
+    const seqBefore = (await admin.status()).moves.lastSeq;
+    const traffic = createTraffic({ pattern, seed, cpuShare, endpoints: names, scale });
+    const startMs = monotonicMs() + leadMs;
+    fleet.plan(toSpecs(lab, names, traffic, startMs));
+    const sampler = new CpuSampler(endpoints);
+    sampler.start();
+    await sleep(startMs + traffic.lengthMs - monotonicMs());
+    sampler.stop();
+    const records = await admin.moves(seqBefore);
+    const clients = await fleet.finish();
+    return {
+      mode,
+      seed,
+      traffic,
+      startMs,
+      samples: sampler.samples,
+      moves: records.map(toRunMove),
+      clients,
+    };
+  } finally {
+    admin.close();
+    await fleet.close();
+  }
+}
+
+/** A fresh process compiles its code during the first hundred moves, and a quota would make that take long. */
+async function warmUp(lab: Lab, admin: LabAdmin, fleet: ClientFleet, endpoints: number): Promise<void> {
+  const opened = await fleet.open(
+    Array.from({ length: warmUpSessions }, (_, i) => ({
+      tag: `w${i}`,
+      kind: 'line',
+      address: lab.plan.vipIpv4,
+      port: firstPort + (i % endpoints),
+      recordBytes,
+      recordsPerSec: 20,
+    })),
+  );
+  const sessions = await matchSessions(admin, opened);
+  const ids = [...sessions.values()].map((session) => session.id);
+  const { signal } = new AbortController();
+  const pace = { movesPerSec: 100, concurrency: 2, random: createRandom(1), signal };
+  await runMoveSeries(admin, { ...pace, moves: warmUpMoves, candidates: () => ids });
+  await fleet.finish();
+}
+
+function toSpecs(lab: Lab, names: readonly string[], traffic: Traffic, startMs: number): ClientSpec[] {
+  return traffic.clients.map(({ tag, home, pace }) => ({
+    tag,
+    kind: 'paced',
+    address: lab.plan.vipIpv4,
+    port: firstPort + names.indexOf(home),
+    recordBytes,
+    recordsPerSec: 0,
+    pace: {
+      ...pace,
+      openAtMs: startMs + pace.openAtMs,
+      ...(pace.closeAtMs === undefined ? {} : { closeAtMs: startMs + pace.closeAtMs }),
+      rate: pace.rate.map(([atMs, perSec]) => [startMs + atMs, perSec] as const),
+    },
+  }));
+}
+
+function toRunMove(record: MoveRecord): RunMove {
+  const { sessionId, source, target, outcome, failure, flow } = record;
+  return {
+    session: sessionId,
+    source,
+    target,
+    outcome,
+    atMs: (record.holdNs > 0 ? record.holdNs : record.endedNs) / 1e6,
+    clientPort: flow.client.port,
+    ...(failure === undefined ? {} : { failure: `${failure.step}: ${failure.message}` }),
+  };
+}
