@@ -133,7 +133,7 @@ async function killTwo(lab: Lab, admin: LabAdmin, random: () => number): Promise
   for (const name of dead) process.kill(lab.findProcess(name)?.pid ?? 0, 'SIGKILL');
   await Promise.all(dead.map((name) => lab.stop(name, 'SIGKILL')));
   await sleep(afterFaultMs);
-  await Promise.all(dead.map((name) => startEndpoint(lab, lab.party(name), true)));
+  await Promise.all(dead.map((name) => startEndpoint(lab, lab.party(name), { isProtected: true })));
   await awaitHealthy(lab, endpoints);
   await sleep(settleMs);
   const doomed = held.filter((h) => diesWith(h, dead));

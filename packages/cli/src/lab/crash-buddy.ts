@@ -90,7 +90,7 @@ async function killBuddies(
     await lab.stop(victim, 'SIGKILL');
     await awaitAbsent(admin, victim);
     await matchSessions(admin, await fleet.open(createClients(lab, options)));
-    await startEndpoint(lab, lab.party(victim), true);
+    await startEndpoint(lab, lab.party(victim), { isProtected: true });
     await awaitHealthy(lab, lab.state.endpoints);
     await sleep(warmUpMs + settleMs);
     const before = await readRereplication(admin, victim);
@@ -127,7 +127,7 @@ async function killBuddy(lab: Lab, admin: LabAdmin, victim: string): Promise<Bud
     await sleep(10);
   }
   await sleep(500);
-  await startEndpoint(lab, lab.party(victim), true);
+  await startEndpoint(lab, lab.party(victim), { isProtected: true });
   await awaitHealthy(lab, lab.state.endpoints);
   await sleep(settleMs);
   return { atMs, bereaved: new Set(held.map((h) => h.client)), rereplicateMs };
