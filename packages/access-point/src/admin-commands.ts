@@ -44,8 +44,8 @@ export function createAdminHandler(d: DaemonState): AdminHandler {
         return watch(d, request, emit, signal);
       case 'take-overs':
         return d.protection.records;
-      case 'lost-sessions':
-        return d.takeOverHistory.lost();
+      case 'session-take-overs':
+        return d.takeOverHistory.all();
       case 'stats':
         return statsOf(d, request.endpoint);
       case 'reload':

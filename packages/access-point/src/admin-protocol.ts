@@ -53,8 +53,8 @@ export const adminRequestSchema = z.discriminatedUnion('cmd', [
   z.strictObject({ cmd: z.literal('watch'), session: sessionId.optional() }),
   /** Take-overs of dead endpoints' sessions, oldest first. */
   z.strictObject({ cmd: z.literal('take-overs') }),
-  /** Sessions that died with all their copies, oldest first, with what their clients were told. */
-  z.strictObject({ cmd: z.literal('lost-sessions') }),
+  /** The same session by session, oldest first; of those that died with all their copies what their clients were told. */
+  z.strictObject({ cmd: z.literal('session-take-overs') }),
   z.strictObject({ cmd: z.literal('stats'), endpoint: name }),
   z.strictObject({ cmd: z.literal('reload') }),
   /** Laboratory only. */

@@ -24,7 +24,8 @@ export interface SessionTakeOver {
 export interface TakeOverHistory {
   add(takeOver: SessionTakeOver): void;
   ofSession(sessionId: string): SessionTakeOver[];
-  lost(): SessionTakeOver[];
+  /** All that are remembered, in their order. */
+  all(): SessionTakeOver[];
 }
 
 /** A history of at most `capacity` take-overs; lost sessions are kept apart, so that no crowd of taken ones ousts them. */
@@ -39,6 +40,6 @@ export function createTakeOverHistory(capacity: number): TakeOverHistory {
       if (list.length > capacity * 2) list.splice(0, list.length - capacity);
     },
     ofSession: (sessionId) => [...taken, ...lost].filter((t) => t.sessionId === sessionId),
-    lost: () => lost.slice(-capacity),
+    all: () => [...taken, ...lost].sort((a, b) => a.atMs - b.atMs),
   };
 }

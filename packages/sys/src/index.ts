@@ -15,6 +15,8 @@ export { Fd, closeFd, duplicateFd } from './fd.js';
 export { enterNetworkNamespace, inNetworkNamespace } from './network-namespace.js';
 export { interfaceIndex } from './network-interface.js';
 export { threadCpuNs } from './thread-clock.js';
+export { openPacketTap } from './packet-tap.js';
+export type { PacketTap } from './packet-tap.js';
 export { createReadWaiter, openWireTap } from './wire-tap.js';
 export type { WireTap } from './wire-tap.js';
 export { capabilityBits, effectiveCapabilities, keepCapabilities } from './capabilities.js';

@@ -106,7 +106,7 @@ async function killPairs(
     return {
       clients,
       faults,
-      lost: await admin.lostSessions(),
+      lost: (await admin.sessionTakeOvers()).filter((t) => t.outcome === 'lost'),
       taken: takeOvers.reduce((sum, t) => sum + t.taken, 0),
       detectMs: takeOvers.map((t) => t.detectMs),
     };

@@ -110,9 +110,9 @@ export class LabAdmin {
     return (await this.#call({ cmd: 'take-overs' })) as TakeOverRecord[];
   }
 
-  /** Sessions that died with all their copies, with what their clients were told. */
-  async lostSessions(): Promise<readonly SessionTakeOver[]> {
-    return (await this.#call({ cmd: 'lost-sessions' })) as SessionTakeOver[];
+  /** What became of each session whose endpoint died, oldest first. */
+  async sessionTakeOvers(): Promise<readonly SessionTakeOver[]> {
+    return (await this.#call({ cmd: 'session-take-overs' })) as SessionTakeOver[];
   }
 
   /** Ended moves after `since`. */

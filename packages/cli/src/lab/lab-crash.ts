@@ -12,14 +12,18 @@ import type { Lab } from './lab.js';
 import { LabAdmin, clientKey } from './lab-admin.js';
 import { setPartyLink } from './lab-network.js';
 import { labPorts } from './lab-plan.js';
+import { forgeFrames } from './forge-frames.js';
+import type { Forgery } from './forge-frames.js';
 import { findGapMs, toAnswerSeries, toPauseSeries } from './measure/gaps.js';
 import { describeValues } from './measure/percentiles.js';
 import type { Distribution } from './measure/percentiles.js';
 import { matchSessions } from './move-load.js';
 import { isClean, sumBytes } from './move-report.js';
 import type { ByteCounts } from './move-report.js';
+import type { FencedCount } from './measure/sources.js';
 import { openLab } from './open-lab.js';
 import { createRandom, pickOne } from './seeded-random.js';
+import { ownersByPort, SourceWatch } from './source-watch.js';
 import { agentNameOf, awaitHealthy, startAgent, startEndpoint } from './start-parties.js';
 
 /** What is done to an endpoint. */
@@ -39,6 +43,8 @@ export interface LabCrashOptions {
   readonly loss: number;
   readonly seed: number;
   readonly ipv6?: boolean;
+  /** Sends frames in the old owner's name after a `stop`, to show that the check of `fencedBytes` works. */
+  readonly forge?: Forgery;
   readonly json?: boolean;
 }
 
@@ -59,6 +65,9 @@ export interface CrashReport {
   readonly outageMs: Distribution;
   readonly outageByKindMs: Readonly<Record<string, Distribution>>;
   readonly stories: readonly string[];
+  /** Captured at the client: what came from an old owner after its take-over. Only with faults that leave it running. */
+  readonly fencedBytes?: number;
+  readonly fencedFrames?: number;
 }
 
 /** Fault and all that follows from it must fit between two faults. */
@@ -91,7 +100,9 @@ export async function runLabCrash(env: CliEnv, options: LabCrashOptions): Promis
   try {
     const report = await crashUnderLoad(lab, options, progress);
     env.out(options.json === true ? `${JSON.stringify(report)}\n` : formatReport(report));
-    const isGood = isClean(report) && report.lost === 0 && (report.taken > 0 || options.fault === 'agent');
+    const isFenced = (report.fencedBytes ?? 0) === 0;
+    const isGood =
+      isClean(report) && isFenced && report.lost === 0 && (report.taken > 0 || options.fault === 'agent');
     if (!isGood) {
       progress(lab.lastLogLines(12));
       keepLogs(lab);
@@ -112,11 +123,14 @@ async function crashUnderLoad(
 ): Promise<CrashReport> {
   const fleet = await ClientFleet.start(lab);
   const admin = await LabAdmin.open(lab.plan);
+  // A killed process is silent by nature; the others' hosts go on.
+  const isWatched = options.fault === 'stop' || options.fault === 'host';
+  const watch = isWatched ? await SourceWatch.start(lab, options.ipv6 === true) : undefined;
   const random = createRandom(options.seed);
   const notes: FaultNote[] = [];
   try {
     const opened = await fleet.open(createClients(lab, options));
-    await matchSessions(admin, opened);
+    const first = await matchSessions(admin, opened);
     progress(`${opened.length} clients connected`);
     await sleep(warmUpMs);
     for (let kill = 0; kill < options.kills; kill++) {
@@ -128,10 +142,13 @@ async function crashUnderLoad(
     }
     await sleep(500 + options.rttMs);
     const clients = await fleet.finish(drainMs);
-    return toReport(options, { clients, notes, takeOvers: await admin.takeOvers() });
+    const owners = ownersByPort([...first.values()], await admin.sessionTakeOvers());
+    const fenced = await watch?.finish((port) => owners.get(port) ?? []);
+    return toReport(options, { clients, notes, takeOvers: await admin.takeOvers(), fenced });
   } finally {
     admin.close();
     await fleet.close();
+    await watch?.close();
   }
 }
 
@@ -166,6 +183,10 @@ async function oneFault(
       const pid = lab.findProcess(name)?.pid ?? 0;
       process.kill(pid, 'SIGSTOP');
       await sleep(stoppedMs);
+      if (options.forge !== undefined) {
+        const flows = sessions.filter((s) => s.endpoint === name).map((s) => s.flow);
+        forgeFrames(party, flows, options.forge);
+      }
       process.kill(pid, 'SIGCONT');
       break;
     }
@@ -208,9 +229,10 @@ function toReport(
     clients: readonly ClientReport[];
     notes: readonly FaultNote[];
     takeOvers: readonly TakeOverRecord[];
+    fenced: FencedCount | undefined;
   },
 ): CrashReport {
-  const { clients, notes, takeOvers } = run;
+  const { clients, notes, takeOvers, fenced } = run;
   const byKind = new Map<string, number[]>();
   for (const client of clients) {
     const series = (client.kind === 'line' ? toAnswerSeries : toPauseSeries)(client.samples);
@@ -235,6 +257,7 @@ function toReport(
     outageMs: describeValues([...byKind.values()].flat()),
     outageByKindMs: Object.fromEntries([...byKind].map(([kind, values]) => [kind, describeValues(values)])),
     stories: clients.flatMap((c) => (c.trouble === undefined ? [] : [`${c.tag}: ${c.trouble}`])).slice(0, 10),
+    ...(fenced === undefined ? {} : { fencedBytes: fenced.bytes, fencedFrames: fenced.frames }),
   };
 }
 
@@ -267,6 +290,9 @@ function formatReport(report: CrashReport): string {
     `clients      ${report.clientResets} resets, ${report.clientRtos} retransmission timeouts`,
     `detection    ${ms(report.detectMs)}`,
     `outage       ${ms(report.outageMs)}`,
+    ...(report.fencedBytes === undefined
+      ? []
+      : [`old owners   ${report.fencedBytes} bytes after their take-over`]),
     ...Object.entries(report.outageByKindMs).map(([kind, d]) => `  ${kind.padEnd(10)} ${ms(d)}`),
     ...report.stories.map((story) => `trouble      ${story}`),
   ];
