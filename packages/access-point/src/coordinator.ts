@@ -29,6 +29,8 @@ export interface CoordinatorDeps {
   readonly history: MoveHistory;
   /** A move ended without anybody's word on who serves the session. */
   readonly onDoubt: (session: Session) => void;
+  /** False while the endpoint may be dead. */
+  readonly mayReceive: (endpoint: Endpoint) => boolean;
   /** Read at each use, so that a reload counts from the next move on. */
   readonly policy: () => MovesConfig;
   /** Begins the ids of this daemon's moves: endpoints may still speak of those of the one before. */
@@ -83,6 +85,7 @@ export class Coordinator {
       askAdmission: (move) => this.#gate.enter(move),
       leaveAdmission: (move) => this.#gate.leave(move),
       onSwitched: (move) => this.#onSwitched(move),
+      mayReceive: deps.mayReceive,
       onEnd: (move) => this.#onEnd(move),
       isPausedAt: (_move, state) => this.#pausedStates.has(state),
     };
@@ -245,7 +248,10 @@ export class Coordinator {
     move.target.moves.delete(move);
     if (move.switchNs === 0n) move.target.reserved--;
     if (move.session.move === move) move.session.move = undefined;
-    if (move.outcome === 'failed') {
+    // A take-over knows better than a move whose source died.
+    const isTakenOver =
+      move.session.isOrphan === true || (move.switchNs === 0n && move.session.owner !== move.source);
+    if (move.outcome === 'failed' && !isTakenOver) {
       move.session.doubt = 'its last move ended without an answer from its owner';
       this.#deps.onDoubt(move.session);
     }

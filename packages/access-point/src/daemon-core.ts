@@ -69,7 +69,8 @@ export class DaemonCore {
     const parties = { endpoints, sessions, history, batch };
     const reconciler = new Reconciler({ ...base, ...parties, lingerMs });
     const onDoubt = (session: Session): void => reconciler.askOwner(session);
-    const coordinator = new Coordinator({ ...base, ...parties, policy, idPrefix, onDoubt });
+    const mayReceive = (endpoint: Endpoint): boolean => protection.mayReceive(endpoint);
+    const coordinator = new Coordinator({ ...base, ...parties, policy, idPrefix, onDoubt, mayReceive });
     const onChange = (): void => this.#health.publishServices();
     const { stateDirectory } = config;
     const drains = new Drains({ ...base, endpoints, coordinator, policy, stateDirectory, onChange });

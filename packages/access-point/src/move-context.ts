@@ -1,6 +1,7 @@
 /** What a move needs from outside, so that a test can play the endpoints and the map. */
 import type { Clock, Counters } from '@restitch/core';
 import type { MovesConfig } from './config/index.js';
+import type { Endpoint } from './endpoint-registry.js';
 import type { FlowBatch } from './flow-batch.js';
 import type { MoveState, MoveStep } from './life-cycle.js';
 import type { Move } from './move.js';
@@ -20,6 +21,8 @@ export interface MoveContext {
   /** Has left that time, or waits for it no more. */
   readonly leaveAdmission: (move: Move) => void;
   readonly onSwitched: (move: Move) => void;
+  /** False while the endpoint may be dead: what is switched to it would not be taken over with the rest. */
+  readonly mayReceive: (endpoint: Endpoint) => boolean;
   readonly onEnd: (move: Move) => void;
   /** Laboratory only: true keeps the move at the door of this state until `resume`. */
   readonly isPausedAt?: (move: Move, state: MoveState) => boolean;

@@ -73,6 +73,11 @@ export class Move {
     return isMoveOutcome(this.#state) ? this.#state : undefined;
   }
 
+  /** The record names an owner that serves, or the move never came to hold it. */
+  get isHoldOver(): boolean {
+    return this.#state !== 'activating' && this.#state !== 'awaiting-target' && !holdStates.has(this.#state);
+  }
+
   get isPaused(): boolean {
     return this.#parked !== undefined;
   }
@@ -299,6 +304,10 @@ export class Move {
     // Not to a process that is known to be gone, even if another has taken its name.
     if (target.link === undefined || target.link !== this.#targetLink) {
       this.post('switch-refused', peerLost(target));
+      return;
+    }
+    if (!this.#context.mayReceive(target)) {
+      this.post('switch-refused', new RestitchError('peer_lost', `${target.name} is not heard in time`));
       return;
     }
     this.#change(

@@ -211,7 +211,7 @@ export class Protection {
         this.#hold(known);
         return;
       case 'give-back':
-        for (const { flow, epoch } of known.held) this.#deps.batch.push({ op: 'release', flow, epoch });
+        for (const session of known.held) this.#giveBack(session, endpoint);
         known.held.clear();
         this.#deps.counters.add('protection_false_alarms_total');
         return;
@@ -228,6 +228,19 @@ export class Protection {
         void this.#takeOver(known, action.reason);
         return;
     }
+  }
+
+  /** A session in the middle of a move is kept by the move, and one that was moved away is not this endpoint's. */
+  #giveBack({ flow, epoch, owner, move }: Session, endpoint: Endpoint): void {
+    if (owner === endpoint && (move === undefined || move.isHoldOver)) {
+      this.#deps.batch.push({ op: 'release', flow, epoch });
+    }
+  }
+
+  /** False for one that may be about to die: its protected sessions would be switched to it and not taken over. */
+  mayReceive(endpoint: Endpoint): boolean {
+    const known = this.#watched.get(endpoint.hello?.instance ?? '');
+    return known === undefined || known.state.t === 'healthy';
   }
 
   #hold(known: Watched): void {

@@ -38,11 +38,16 @@ export interface Replica {
   readonly report: ReplicaReport;
 }
 
+/** moved: a planned move was faster, and its target serves. */
+type Fate = 'taken' | 'lost' | 'moved';
+
 /** How long after a failure the same is tried again. */
 const lookMs = 20;
 /** An endpoint that has not answered by then is asked again, until it is declared dead. */
 const answerMs = 2000;
 const askMs = 10_000;
+/** Kept packets are written back within this many looks. */
+const maxSwitchTries = 50;
 /** A client that nobody serves is told within this, or cannot be reached. */
 const resetMs = 4000;
 
@@ -60,8 +65,8 @@ export class TakeOvers {
     const outcomes = await Promise.all(
       orphans.map((session) => this.#giveOne(session, best.get(session.id), dead)),
     );
-    const taken = outcomes.filter(Boolean).length;
-    return { taken, lost: outcomes.length - taken };
+    const count = (what: Fate): number => outcomes.filter((outcome) => outcome === what).length;
+    return { taken: count('taken'), lost: count('lost') };
   }
 
   /**
@@ -126,22 +131,44 @@ export class TakeOvers {
     return new Promise((resolve) => this.#deps.clock.after(lookMs, resolve));
   }
 
-  /** Switches the record, then lets the buddy serve. True if it does. */
-  async #giveOne(session: Session, replica: Replica | undefined, dead: Endpoint): Promise<boolean> {
+  /** Switches the record, then lets the buddy serve. A planned move of it sets the same record: one of them wins. */
+  async #giveOne(session: Session, replica: Replica | undefined, dead: Endpoint): Promise<Fate> {
+    if (this.#isElsewhere(session, dead)) return 'moved';
     const buddy = replica?.buddy;
     if (replica === undefined || buddy === undefined || replica.report.epoch !== session.epoch) {
       this.#giveUp(session, dead, 'nobody has a replica');
-      return false;
+      return 'lost';
     }
     const { flow, epoch } = session;
     const newEpoch = session.lastEpoch + 1;
-    const result = await this.#change({ op: 'switch', flow, epoch, endpointId: buddy.id, newEpoch });
+    const result = await this.#switchOver({ op: 'switch', flow, epoch, endpointId: buddy.id, newEpoch });
     if (result !== 'ok') {
+      if (this.#isElsewhere(session, dead)) return 'moved';
       this.#giveUp(session, dead, `its record is ${result}`);
-      return false;
+      return 'lost';
     }
     this.#deps.sessions.setOwner(session, buddy, newEpoch);
-    return this.letServe(session, buddy, dead);
+    session.doubt = undefined;
+    return (await this.letServe(session, buddy, dead)) ? 'taken' : 'lost';
+  }
+
+  /** A move that ended with its source may have let go of the record, or be about to: it is held again first. */
+  async #switchOver(change: Extract<FlowChange, { op: 'switch' }>): Promise<FlowChangeResult> {
+    const { clock, batch } = this.#deps;
+    const { flow, epoch } = change;
+    for (let tries = 1; ; tries++) {
+      const deadlineNs = clock.monotonicNs() + BigInt(askMs) * 1_000_000n;
+      batch.push({ op: 'hold', flow, epoch, deadlineNs }, () => undefined);
+      const result = await this.#change(change);
+      if (result !== 'phase' || tries >= maxSwitchTries) return result;
+      await this.#pause();
+    }
+  }
+
+  #isElsewhere(session: Session, dead: Endpoint): boolean {
+    if (session.owner === dead) return false;
+    session.isOrphan = false;
+    return true;
   }
 
   /** The record names the buddy: tells it until it serves, refuses, or is dead itself. True if it serves. */

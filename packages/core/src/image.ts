@@ -18,6 +18,7 @@ export const imageVersion = { major: 1, minor: 0 } as const;
 export const defaultMaxImageBytes = 64 * 1024 * 1024;
 
 const u32 = z.number().int().min(0).max(0xffffffff);
+const offset = z.number().int().nonnegative().max(Number.MAX_SAFE_INTEGER);
 const bytes = z.custom<Uint8Array>((v) => v instanceof Uint8Array, 'expected bytes');
 
 /** Integer socket options by the names in endpoint/src/socket-options.ts; units are the kernel's. */
@@ -74,7 +75,33 @@ export type PlainData =
   | readonly PlainData[]
   | { readonly [key: string]: PlainData | undefined };
 
-/** The whole image; `isOrdinaryImage` knows the same by hand. */
+/** What a protected session brings along beside its image. Offsets count bytes from the start of the session. */
+const protectionSchema = z.object({
+  /** What a replica's opening says, encoded; empty if `base` stands in for it. */
+  opening: bytes,
+  /** The client's FIN was read, not only received. */
+  fin: z.boolean(),
+  /**
+   * The target is the buddy and has the rest: state, unread input and all output as of commit `n` of `epoch`. Queues,
+   * state and `tcp.sentBytes` are then empty here.
+   */
+  base: z
+    .object({
+      epoch: epochSchema,
+      n: u32,
+      /** Output from here on is in the socket's send queue; the first `sentBytes` of it have been sent. */
+      sendFrom: offset,
+      sentBytes: u32,
+      /** Output from here on has not been given to the socket. */
+      kernelEnd: offset,
+    })
+    .optional(),
+});
+
+/** What a protected session brings along. */
+export type ImageProtection = z.infer<typeof protectionSchema>;
+
+/** The whole image; `isOrdinaryImage` knows those without protection by hand. */
 export const sessionImageSchema = z.object({
   sessionId: z.string().min(1).max(64),
   epoch: epochSchema,
@@ -97,6 +124,8 @@ export const sessionImageSchema = z.object({
   moves: z.number().int().nonnegative(),
   bytesRead: z.number().int().nonnegative(),
   bytesWritten: z.number().int().nonnegative(),
+  /** Of a session at level `commit`; without it the session is not protected. */
+  protection: protectionSchema.optional(),
 });
 
 /** A whole session at rest, before it is sealed. */

@@ -1,6 +1,6 @@
 /** Door for sibling packages of @restitch/core: what travels between parties. */
 export { decodeImage, defaultMaxImageBytes, encodeImage, imageVersion, tcpImageSchema } from './image.js';
-export type { SessionImage, SessionImageBody, TcpImage } from './image.js';
+export type { ImageProtection, SessionImage, SessionImageBody, TcpImage } from './image.js';
 export {
   appSchema,
   endpointNameSchema,

@@ -74,6 +74,7 @@ export class Endpoint
       table: this.table,
       app: { name: app.name, version: app.version },
       openState: (target) => this.#pool.open(target),
+      protection: () => this.protection,
       maxImageBytes,
       clock,
       counters,
@@ -83,6 +84,7 @@ export class Endpoint
       table: this.table,
       findListener: (listener) => this.#servers.get(listener),
       tell: (message) => this.#link.tell(message),
+      protection: () => this.protection,
       capacitySessions,
       maxImageBytes,
       features: endpointFeatures,
@@ -103,6 +105,10 @@ export class Endpoint
             maxMessageBytes,
             app: { name: app.name, version: app.version },
             findListener: (listener) => this.#servers.get(listener),
+            dropCopies: (sessionId) => {
+              this.#source.letGo(sessionId);
+              this.#target.drop(sessionId);
+            },
             onFenced: (session) => this.table.remove(session, session.epoch),
             clock,
             counters,

@@ -182,11 +182,17 @@ export class Server extends EventEmitter<ServerEvents> implements ProtectedListe
   }
 
   /** @internal */
-  resume(thawed: ThawedSession): void {
-    const { image, epoch, socket } = thawed;
-    const { taken } = thawed as Partial<TakenSession>;
-    const { clock, counters } = this.#endpoint.options;
-    const session = new Session({
+  prepare(image: SessionImage, state: PlainData, epoch: number): Session {
+    return this.#makeSession(image, state, epoch);
+  }
+
+  #makeSession(
+    image: SessionImage,
+    state: PlainData,
+    epoch: number,
+    taken?: TakenSession['taken'],
+  ): Session {
+    return new Session({
       id: image.sessionId,
       epoch,
       listener: image.listener,
@@ -196,7 +202,7 @@ export class Server extends EventEmitter<ServerEvents> implements ProtectedListe
       resumed: {
         reason: taken === undefined ? 'move' : 'failover',
         ...(taken === undefined ? {} : { commit: taken.commit }),
-        state: thawed.state,
+        state,
         moves: image.moves,
         bytesRead: image.bytesRead,
         bytesWritten: image.bytesWritten,
@@ -204,17 +210,27 @@ export class Server extends EventEmitter<ServerEvents> implements ProtectedListe
         outputEnded: image.outputEnded,
       },
     });
-    const carrier = this.#carry(session, adoptSocket(socket.fd), taken);
+  }
+
+  /** @internal */
+  resume(thawed: ThawedSession): void {
+    const { image, epoch, socket, arrived } = thawed;
+    const { taken } = thawed as Partial<TakenSession>;
+    const { clock, counters } = this.#endpoint.options;
+    const session = arrived?.session ?? this.#makeSession(image, thawed.state, epoch, taken);
+    const inner = adoptSocket(socket.fd);
+    const carrier = arrived === undefined ? this.#carry(session, inner, taken) : undefined;
     this.#endpoint.sessionOpened(session);
-    // What a dead owner had committed was promised already: it goes past the queue that waits for commits.
-    const owed = taken === undefined ? [socket.unsent, image.unwritten] : [];
+    // What waits for commits is with the protection, and what was committed goes past that queue.
+    const owed = taken === undefined && arrived === undefined ? [socket.unsent, image.unwritten] : [];
     session.prime(
       image.unread,
       owed.filter((b) => b.length > 0),
       image.outputEnded,
     );
-    session.attach(carrier);
-    if (taken !== undefined && socket.unsent.length > 0) carrier.socket.write(socket.unsent);
+    if (carrier !== undefined) session.attach(carrier);
+    if (arrived !== undefined) this.#endpoint.protection?.serveArrived(arrived, inner, socket.unsent);
+    if (taken !== undefined && socket.unsent.length > 0) inner.write(socket.unsent);
     session.kernelTimers = socket.timers;
     watchConfirmation({ session, ownSegsIn: socket.ownSegsIn, clock, counters }, (serverRtos) =>
       this.#endpoint.confirmed(thawed.moveId, serverRtos),
@@ -262,7 +278,6 @@ export class Server extends EventEmitter<ServerEvents> implements ProtectedListe
     if (this.protection?.level !== 'commit' || protection === undefined) {
       return new Carrier(socket, session.carrierEvents);
     }
-    session.pin('protected: planned moves of sessions at level commit are not built yet');
     return protection.carry(session, socket, this.protection, taken);
   }
 

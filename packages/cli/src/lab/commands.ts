@@ -88,6 +88,7 @@ export function registerLabCommands(program: Command): void {
         'SYNs from as many addresses, played into the steering program',
       ).argParser(parseCount),
     )
+    .addOption(new Option('--level <level>', 'of protection').choices(['none', 'commit']).default('none'))
     .option('--kill-daemon', 'the daemon is killed half-way, under load, and started again')
     .option('--json', 'one JSON object on standard output')
     .action(async (options: LabMoveOptions) => {

@@ -36,6 +36,8 @@ export interface LabMoveOptions {
   /** Bytes a second of a bulk client each way, 0 for as fast as it goes. */
   readonly bulkRate?: number;
   readonly ipv6?: boolean;
+  /** Of the sessions; `none` by default. */
+  readonly level?: 'none' | 'commit';
   /** The client has received so much that the server does not know to be acknowledged. */
   readonly ahead?: number;
   /** SYNs from as many addresses, played into the steering program meanwhile. */
@@ -73,6 +75,7 @@ export async function runLabMove(env: CliEnv, wanted: LabMoveOptions): Promise<n
       seed,
       lossRatio,
       ipv6: options.ipv6 === true,
+      isProtected: options.level === 'commit',
       ...(options.ahead === undefined ? {} : { upMs: aheadMs }),
     },
     (lab) => moveUnderLoad(lab, options, { progress: (text) => env.err(`${text}\n`), signal: env.signal }),

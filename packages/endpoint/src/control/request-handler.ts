@@ -67,7 +67,11 @@ export class RequestHandler {
 
   #owned(flows: readonly Flow[]): boolean[] {
     const pending = new Set(this.#ctx.target.reports().map((report) => formatFlow(report.flow)));
-    return flows.map((flow) => this.#ctx.table.ownsFlow(flow) || pending.has(formatFlow(flow)));
+    const { table, protection } = this.#ctx;
+    return flows.map(
+      (flow) =>
+        table.ownsFlow(flow) || pending.has(formatFlow(flow)) || protection?.isTaking(flow) === true,
+    );
   }
 
   /** Frozen sessions are not reset: the connection may be another endpoint's by now. */

@@ -9,6 +9,8 @@ import { type SessionReport, type ToEndpoint, encodeImage } from '@restitch/core
 import type { Channel } from '@restitch/channel';
 import { closeFd, threadCpuNs } from '@restitch/sys';
 import { type SessionTable, toReport } from '../session-table.js';
+import type { FrozenParts } from '../protect/planned-move.js';
+import type { Protection } from '../protect/protection.js';
 import { Carrier, adoptSocket } from '../session/carrier.js';
 import { isUnderTls } from '../session/node-handle.js';
 import { assertPlainData } from '../session/plain-data.js';
@@ -51,6 +53,7 @@ export interface SourceContext {
   readonly table: SessionTable;
   readonly app: { readonly name: string; readonly version: string };
   readonly openState: (target: StateTarget) => Promise<Channel>;
+  readonly protection: () => Protection | undefined;
   readonly maxImageBytes: number;
   readonly clock: Clock;
   readonly counters: Counters;
@@ -178,6 +181,18 @@ export class SourceMoves {
     return {};
   }
 
+  /** A frozen session has another owner, by a take-over: what is left here goes without a packet. */
+  letGo(sessionId: string): void {
+    const move = this.#bySession.get(sessionId);
+    if (move?.phase !== 'frozen') return;
+    this.#forget(move);
+    this.#finished.set(move.moveId, 'released');
+    discardFrozenSocket(move.fd);
+    this.#ctx.table.remove(move.session, move.session.epoch);
+    move.session.leave('fenced');
+    this.#ctx.counters.add('endpoint_frozen_dropped_total');
+  }
+
   /** Calls off what is not frozen yet, after the access point was lost. Frozen sessions wait. */
   dropUnfrozen(): void {
     for (const move of this.#moves.values()) if (move.phase !== 'frozen') this.#forget(move);
@@ -296,6 +311,7 @@ export class SourceMoves {
       if (session.destroyed) throw givenUp(move);
       const { tcp } = freezeSocket(half.fd, { timers: session.kernelTimers });
       isFrozen = true;
+      const parts = this.#ctx.protection()?.freeze(session, half, tcp, move.target.name);
       const image = encodeImage(
         {
           sessionId: session.id,
@@ -303,10 +319,9 @@ export class SourceMoves {
           flow: session.flow,
           listener: session.listener,
           app: this.#ctx.app,
-          state: session.state,
-          tcp,
-          unread: half.unread,
-          unwritten: half.unwritten,
+          ...(parts === undefined
+            ? { state: session.state, tcp, unread: half.unread, unwritten: half.unwritten }
+            : imageParts(parts)),
           endPending: half.outputEnded && !tcp.finSent,
           outputEnded: half.outputEnded,
           inputEnded: half.inputEnded,
@@ -323,6 +338,7 @@ export class SourceMoves {
       counters.add('endpoint_freezes_total');
       return {
         imageBytes: image.length,
+        ...(parts === undefined ? {} : { deltaBytes: parts.deltaBytes, toBuddy: parts.isToBuddy ? 1 : 0 }),
         freezeUs: Math.round((clock.monotonicMs() - startMs) * 1000),
         freezeCpuUs: Math.round((threadCpuNs() - startCpuNs) / 1000),
       };
@@ -338,9 +354,14 @@ export class SourceMoves {
     const { session, fd } = move;
     move.fd = -1;
     if (session.destroyed) {
+      this.#ctx.protection()?.endInPlace(session);
       closeFd(fd);
       session.watcher?.onClosed(session, 'closed');
-    } else session.attach(new Carrier(adoptSocket(fd), session.carrierEvents));
+      return;
+    }
+    const protection = this.#ctx.protection();
+    if (protection === undefined) session.attach(new Carrier(adoptSocket(fd), session.carrierEvents));
+    else protection.unfreeze(session, adoptSocket(fd));
   }
 
   /** The kernel does not give the socket back: the session ends here, and says why. */
@@ -358,6 +379,11 @@ export class SourceMoves {
     if (!areHooksOpen || session.phase !== 'live' || session.guards.thawHooks.length === 0) return;
     runHooks(session.guards.thawHooks).catch((error: unknown) => session.destroy(toRestitchError(error)));
   }
+}
+
+function imageParts(parts: FrozenParts): Omit<FrozenParts, 'deltaBytes' | 'isToBuddy'> {
+  const { state, tcp, unread, unwritten, protection } = parts;
+  return { state, tcp, unread, unwritten, protection };
 }
 
 /** Runs hooks in order. */

@@ -24,6 +24,10 @@ import {
   toFailure,
 } from '@restitch/core/internal';
 import { closeFd, threadCpuNs } from '@restitch/sys';
+import type { ProtectionSettings } from '@restitch/guard';
+import { type ArrivedSession, completeFromReplica, continuedFrom } from '../protect/planned-move.js';
+import type { Protection, ReplicaBase } from '../protect/protection.js';
+import type { Session } from '../session/session.js';
 import type { SessionTable } from '../session-table.js';
 import {
   type ActiveTcp,
@@ -42,6 +46,10 @@ export interface AcceptingListener {
   accepts(app: { readonly name: string; readonly version: string }): boolean;
   /** State as this version of the application wants it; throws if it cannot be had. */
   upgradeState(image: SessionImage): PlainData;
+  /** Level `commit` or below; undefined: none. */
+  readonly protection: ProtectionSettings | undefined;
+  /** The application's object for a session that is about to become this endpoint's; nobody is told of it yet. */
+  prepare(image: SessionImage, state: PlainData, epoch: number): Session;
   /** The session is this endpoint's: serve it. */
   resume(session: ThawedSession): void;
 }
@@ -55,6 +63,8 @@ export interface ThawedSession {
   readonly source: string;
   /** The socket in service; its `unsent` bytes go before `image.unwritten`. */
   readonly socket: ActiveTcp;
+  /** Of a protected session: what replicates it already. */
+  readonly arrived?: ArrivedSession;
 }
 
 interface Reservation {
@@ -75,6 +85,15 @@ interface Pending {
   readonly socket: PendingTcp;
   /** CPU time of this thread that the thaw took. */
   readonly thawCpuUs: number;
+  /** Of a protected session. */
+  arrived?: ArrivedSession;
+}
+
+/** An image on its way from the wire to a pending socket. */
+interface Arrival {
+  readonly source: string;
+  readonly reservation: Reservation;
+  readonly startMs: number;
 }
 
 /** What the target's half needs. */
@@ -82,6 +101,7 @@ export interface TargetContext {
   readonly table: SessionTable;
   readonly findListener: (name: string) => AcceptingListener | undefined;
   readonly tell: (message: FromEndpoint) => void;
+  readonly protection: () => Protection | undefined;
   readonly capacitySessions: number;
   readonly maxImageBytes: number;
   readonly features: readonly string[];
@@ -96,6 +116,8 @@ export class TargetMoves {
   readonly #ctx: TargetContext;
   readonly #reserved = new Map<string, Reservation>();
   readonly #pending = new Map<string, Pending>();
+  /** Images whose commit is still under way to this buddy; the function gives up. */
+  readonly #awaiting = new Map<string, () => void>();
   readonly #finished = new FinishedMoves<'activated' | 'aborted' | 'expired' | 'failed'>();
 
   constructor(context: TargetContext) {
@@ -144,26 +166,74 @@ export class TargetMoves {
   takeImage(source: string, incoming: IncomingImage): void {
     const { moveId } = incoming;
     const reservation = this.#claim(source, incoming);
-    const { tell, clock, counters, logger } = this.#ctx;
-    const startMs = clock.monotonicMs();
-    const startCpuNs = threadCpuNs();
-    try {
+    const arrival = { source, reservation, startMs: this.#ctx.clock.monotonicMs() };
+    this.#orFail(moveId, () => {
       const image = decodeImage(incoming.image, this.#ctx.maxImageBytes);
       assertFits(image, reservation);
-      const state = reservation.listener.upgradeState(image);
-      const socket = thawSocket(image.tcp, image.flow);
-      const thawCpuUs = (threadCpuNs() - startCpuNs) / 1000;
-      this.#pending.set(moveId, { reservation, image, state, socket, thawCpuUs });
-      counters.add('endpoint_thaws_total');
+      assertLevels(image, reservation, this.#ctx.protection());
+      const base = image.protection?.base;
+      if (base === undefined) this.#build(arrival, image);
+      else this.#awaitBase(arrival, image, base);
+    });
+  }
+
+  /** The image stands on a commit that comes by another connection. */
+  #awaitBase(arrival: Arrival, image: SessionImage, base: ReplicaBase): void {
+    const { source, reservation } = arrival;
+    const { moveId } = reservation;
+    let isHere = false;
+    const giveUp = this.#ctx.protection()?.awaitReplica(source, image.sessionId, base, (replica) => {
+      isHere = true;
+      this.#awaiting.delete(moveId);
+      this.#orFail(moveId, () => this.#build(arrival, completeFromReplica(image, replica)));
+    });
+    if (!isHere && giveUp !== undefined) this.#awaiting.set(moveId, giveUp);
+  }
+
+  /** The socket stands, in repair; a protected session is replicated from here before anybody is told. */
+  #build({ reservation, startMs }: Arrival, image: SessionImage): void {
+    const { tell, clock, counters } = this.#ctx;
+    const { moveId, listener, epoch } = reservation;
+    const startCpuNs = threadCpuNs();
+    const state = listener.upgradeState(image);
+    const socket = thawSocket(image.tcp, image.flow);
+    const thawCpuUs = (threadCpuNs() - startCpuNs) / 1000;
+    const pending: Pending = { reservation, image, state, socket, thawCpuUs };
+    this.#pending.set(moveId, pending);
+    counters.add('endpoint_thaws_total');
+    const told = (): void => {
+      if (this.#pending.get(moveId) !== pending) return;
       tell({ t: 'thawed', moveId, thawUs: Math.round((clock.monotonicMs() - startMs) * 1000) });
+    };
+    const { protection } = this.#ctx;
+    if (image.protection === undefined || listener.protection === undefined) return told();
+    const session = listener.prepare(image, state, epoch);
+    const arrived = protection()?.arrive(session, listener.protection, continuedFrom(image), told);
+    if (arrived !== undefined) pending.arrived = arrived;
+    counters.add('endpoint_protected_arrivals_total');
+  }
+
+  /** What goes wrong with an image is told to the access point and to whoever sent it. */
+  #orFail(moveId: string, run: () => void): void {
+    try {
+      run();
     } catch (error) {
       const failure = toRestitchError(error, 'thaw_failed');
+      const pending = this.#pending.get(moveId);
+      if (pending !== undefined) this.#discard(pending);
+      this.#pending.delete(moveId);
       this.#finished.set(moveId, 'failed');
-      counters.add('endpoint_thaws_failed_total');
-      logger.warn({ moveId, code: failure.code }, failure.message);
-      tell({ t: 'thaw-failed', moveId, failure: toFailure(failure) });
+      this.#ctx.counters.add('endpoint_thaws_failed_total');
+      this.#ctx.logger.warn({ moveId, code: failure.code }, failure.message);
+      this.#ctx.tell({ t: 'thaw-failed', moveId, failure: toFailure(failure) });
       throw failure;
     }
+  }
+
+  #discard({ socket, arrived }: Pending): void {
+    discardPendingSocket(socket);
+    // Its buddy forgets it with the end of the object.
+    arrived?.session.destroy();
   }
 
   /** The record names this endpoint: leave repair and serve. */
@@ -176,12 +246,13 @@ export class TargetMoves {
         details: { moveId },
       });
     }
-    const { reservation, image, state, socket, thawCpuUs } = pending;
+    const { reservation, image, state, socket, thawCpuUs, arrived } = pending;
     if (epoch !== reservation.epoch) throw stale(reservation.sessionId, epoch, reservation.epoch);
     const startMs = this.#ctx.clock.monotonicMs();
     const startCpuNs = threadCpuNs();
     this.#pending.delete(moveId);
     try {
+      if (arrived !== undefined) this.#ctx.protection()?.guardArrived(arrived, socket.tcp, reservation.source);
       const active = this.#activate(socket);
       reservation.listener.resume({
         moveId,
@@ -190,6 +261,7 @@ export class TargetMoves {
         epoch,
         source: reservation.source,
         socket: active,
+        ...(arrived === undefined ? {} : { arrived }),
       });
     } catch (error) {
       this.#finished.set(moveId, 'failed');
@@ -216,7 +288,7 @@ export class TargetMoves {
   }
 
   /** Drops whatever there is of a move, in silence. */
-  abort(request: Request<'abort'>): Record<string, unknown> {
+  abort(request: Pick<Request<'abort'>, 'moveId'>): Record<string, unknown> {
     const { moveId } = request;
     if (this.#finished.get(moveId) === 'activated') {
       throw new RestitchError('message_invalid', `move ${moveId} is served here: not aborted`, {
@@ -224,12 +296,19 @@ export class TargetMoves {
       });
     }
     const pending = this.#pending.get(moveId);
-    if (pending !== undefined) discardPendingSocket(pending.socket);
+    if (pending !== undefined) this.#discard(pending);
     this.#pending.delete(moveId);
+    this.#awaiting.get(moveId)?.();
+    this.#awaiting.delete(moveId);
     this.#reserved.get(moveId)?.cancelExpiry();
     this.#reserved.delete(moveId);
     this.#finished.set(moveId, 'aborted');
     return {};
+  }
+
+  /** The session has an owner by a take-over: a copy that waits here goes without a packet. */
+  drop(sessionId: string): void {
+    for (const [moveId, { image }] of this.#pending) if (image.sessionId === sessionId) this.abort({ moveId });
   }
 
   /** What is pending, for announcing. */
@@ -253,8 +332,10 @@ export class TargetMoves {
   close(): void {
     for (const { cancelExpiry } of this.#reserved.values()) cancelExpiry();
     this.#reserved.clear();
-    for (const { socket } of this.#pending.values()) discardPendingSocket(socket);
+    for (const pending of this.#pending.values()) this.#discard(pending);
     this.#pending.clear();
+    for (const giveUp of this.#awaiting.values()) giveUp();
+    this.#awaiting.clear();
   }
 
   #assertPlace(): void {
@@ -296,6 +377,18 @@ export class TargetMoves {
     this.#finished.set(moveId, 'expired');
     this.#ctx.counters.add('endpoint_reservations_expired_total');
   }
+}
+
+/** A level is fixed at SYN: what was acknowledged at a lower one is on one machine alone. */
+function assertLevels(image: SessionImage, to: Reservation, protection: Protection | undefined): void {
+  const isProtected = image.protection !== undefined;
+  const { level } = to.listener.protection ?? { level: 'none' };
+  const canBe = level === 'commit' && protection !== undefined;
+  if (isProtected === canBe) return;
+  throw new RestitchError(
+    'app_refused',
+    `listener ${to.listenerName} is at level ${level} here, the session is ${isProtected ? '' : 'not '}protected by commits`,
+  );
 }
 
 function assertFits(image: SessionImage, reservation: Reservation): void {

@@ -1,6 +1,6 @@
 /** The carrier of a protected session: the same connection, with the buddy between it and the application. */
 import type { Socket } from 'node:net';
-import { Carrier, type CarrierEvents, type WriteDone } from '../session/carrier.js';
+import { Carrier, type CarrierEvents, type DetachedCarrier, type WriteDone } from '../session/carrier.js';
 import type { ProtectedSession } from './protected-session.js';
 
 /** A connection whose bytes wait for their commit. */
@@ -34,6 +34,13 @@ export class ProtectedCarrier extends Carrier {
   override destroy(): void {
     this.#protected.closing();
     super.destroy();
+  }
+
+  /** What was read for the freeze did not come through `onData`, but belongs to the input all the same. */
+  override detach(): DetachedCarrier {
+    const detached = super.detach();
+    for (const chunk of detached.undelivered) this.#protected.owner.received(chunk);
+    return detached;
   }
 
   override reset(): void {

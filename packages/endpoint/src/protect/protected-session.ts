@@ -6,7 +6,7 @@
  * application has written to be in the same commit as the state that it belongs to.
  */
 import type { Flow, PlainData } from '@restitch/core';
-import { addSeq } from '@restitch/core';
+import { addSeq, diffSeq } from '@restitch/core';
 import {
   type Commit,
   createOwnerSession,
@@ -33,6 +33,10 @@ export interface ContinuedFrom {
   readonly fin: boolean;
   readonly acked: number;
   readonly output: Uint8Array;
+  /** Output up to here was given to a socket already; all of it if left out. */
+  readonly written?: number;
+  /** The application has ended its output. */
+  readonly outputEnded?: boolean;
 }
 
 /** What a protected session is made of. */
@@ -63,6 +67,10 @@ export class ProtectedSession {
   storedN = 0;
   /** Since when it waits for the replica at its next buddy; undefined if it does not. */
   bereavedSinceMs: number | undefined;
+  /** In the middle of a planned move: it goes on being replicated, and emits nothing. */
+  isHeld = false;
+  /** Called once its replica is where it belongs, or it is known that there will be none. */
+  onProtected: (() => void) | undefined;
   carrier: ProtectedCarrier | undefined;
   readonly #init: ProtectedSessionInit;
   #written: number;
@@ -87,11 +95,17 @@ export class ProtectedSession {
       this.owner.produced(from.output);
     }
     this.#produced = start.output + (from?.output.length ?? 0);
-    this.#written = this.#produced;
+    this.#written = from?.written ?? this.#produced;
+    this.#isEnding = from?.outputEnded ?? false;
   }
 
   get flow(): Flow {
     return this.session.flow;
+  }
+
+  /** What a buddy is told once an epoch. */
+  get opening(): Uint8Array {
+    return this.#init.opening;
   }
 
   get isOver(): boolean {
@@ -126,13 +140,17 @@ export class ProtectedSession {
     this.#init.onDirty(this);
   }
 
+  /** No token is held, and everything the application has written is here. */
+  get isSafe(): boolean {
+    const { session } = this;
+    return session.busyReason === undefined && session.bytesWritten === this.#produced && !session.destroyed;
+  }
+
   /** The commit for what happened in this turn; undefined if nothing did. */
   makeCommit(): Commit | undefined {
     if (this.#isOver) return undefined;
     this.#noteClientAcks();
-    const { session } = this;
-    const isSafe =
-      session.busyReason === undefined && session.bytesWritten === this.#produced && !session.destroyed;
+    const { session, isSafe } = this;
     const state: SafeState = {
       app: session.state,
       outputEnded: this.#isEnding,
@@ -148,13 +166,43 @@ export class ProtectedSession {
     if (this.#isOver) return;
     const before = this.owner.committedN;
     this.owner.committed(n);
-    if (this.owner.committedN === before) return;
-    const { template, guard } = this.#init;
+    const protectedNow = this.onProtected;
+    this.onProtected = undefined;
+    protectedNow?.();
+    if (this.owner.committedN === before || this.isHeld) return;
+    this.#release();
+  }
+
+  /** Sequence number up to which the client's bytes, and its FIN, are committed. */
+  get ackableSeq(): number {
     const fin = this.owner.isFinAckable ? 1 : 0;
-    guard.commit(this.flow, this.session.epoch, addSeq(template.clientStart, this.owner.ackableEnd + fin));
+    return addSeq(this.#init.template.clientStart, this.owner.ackableEnd + fin);
+  }
+
+  /** The gate rises and what waited is written. */
+  #release(): void {
+    this.#init.guard.commit(this.flow, this.session.epoch, this.ackableSeq);
     this.#write();
     this.session.emit('committed', this.owner.committedN);
     this.#wake();
+  }
+
+  /**
+   * Frozen: neither gate nor socket hear of commits until `serve`. `writeSeq` is the kernel's own word on how far its
+   * queue goes; what Node had not given it yet is to be written again. Returns that offset.
+   */
+  hold(writeSeq: number): number {
+    this.isHeld = true;
+    const known = addSeq(this.#init.template.serverStart, this.#written);
+    this.#written += Math.min(0, diffSeq(writeSeq, known));
+    return this.#written;
+  }
+
+  /** It is served again, or for the first time: everything committed meanwhile takes effect. */
+  serve(): void {
+    this.isHeld = false;
+    this.#release();
+    this.#init.onDirty(this);
   }
 
   /** From here on nothing is promised: the connection is being closed on purpose. */

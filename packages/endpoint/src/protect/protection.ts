@@ -8,19 +8,22 @@
 import type { Socket } from 'node:net';
 import type { Channel, TlsFiles } from '@restitch/channel';
 import {
+  addSeq,
   type Clock,
   type Counters,
+  type Flow,
   formatFlow,
   type Logger,
   RestitchError,
   toRestitchError,
 } from '@restitch/core';
-import { type Peer, type SessionImage, type ToEndpoint, parseMessage } from '@restitch/core/internal';
+import { type Peer, type SessionImage, type TcpImage, type ToEndpoint, parseMessage } from '@restitch/core/internal';
 import type { ProtectionSettings } from '@restitch/guard';
 import {
   type AgentMembership,
   type BuddyStore,
   chooseBuddy,
+  type Commit,
   createBuddyStore,
   createGuardControl,
   type GuardControl,
@@ -32,6 +35,8 @@ import {
 } from '@restitch/guard/internal';
 import { afInet, afInet6, familyOf } from '@restitch/sys/internal';
 import type { AcceptingListener, ThawedSession } from '../move/target-moves.js';
+import { Carrier } from '../session/carrier.js';
+import type { FrozenSession } from '../session/session-init.js';
 import type { Session } from '../session/session.js';
 import {
   activateSocket,
@@ -42,6 +47,7 @@ import {
   thawSocket,
 } from '../tcp/index.js';
 import { decodeOpening, encodeOpening, type Opening } from './opening.js';
+import { type ArrivedSession, freezeProtected, type FrozenParts } from './planned-move.js';
 import { ProtectedCarrier } from './protected-carrier.js';
 import { type ContinuedFrom, ProtectedSession, type SafeState } from './protected-session.js';
 import { ReplicationLink } from './replication-link.js';
@@ -68,6 +74,8 @@ export interface ProtectionContext {
   readonly maxMessageBytes: number;
   readonly app: { readonly name: string; readonly version: string };
   readonly findListener: (name: string) => ProtectedListener | undefined;
+  /** Lets go in silence of a session that stands frozen or rebuilt here in the middle of a move. */
+  readonly dropCopies: (sessionId: string) => void;
   /** The session is no longer served here, and nobody needs to be told. */
   readonly onFenced: (session: Session) => void;
   readonly clock: Clock;
@@ -83,6 +91,12 @@ export interface ProtectedListener extends AcceptingListener {
 /** A session that came by a take-over, on top of what a thaw gives. */
 export interface TakenSession extends ThawedSession {
   readonly taken: { readonly commit: number; readonly continued: ContinuedFrom; readonly opening: Opening };
+}
+
+/** The commit an image stands on. */
+export interface ReplicaBase {
+  readonly epoch: number;
+  readonly n: number;
 }
 
 type TakeOverRequest = Extract<ToEndpoint, { t: 'take-over' }>;
@@ -102,8 +116,10 @@ export class Protection {
   readonly #dirty = new Set<ProtectedSession>();
   readonly #beatsAtNs = new Map<number, bigint>();
   readonly #full = new Set<string>();
+  /** By owner and session: who waits for a commit to arrive here. */
+  readonly #awaited = new Map<string, () => void>();
   /** Epochs of sessions whose socket stands and whose application does not have them yet. */
-  readonly #taking = new Map<string, number>();
+  readonly #taking = new Map<string, { readonly epoch: number; readonly flow: Flow }>();
   #peers: readonly Peer[] = [];
   #isScheduled = false;
   #membership: AgentMembership | undefined;
@@ -151,7 +167,6 @@ export class Protection {
     taken?: TakenSession['taken'],
   ): ProtectedCarrier {
     const guard = this.#needGuard();
-    const { app } = this.#ctx;
     const opening = taken?.opening ?? this.#open(session, socket, guard);
     const lease = this.#membership?.lease ?? 0;
     if (taken === undefined) {
@@ -165,7 +180,111 @@ export class Protection {
         windowScale: template.rcvWscale,
       });
     }
-    const owned = new ProtectedSession({
+    const owned = this.#own(session, settings, {
+      opening,
+      ...(taken === undefined ? {} : { continued: taken.continued }),
+    });
+    this.#adopt(owned);
+    return new ProtectedCarrier(socket, session.carrierEvents, owned);
+  }
+
+  /** What the image of a frozen session is made of; undefined for one that is not protected. */
+  freeze(session: Session, frozen: FrozenSession, tcp: TcpImage, target: string): FrozenParts | undefined {
+    const owned = this.#sessions.get(session.id);
+    if (owned === undefined) return undefined;
+    const link = this.#links.get(target);
+    const isReadyBuddy = owned.buddy === target && owned.storedN > 0 && owned.formerBuddies.size === 0;
+    const sendCommit =
+      isReadyBuddy && link?.isUp === true ? (commit: Commit) => link.send(commit) : undefined;
+    return freezeProtected(owned, frozen, tcp, sendCommit);
+  }
+
+  /** The move came to nothing: the session is to be served in place again. undefined if it is not protected. */
+  unfreeze(session: Session, socket: Socket): void {
+    const owned = this.#sessions.get(session.id);
+    session.attach(
+      owned === undefined
+        ? new Carrier(socket, session.carrierEvents)
+        : new ProtectedCarrier(socket, session.carrierEvents, owned),
+    );
+    if (owned?.isHeld === true) owned.serve();
+  }
+
+  /** The application ended it while it was frozen, and the move came to nothing: what its socket says is meant. */
+  endInPlace(session: Session): void {
+    this.#guard?.closing(session.flow, session.epoch);
+  }
+
+  /** The replica an image stands on, once it is here: `done` runs now, later, or never. The returned function gives up. */
+  awaitReplica(owner: string, id: string, base: ReplicaBase, done: (replica: Replica) => void): () => void {
+    const look = (): boolean => {
+      if (this.store.newestOf(owner, id, base.epoch) < base.n) return false;
+      const replica = this.store.peek(owner, id, base.epoch);
+      if (replica !== undefined) done(replica);
+      return true;
+    };
+    if (look()) return () => undefined;
+    const key = `${owner}/${id}`;
+    this.#awaited.set(key, () => look() && this.#awaited.delete(key));
+    return () => void this.#awaited.delete(key);
+  }
+
+  /** A session from a planned move gets its buddy; `done` runs once that has it, or there can be none. */
+  arrive(
+    session: Session,
+    settings: ProtectionSettings,
+    from: { readonly continued: ContinuedFrom; readonly opening: Opening },
+    done: () => void,
+  ): ArrivedSession {
+    const owned = this.#own(session, settings, from);
+    owned.isHeld = true;
+    owned.onProtected = done;
+    this.#adopt(owned);
+    this.#commitNow(owned);
+    return { owned, session };
+  }
+
+  /** The record names this endpoint: from now on its packets may leave. Before the socket leaves repair. */
+  guardArrived({ owned, session }: ArrivedSession, tcp: TcpImage, source: string): void {
+    // If this is the former buddy: commits of the former epoch may still be under way.
+    this.store.endEpoch(source, session.id, session.epoch - 1);
+    const unsentBytes = tcp.sendQueue.length - tcp.sentBytes;
+    this.#needGuard().register(session.flow, {
+      epoch: session.epoch,
+      level: 'commit',
+      lease: this.#membership?.lease ?? 0,
+      committed: owned.ackableSeq,
+      sentEnd: addSeq(tcp.writeSeq, (tcp.finSent ? 1 : 0) - unsentBytes),
+      windowScale: tcp.rcvWscale,
+    });
+  }
+
+  /** Serves what `guardArrived` was called for. */
+  serveArrived({ owned, session }: ArrivedSession, socket: Socket, unsent: Uint8Array): void {
+    session.attach(new ProtectedCarrier(socket, session.carrierEvents, owned));
+    // Committed by the source, and taken by its kernel: it goes before all that waits here.
+    if (unsent.length > 0) socket.write(unsent);
+    owned.serve();
+  }
+
+  #adopt(owned: ProtectedSession): void {
+    const { session } = owned;
+    this.#sessions.set(session.id, owned);
+    session.commitNow = () => this.#commitOne(owned);
+    session.once('close', () => this.#closed(owned));
+    owned.buddy = this.#chooseBuddy(session.id);
+    if (owned.buddy === undefined) this.#ctx.counters.add('endpoint_sessions_degraded_total');
+    this.#mark(owned);
+  }
+
+  #own(
+    session: Session,
+    settings: ProtectionSettings,
+    from: { readonly opening: Opening; readonly continued?: ContinuedFrom },
+  ): ProtectedSession {
+    const { app } = this.#ctx;
+    const { opening, continued } = from;
+    return new ProtectedSession({
       session,
       settings,
       template: opening.template,
@@ -174,17 +293,10 @@ export class Protection {
         app: { name: app.name, version: app.version },
         moves: session.moves,
       }),
-      guard,
+      guard: this.#needGuard(),
       onDirty: (dirty) => this.#mark(dirty),
-      ...(taken === undefined ? {} : { continued: taken.continued }),
+      ...(continued === undefined ? {} : { continued }),
     });
-    this.#sessions.set(session.id, owned);
-    session.commitNow = () => this.#commitOne(owned);
-    session.once('close', () => this.#closed(owned));
-    owned.buddy = this.#chooseBuddy(session.id);
-    if (owned.buddy === undefined) this.#ctx.counters.add('endpoint_sessions_degraded_total');
-    this.#mark(owned);
-    return new ProtectedCarrier(socket, session.carrierEvents, owned);
   }
 
   /** A heartbeat leaves: a lease that answers it is counted from here. */
@@ -229,8 +341,15 @@ export class Protection {
 
   /** Another endpoint's commits come in on this connection. */
   receive(channel: Channel, raw: unknown): void {
-    const message = parseMessage(toBuddySchema, raw, channel.peer.name);
-    for (const answer of this.store.receive(channel.peer.name, message)) channel.send(answer);
+    const { name } = channel.peer;
+    const message = parseMessage(toBuddySchema, raw, name);
+    for (const answer of this.store.receive(name, message)) channel.send(answer);
+    if (message.t === 'commit') this.#awaited.get(`${name}/${message.id}`)?.();
+  }
+
+  /** True for a session that was taken over and that its application does not have yet. */
+  isTaking(flow: Flow): boolean {
+    return [...this.#taking.values()].some((taking) => formatFlow(taking.flow) === formatFlow(flow));
   }
 
   /** What there is of a dead endpoint's sessions. */
@@ -243,8 +362,9 @@ export class Protection {
     const startMs = this.#ctx.clock.monotonicMs();
     const { owner, sessionId, epoch, moveId } = request;
     // The access point asks again when an answer was lost, and so does a new daemon.
-    const isServed = this.#sessions.get(sessionId)?.session.epoch === epoch;
-    if (isServed || this.#taking.get(sessionId) === epoch) return { takeOverUs: 0, isRepeat: true };
+    const known = this.#sessions.get(sessionId);
+    const isServed = known?.session.epoch === epoch && !known.isHeld;
+    if (isServed || this.#taking.get(sessionId)?.epoch === epoch) return { takeOverUs: 0, isRepeat: true };
     const replica = this.store.takeOver(owner, sessionId, epoch - 1);
     const opening = decodeOpening(replica.opening);
     const listener = this.#ctx.findListener(opening.listener);
@@ -267,6 +387,8 @@ export class Protection {
     );
     const image = imageOf(replica, opening, epoch, tcp);
     const state = listener.upgradeState(image);
+    // A planned move may have left a copy of it here, frozen or rebuilt: the flow has room for one socket.
+    this.#ctx.dropCopies(sessionId);
     const pending = thawSocket(tcp, opening.flow);
     this.#needGuard().register(opening.flow, {
       epoch,
@@ -279,7 +401,7 @@ export class Protection {
     const active = activateSocket(pending);
     const { consumed, input, fin, acked, output } = replica;
     const taken = { commit: replica.n, continued: { consumed, input, fin, acked, output }, opening };
-    this.#taking.set(sessionId, epoch);
+    this.#taking.set(sessionId, { epoch, flow: opening.flow });
     void this.#serve(listener, { moveId, image, state, epoch, source: owner, socket: active, taken });
     this.#ctx.counters.add('endpoint_take_overs_total');
     return { takeOverUs: Math.round((this.#ctx.clock.monotonicMs() - startMs) * 1000), commit: replica.n };
@@ -290,6 +412,8 @@ export class Protection {
     const lease = this.#membership?.lease;
     if (lease !== undefined) this.#needGuard().setLease(lease, 0n);
     for (const owned of this.#sessions.values()) {
+      this.#ctx.dropCopies(owned.session.id);
+      if (owned.isHeld) continue;
       try {
         const { fd } = owned.session.freeze();
         freezeSocket(fd);
@@ -480,8 +604,12 @@ export class Protection {
     for (const owned of dirty) this.#commitOne(owned);
   }
 
-  /** Number of the newest commit, whether this call made it or an earlier one. */
+  /** Number of the newest commit, whether this call made it or an earlier one. A frozen session makes none. */
   #commitOne(owned: ProtectedSession): number {
+    return owned.isHeld ? owned.owner.n : this.#commitNow(owned);
+  }
+
+  #commitNow(owned: ProtectedSession): number {
     const commit = owned.makeCommit();
     if (commit !== undefined && owned.buddy !== undefined) this.#links.get(owned.buddy)?.send(commit);
     // Without a buddy a session goes on unprotected, or stalls until there is one, as its listener says.

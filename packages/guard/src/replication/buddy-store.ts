@@ -52,6 +52,12 @@ export interface BuddyStore {
   receive(owner: string, message: ToBuddy): ToOwner[];
   /** Fences `epoch` and everything older of that session and hands the replica out. Throws `unknown_session`, `stale_epoch`. */
   takeOver(owner: string, id: string, epoch: number): Replica;
+  /** The replica as it stands, which goes on; undefined if there is none of that epoch. */
+  peek(owner: string, id: string, epoch: number): Replica | undefined;
+  /** Number of the newest commit kept of that epoch; 0 if there is none. */
+  newestOf(owner: string, id: string, epoch: number): number;
+  /** A planned move has ended all epochs up to that one: refuses them from now on, until their owner forgets, too. */
+  endEpoch(owner: string, id: string, epoch: number): void;
   list(owner?: string): ReplicaStatus[];
   /** Ends everything: this process was declared dead, and what it keeps may be old. */
   clear(): void;
@@ -66,6 +72,8 @@ interface Entry {
   n: number;
   chain: number;
   isFenced: boolean;
+  /** Fenced by a planned move: its owner lives, and its last word ends the entry. */
+  isHandedOver: boolean;
   opening: Uint8Array;
   snapshot: Uint8Array;
   patches: Uint8Array[];
@@ -125,6 +133,21 @@ export function createBuddyStore(
     entries.delete(key);
   };
 
+  /** What is kept goes, the refusal stays. */
+  const fence = (entry: Entry): void => {
+    keptBytes -= sizeOf(entry);
+    const nothing = { snapshot: new Uint8Array(), patches: [], patchBytes: 0, opening: new Uint8Array() };
+    Object.assign(entry, { isFenced: true, ...nothing });
+    entry.input = createByteLog(entry.input.end);
+    entry.output = createByteLog(entry.output.end);
+    keptBytes += sizeOf(entry);
+  };
+
+  const current = (owner: string, id: string, epoch: number): Entry | undefined => {
+    const entry = entries.get(keyOf(owner, id));
+    return entry?.epoch === epoch && !entry.isFenced ? entry : undefined;
+  };
+
   return {
     get keptBytes() {
       return keptBytes;
@@ -145,7 +168,8 @@ export function createBuddyStore(
       const key = keyOf(owner, message.id);
       const entry = entries.get(key);
       // A fenced entry is a tombstone that goes on refusing; an older epoch has nothing to say about a newer one.
-      if (entry !== undefined && !entry.isFenced && message.epoch >= entry.epoch) remove(key, entry);
+      const isOver = entry !== undefined && (!entry.isFenced || entry.isHandedOver);
+      if (isOver && message.epoch >= entry.epoch) remove(key, entry);
       return [{ t: 'forgotten', id: message.id, epoch: message.epoch }];
     },
     takeOver(owner, id, epoch) {
@@ -160,18 +184,19 @@ export function createBuddyStore(
         );
       }
       const replica = toReplica(entry);
-      keptBytes -= sizeOf(entry);
-      Object.assign(entry, {
-        isFenced: true,
-        snapshot: new Uint8Array(),
-        patches: [],
-        patchBytes: 0,
-        opening: new Uint8Array(),
-      });
-      entry.input = createByteLog(entry.input.end);
-      entry.output = createByteLog(entry.output.end);
-      keptBytes += sizeOf(entry);
+      fence(entry);
       return replica;
+    },
+    peek(owner, id, epoch) {
+      const entry = current(owner, id, epoch);
+      return entry === undefined ? undefined : toReplica(entry);
+    },
+    newestOf: (owner, id, epoch) => current(owner, id, epoch)?.n ?? 0,
+    endEpoch(owner, id, epoch) {
+      const entry = entries.get(keyOf(owner, id));
+      if (entry === undefined || entry.isFenced || entry.epoch > epoch) return;
+      fence(entry);
+      entry.isHandedOver = true;
     },
     list: (owner) =>
       [...entries.values()]
@@ -227,6 +252,7 @@ function fromSnapshot(owner: string, commit: Commit): Entry {
     n: commit.n,
     chain: commit.chain,
     isFenced: false,
+    isHandedOver: false,
     opening: commit.opening ?? new Uint8Array(),
     snapshot: state.bytes,
     patches: [],

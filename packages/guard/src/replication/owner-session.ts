@@ -42,6 +42,8 @@ export interface OwnerSession {
   readonly sendableEnd: number;
   /** True if the client's FIN may be acknowledged too. */
   readonly isFinAckable: boolean;
+  /** The client's FIN was read. */
+  readonly hasFin: boolean;
   /** Room for more input or output; at 0 the application waits. */
   readonly roomBytes: number;
   readonly replicatedBytes: number;
@@ -56,6 +58,8 @@ export interface OwnerSession {
   committed(n: number): void;
   /** Output [from, sendableEnd) for the socket. */
   takeSendable(from: number): Buffer;
+  /** All output from `from` on, committed or not. */
+  outputFrom(from: number): Buffer;
   /** After a reconnect or with a new buddy: what it must get, given the newest commit it has (0: none). */
   resume(buddyHas: number): Commit[];
 }
@@ -171,6 +175,9 @@ export function createOwnerSession(options: OwnerSessionOptions): OwnerSession {
     get isFinAckable() {
       return committedMark.fin;
     },
+    get hasFin() {
+      return fin;
+    },
     get roomBytes() {
       const kept = output.end - acked + (input.end - safe.consumed);
       return Math.max(0, settings.sessionBoundBytes - Math.max(kept, inFlightBytes));
@@ -232,6 +239,7 @@ export function createOwnerSession(options: OwnerSessionOptions): OwnerSession {
       const end = sendableOffset(output.end, committedMark.outputEnd);
       return output.slice(from, Math.max(from, end));
     },
+    outputFrom: (from) => output.slice(from, output.end),
     resume(buddyHas) {
       if (n === 0) return [];
       const isReachable = buddyHas >= committedN && buddyHas <= n && buddyHas > 0;

@@ -1,0 +1,121 @@
+/**
+ * What a planned move of a protected session needs beyond an ordinary one (docs/crash.md, "A planned move of a
+ * protected session"): the source falls silent but stays replicated, the target is protected before it owns.
+ *
+ * To the session's own buddy only the last delta and the socket's own words travel; all else is there already.
+ */
+import { type PlainData, RestitchError } from '@restitch/core';
+import type { ImageProtection, SessionImage, TcpImage } from '@restitch/core/internal';
+import { type Commit, commitBytes, type Replica } from '@restitch/guard/internal';
+import type { FrozenSession } from '../session/session-init.js';
+import type { Session } from '../session/session.js';
+import { decodeOpening, type Opening } from './opening.js';
+import type { ContinuedFrom, ProtectedSession, SafeState } from './protected-session.js';
+
+/** What goes into the image of a frozen protected session in place of the ordinary fields. */
+export interface FrozenParts {
+  readonly protection: ImageProtection;
+  readonly state: PlainData;
+  readonly tcp: TcpImage;
+  readonly unread: Uint8Array;
+  readonly unwritten: Uint8Array;
+  /** Bytes of the commit that goes ahead of an image to the buddy. */
+  readonly deltaBytes: number;
+  readonly isToBuddy: boolean;
+}
+
+/** A protected session that stands at the target, replicated or about to be, and does not serve yet. */
+export interface ArrivedSession {
+  readonly owned: ProtectedSession;
+  readonly session: Session;
+}
+
+/** A frozen session whose commits go on and take no effect. `sendCommit` is there if the target is its ready buddy. */
+export function freezeProtected(
+  owned: ProtectedSession,
+  frozen: FrozenSession,
+  tcp: TcpImage,
+  sendCommit: ((commit: Commit) => void) | undefined,
+): FrozenParts {
+  const { session, owner } = owned;
+  const isToBuddy = sendCommit !== undefined && owned.isSafe;
+  const last = isToBuddy ? owned.makeCommit() : undefined;
+  const kernelEnd = owned.hold(tcp.writeSeq);
+  if (!isToBuddy) {
+    const protection = { opening: owned.opening, fin: owner.hasFin };
+    const unwritten = Buffer.concat([owner.outputFrom(kernelEnd), frozen.unwritten]);
+    const { unread } = frozen;
+    return { protection, state: session.state, tcp, unread, unwritten, deltaBytes: 0, isToBuddy };
+  }
+  if (last !== undefined) sendCommit(last);
+  const base = {
+    epoch: session.epoch,
+    n: owner.n,
+    sendFrom: kernelEnd - tcp.sendQueue.length,
+    sentBytes: tcp.sentBytes,
+    kernelEnd,
+  };
+  return {
+    protection: { opening: nothing, fin: owner.hasFin, base },
+    state: null,
+    tcp: { ...tcp, sendQueue: nothing, sentBytes: 0 },
+    unread: nothing,
+    unwritten: nothing,
+    deltaBytes: last === undefined ? 0 : commitBytes(last),
+    isToBuddy,
+  };
+}
+
+const nothing = new Uint8Array();
+
+/** The image a buddy was sent, made whole from its replica. Throws `thaw_failed` if they do not fit. */
+export function completeFromReplica(image: SessionImage, replica: Replica): SessionImage {
+  const { protection } = image;
+  const base = protection?.base;
+  const start = replica.acked;
+  const queueEnd = base === undefined ? -1 : base.kernelEnd;
+  const fits =
+    protection !== undefined &&
+    base !== undefined &&
+    replica.consumed === image.bytesRead &&
+    replica.outputEnd === image.bytesWritten &&
+    base.sendFrom >= start &&
+    queueEnd >= base.sendFrom + base.sentBytes &&
+    queueEnd <= replica.outputEnd;
+  if (!fits) {
+    throw new RestitchError(
+      'thaw_failed',
+      `session ${image.sessionId}: the image does not stand on commit ${replica.n} of its replica`,
+    );
+  }
+  const sendQueue = replica.output.subarray(base.sendFrom - start, queueEnd - start);
+  const state = replica.state as unknown as SafeState | null;
+  return {
+    ...image,
+    state: state?.app ?? null,
+    tcp: { ...image.tcp, sendQueue, sentBytes: base.sentBytes },
+    unread: replica.input,
+    unwritten: replica.output.subarray(queueEnd - start),
+    protection: { opening: replica.opening, fin: protection.fin },
+  };
+}
+
+/** Where a whole image goes on, and what its buddy must know. Throws `message_invalid`, `thaw_failed`. */
+export function continuedFrom(image: SessionImage): { continued: ContinuedFrom; opening: Opening } {
+  const { protection, tcp, unread, unwritten, bytesRead, bytesWritten } = image;
+  const written = bytesWritten - unwritten.length;
+  const acked = written - tcp.sendQueue.length;
+  if (protection === undefined || acked < 0) {
+    throw new RestitchError('thaw_failed', `session ${image.sessionId}: more bytes queued than written`);
+  }
+  const continued = {
+    consumed: bytesRead,
+    input: unread,
+    fin: protection.fin,
+    acked,
+    output: Buffer.concat([tcp.sendQueue, unwritten]),
+    written,
+    outputEnded: image.outputEnded,
+  };
+  return { continued, opening: decodeOpening(protection.opening) };
+}
