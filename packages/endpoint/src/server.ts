@@ -186,12 +186,7 @@ export class Server extends EventEmitter<ServerEvents> implements ProtectedListe
     return this.#makeSession(image, state, epoch);
   }
 
-  #makeSession(
-    image: SessionImage,
-    state: PlainData,
-    epoch: number,
-    taken?: TakenSession['taken'],
-  ): Session {
+  #makeSession(image: SessionImage, state: PlainData, epoch: number, taken?: TakenSession['taken']): Session {
     return new Session({
       id: image.sessionId,
       epoch,

@@ -158,14 +158,13 @@ static __always_inline int on_register(struct guard_command *command)
 		flow->flags = command->flags;
 		flow->lease = command->lease;
 		flow->window_scale = command->window_scale;
+		/* Never back: what was acknowledged cannot be taken back. */
+		if (is_after(command->committed, flow->committed))
+			flow->committed = command->committed;
 		if (flow->epoch && command->epoch > flow->epoch) {
 			/* The session was here before and comes back: what its former socket sent and kept back is of the past. */
-			flow->committed = command->committed;
 			flow->sent_end = command->sent_end;
 			flow->withheld_since_ns = 0;
-		} else if (is_after(command->committed, flow->committed)) {
-			/* Never back: what was acknowledged cannot be taken back. */
-			flow->committed = command->committed;
 		}
 		flow->epoch = command->epoch;
 	}

@@ -69,8 +69,7 @@ export class RequestHandler {
     const pending = new Set(this.#ctx.target.reports().map((report) => formatFlow(report.flow)));
     const { table, protection } = this.#ctx;
     return flows.map(
-      (flow) =>
-        table.ownsFlow(flow) || pending.has(formatFlow(flow)) || protection?.isTaking(flow) === true,
+      (flow) => table.ownsFlow(flow) || pending.has(formatFlow(flow)) || protection?.isTaking(flow) === true,
     );
   }
 

@@ -252,7 +252,8 @@ export class TargetMoves {
     const startCpuNs = threadCpuNs();
     this.#pending.delete(moveId);
     try {
-      if (arrived !== undefined) this.#ctx.protection()?.guardArrived(arrived, socket.tcp, reservation.source);
+      if (arrived !== undefined)
+        this.#ctx.protection()?.guardArrived(arrived, socket.tcp, reservation.source);
       const active = this.#activate(socket);
       reservation.listener.resume({
         moveId,
@@ -308,7 +309,8 @@ export class TargetMoves {
 
   /** The session has an owner by a take-over: a copy that waits here goes without a packet. */
   drop(sessionId: string): void {
-    for (const [moveId, { image }] of this.#pending) if (image.sessionId === sessionId) this.abort({ moveId });
+    for (const [moveId, { image }] of this.#pending)
+      if (image.sessionId === sessionId) this.abort({ moveId });
   }
 
   /** What is pending, for announcing. */

@@ -17,7 +17,13 @@ import {
   RestitchError,
   toRestitchError,
 } from '@restitch/core';
-import { type Peer, type SessionImage, type TcpImage, type ToEndpoint, parseMessage } from '@restitch/core/internal';
+import {
+  type Peer,
+  type SessionImage,
+  type TcpImage,
+  type ToEndpoint,
+  parseMessage,
+} from '@restitch/core/internal';
 import type { ProtectionSettings } from '@restitch/guard';
 import {
   type AgentMembership,
