@@ -20,6 +20,7 @@ import { Protection } from './protection.js';
 import { Rebuild } from './rebuild.js';
 import { Reconciler } from './reconciler.js';
 import { createInputHub } from './analytics/input-hub.js';
+import { OwnCountsReader } from './analytics/own-counts.js';
 import { TelemetryIntake } from './analytics/telemetry-intake.js';
 import { SessionRegistry } from './session-registry.js';
 import type { Session } from './session-registry.js';
@@ -90,7 +91,8 @@ export class DaemonCore {
     });
     const inputs = createInputHub();
     const order = (): typeof telemetryOrder => telemetryOrder;
-    const telemetry = new TelemetryIntake({ ...base, sessions, sink: inputs, order });
+    const ownCounts = new OwnCountsReader(base);
+    const telemetry = new TelemetryIntake({ ...base, sessions, sink: inputs, order, ownCounts });
     const parts = {
       ...base,
       inputs,

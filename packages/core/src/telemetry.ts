@@ -62,6 +62,8 @@ export interface SessionTelemetry {
   readonly bytesOut: number;
   /** Client's address; the access point fills it in from its own index. */
   readonly client?: string;
+  /** Where that is, by the operator's table; absent: unknown. Filled in by the access point, too. */
+  readonly location?: string;
 }
 
 /** A session on the wire: id, ageMs, periodMs, requests, bytesIn, bytesOut. */

@@ -15,7 +15,7 @@ import type {
 import type { Endpoint } from '../endpoint-registry.js';
 import type { SessionRegistry } from '../session-registry.js';
 import type { AnalyticsSink } from './sink.js';
-import type { OwnCounts } from '@restitch/analytics';
+import type { OwnCountsReader } from './own-counts.js';
 
 /** What the intake works with. */
 export interface TelemetryIntakeDeps {
@@ -26,8 +26,9 @@ export interface TelemetryIntakeDeps {
   readonly sink: AnalyticsSink;
   /** What endpoints are asked for; undefined: nothing. */
   readonly order: () => TelemetryOrder | undefined;
-  /** The access point's own count of an endpoint; undefined before the first. */
-  readonly ownCounts?: (endpoint: Endpoint) => OwnCounts | undefined;
+  readonly ownCounts: OwnCountsReader;
+  /** Where a client is, for the rows; undefined: unknown. */
+  readonly locationOf?: (address: string) => string | undefined;
 }
 
 /** What is known of an endpoint by its telemetry, for people. */
@@ -97,7 +98,6 @@ export class TelemetryIntake {
     if (refused > 0) counters.add('telemetry_figures_refused_total', refused);
     heard.metrics = metrics;
     heard.isSilent = false;
-    const counts = ownCounts?.(endpoint);
     counters.add('telemetry_taken_total');
     sink.push({ kind: 'endpoint', atMs: nowMs, endpoint: endpoint.name, metrics });
     sink.push({
@@ -106,7 +106,7 @@ export class TelemetryIntake {
       endpoint: endpoint.name,
       total,
       sessions: this.#own(endpoint, sessions),
-      ...(counts === undefined ? {} : { ownCounts: counts }),
+      ownCounts: ownCounts.of(endpoint),
     });
   }
 
@@ -161,15 +161,19 @@ export class TelemetryIntake {
   }
 
   #own(endpoint: Endpoint, reported: readonly SessionTelemetry[]): SessionTelemetry[] {
-    const own: SessionTelemetry[] = [];
-    for (const row of reported) {
-      const session = this.#deps.sessions.byId(row.id);
-      if (session?.owner === endpoint) own.push({ ...row, client: session.flow.client.address });
-    }
+    const { sessions, counters, ownCounts } = this.#deps;
+    const own = reported.filter((row) => sessions.byId(row.id)?.owner === endpoint);
     // A session that ended or moved a moment ago is no lie: counted, not punished.
-    const foreign = reported.length - own.length;
-    if (foreign > 0) this.#deps.counters.add('telemetry_foreign_sessions_total', foreign);
-    return own;
+    if (own.length < reported.length) {
+      counters.add('telemetry_foreign_sessions_total', reported.length - own.length);
+    }
+    const bounded = ownCounts.bound(own, (row) => sessions.byId(row.id));
+    return bounded.map((row) => this.#describe(row, sessions.byId(row.id)?.flow.client.address ?? ''));
+  }
+
+  #describe(row: SessionTelemetry, client: string): SessionTelemetry {
+    const location = this.#deps.locationOf?.(client);
+    return location === undefined ? { ...row, client } : { ...row, client, location };
   }
 
   #noticeSilence(): void {

@@ -31,6 +31,8 @@ export class FakeDataplane implements Dataplane {
   readonly records = new Map<string, Entry>();
   /** Clients that were reset, by flow. */
   readonly resets: string[] = [];
+  /** What BPF has counted of a flow, by flow. */
+  readonly counted = new Map<string, { packets: bigint; bytes: bigint }>();
   /** Called after each change that went through. */
   onChange: (change: FlowChange) => void = () => undefined;
   readonly #clock: Clock;
@@ -88,7 +90,8 @@ export class FakeDataplane implements Dataplane {
   }
 
   #toRecord(entry: Entry): FlowRecord {
-    return { ...entry, holdDeadlineNs: entry.deadlineNs, packets: 0n, bytes: 0n };
+    const counted = this.counted.get(formatFlow(entry.flow)) ?? { packets: 0n, bytes: 0n };
+    return { ...entry, holdDeadlineNs: entry.deadlineNs, ...counted };
   }
 
   #change(change: FlowChange): FlowChangeResult {
