@@ -1,5 +1,14 @@
 import { execFileSync } from 'node:child_process';
-import { fsyncSync, mkdirSync, mkdtempSync, openSync, closeSync, rmSync, writeFileSync, writeSync } from 'node:fs';
+import {
+  fsyncSync,
+  mkdirSync,
+  mkdtempSync,
+  openSync,
+  closeSync,
+  rmSync,
+  writeFileSync,
+  writeSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { inNetworkNamespace } from '@restitch/sys';
@@ -23,7 +32,8 @@ function fakeHost(): { root: string; set(path: string, text: string): void } {
   };
 }
 
-const disk = (name: string, busyMs: number): string => `254 0 ${name} 1 0 8 1 1 0 8 1 0 ${busyMs} 9 0 0 0 0 0 0`;
+const disk = (name: string, busyMs: number): string =>
+  `254 0 ${name} 1 0 8 1 1 0 8 1 0 ${busyMs} 9 0 0 0 0 0 0`;
 
 describe('the host', () => {
   it('gives shares of the period, and nothing where there is nothing to read', () => {

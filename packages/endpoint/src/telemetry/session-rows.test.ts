@@ -76,7 +76,8 @@ describe('the rows of a message', () => {
     const told = new Map<string, number>();
     for (let period = 1; period <= 80; period++) {
       for (let i = 0; i < 100; i++) use(sessions.get(`s${i}`), 1000 + i);
-      for (const [id, , periodMs] of rows.take(period * 1000, 32)) told.set(id, Math.max(told.get(id) ?? 0, periodMs));
+      for (const [id, , periodMs] of rows.take(period * 1000, 32))
+        told.set(id, Math.max(told.get(id) ?? 0, periodMs));
     }
     expect(told.size).toBe(300);
     expect(told.get('s299')).toBeGreaterThan(10_000);
