@@ -19,7 +19,7 @@ type Op =
   | { t: 'deliver'; picks: number[] }
   | { t: 'advance'; ms: number }
   | { t: 'mishap'; what: 'busy' | 'thaw' | 'prepare' | 'freeze' }
-  | { t: 'restart' };
+  | { t: 'restart' | 'reboot' };
 
 const at = fc.nat(names.length - 1);
 const session = fc.nat(5);
@@ -58,6 +58,7 @@ const common = [
     }),
   },
   { weight: 1, arbitrary: fc.record({ t: fc.constant('restart' as const) }) },
+  { weight: 1, arbitrary: fc.record({ t: fc.constant('reboot' as const) }) },
 ];
 const gentle = fc.array(fc.oneof(...common), { minLength: 5, maxLength: 120 }) as fc.Arbitrary<Op[]>;
 const deadly = fc.array(
@@ -128,6 +129,9 @@ class Run {
         break;
       case 'restart':
         await world.restartDaemon();
+        break;
+      case 'reboot':
+        await world.rebootHost();
     }
     await settleMicrotasks();
     this.assertOneOwner();
@@ -219,6 +223,35 @@ it('wakes no second copy of a session whose owner was told to revert and then on
     { t: 'advance', ms: 3000 },
     { t: 'connect', at: 0 },
   ]);
+});
+
+it('wakes no second copy after a reboot of the access point, whose records are gone with it', async () => {
+  const run = new Run();
+  const { world } = run;
+  for (const n of names) world.connect(n);
+  await world.settle();
+  const id = world.open('a');
+  run.sessions.push(id);
+  await world.settle();
+  world.core.state.coordinator.pauseAt('switching');
+  world.core.state.coordinator.request({ sessionId: id, target: 'b', origin: 'manual' }, () => undefined);
+  await world.settle();
+  expect(world.copiesOf(id).map((c) => c.phase)).toEqual(['frozen', 'pending']);
+  // The source is told to serve again, and is cut off before anybody else hears of it.
+  const [moveId] = [...world.endpoint('a').moves.keys()];
+  world.endpoint('a').take({ t: 'revert', rq: 1, moveId: moveId ?? '' });
+  expect(world.liveCopies(id)).toMatchObject([{ name: 'a', epoch: 0 }]);
+  await world.rebootHost();
+  for (const n of ['b', 'c']) world.connect(n);
+  await world.settle();
+  for (let i = 0; i < 5; i++) {
+    await world.advance(3000);
+    await world.settle();
+    run.assertOneOwner();
+  }
+  expect(world.core.state.reconciler.waiting).toBe(1);
+  await run.assertRest();
+  expect(world.recordOf(id)).toEqual({ name: 'a', epoch: 0, phase: 'active' });
 });
 
 it('has been through the ends of moves that come up often enough to be asked for', () => {

@@ -111,6 +111,20 @@ describe('a reported copy against the record', () => {
       'may-return',
       'wait',
     ],
+    [
+      'new maps, a pending copy, somebody not heard in time: its source may serve on behind a cut',
+      pending(target, 4),
+      undefined,
+      'absent',
+      'wait',
+    ],
+    [
+      'new maps, a frozen copy, somebody not heard in time: its target may serve behind a cut',
+      frozen(source, 3),
+      undefined,
+      'absent',
+      'wait',
+    ],
     ['new maps, a pending copy, the source serves', pending(target, 4), undefined, 'here', 'abort'],
     ['new maps, a pending copy and nobody else', pending(target, 4), undefined, 'gone', 'take-over'],
   ])('%s', (_what, copy, owner, fate, verdict) => {

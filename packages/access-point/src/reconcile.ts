@@ -85,10 +85,13 @@ function judgeOwner(copy: ReportedCopy, record: RecordedOwner): Verdict {
   }
 }
 
-/** New maps: `ownerFate` speaks of whoever reported the session before, or of nobody. */
+/**
+ * New maps: `ownerFate` speaks of whoever reported the session before, or of all that might serve it. Nobody knows who
+ * that is without a record: one endpoint that was merely not heard is enough to wait for.
+ */
 function judgeUnrecorded(copy: ReportedCopy, ownerFate: OwnerFate): Verdict {
   if (copy.phase === 'live') return 'claim';
-  if (ownerFate === 'may-return') return 'wait';
+  if (ownerFate === 'may-return' || ownerFate === 'absent') return 'wait';
   if (copy.phase === 'frozen') return ownerFate === 'here' ? 'release' : 'revert';
   return ownerFate === 'here' ? 'abort' : 'take-over';
 }

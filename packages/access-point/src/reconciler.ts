@@ -138,7 +138,7 @@ export class Reconciler {
     const verdict = judgeCopy(
       { endpointId: endpoint.id, epoch: report.epoch, phase: report.phase },
       owner,
-      this.#fateOfOwner(usable, report),
+      this.#fateOfOwner(usable, copy),
     );
     this.#deps.counters.add(`reconcile_${verdict.replaceAll('-', '_')}_total`);
     if (verdict !== 'keep' && verdict !== 'claim') {
@@ -157,12 +157,17 @@ export class Reconciler {
     if (move !== undefined && move.source === endpoint && move.switchNs === 0n) move.post('cancel');
   }
 
-  /** Whether the recorded owner has spoken; without a record, whether anybody else has a copy of the session. */
-  #fateOfOwner(record: FlowRecord | undefined, report: SessionReport): OwnerFate {
+  /** Whether the recorded owner has spoken; without a record, whether anybody else has or may have a copy. */
+  #fateOfOwner(record: FlowRecord | undefined, { endpoint, report }: WaitingCopy): OwnerFate {
     if (record === undefined) {
       const other = this.#deps.sessions.byId(report.id);
       if (other !== undefined) return 'here';
-      return this.#isStarting ? 'may-return' : 'gone';
+      // Anyone may serve it behind a cut: the move's other side, or somebody it has moved on to since.
+      const hasEverybodySpoken = this.#deps.endpoints
+        .all()
+        .every((e) => e.link !== undefined && (e === endpoint || !this.#announced.has(e)));
+      if (hasEverybodySpoken) return 'gone';
+      return this.#isStarting ? 'may-return' : 'absent';
     }
     if (this.#gone.has(record.endpointId)) return 'gone';
     const owner = this.#deps.endpoints.byId(record.endpointId);

@@ -86,13 +86,19 @@ export class World {
   }
 
   /** `kill -9` of the daemon and a new one; records stay. */
-  async restartDaemon(): Promise<void> {
+  async restartDaemon(isAdopted = true): Promise<void> {
     this.core.close();
     for (const { link } of this.parties.values()) if (link !== undefined) link.isOpenHere = false;
     for (const name of this.parties.keys()) this.cutThere(name);
-    this.dataplane.isAdopted = true;
+    this.dataplane.isAdopted = isAdopted;
     this.core = this.#startDaemon();
     await settleMicrotasks();
+  }
+
+  /** The access point's host goes down: records, ids in the maps and the daemon are new. */
+  async rebootHost(): Promise<void> {
+    this.dataplane.records.clear();
+    await this.restartDaemon(false);
   }
 
   /** Time goes on; connected endpoints send heartbeats, which wait to be delivered. */
