@@ -13,6 +13,13 @@ import { foldState } from './owner-session.js';
 /** Memory for other endpoints' sessions by default: a hundred at their bound of 4 MiB, or a million idle ones. */
 export const defaultStoreBoundBytes = 400 * 1024 * 1024;
 
+/**
+ * Replicas given away that go on refusing: the sessions of five endpoints at 20,000 each would have to die before the
+ * first is forgotten. It is the second line of defence; the first is the lease, which ended before anything was given
+ * away, so an owner that wakes up after that many deaths has its commits kept and still sends nothing.
+ */
+export const defaultMaxTombstones = 100_000;
+
 /** One session as the buddy would go on with it. */
 export interface Replica {
   readonly id: string;
@@ -46,7 +53,10 @@ export interface ReplicaStatus {
 /** All replicas one endpoint keeps for others. */
 export interface BuddyStore {
   readonly keptBytes: number;
+  /** Replicas that can be taken over. */
   readonly sessions: number;
+  /** Replicas that were given away and go on refusing their old owner. */
+  readonly tombstones: number;
   readonly counters: Counters;
   /** Takes one message from the endpoint named in the peer's certificate; answers for the same connection. */
   receive(owner: string, message: ToBuddy): ToOwner[];
@@ -87,11 +97,18 @@ interface Entry {
 
 /** An empty store. */
 export function createBuddyStore(
-  options: { readonly boundBytes?: number; readonly counters?: Counters } = {},
+  options: {
+    readonly boundBytes?: number;
+    readonly maxTombstones?: number;
+    readonly counters?: Counters;
+  } = {},
 ): BuddyStore {
   const boundBytes = options.boundBytes ?? defaultStoreBoundBytes;
   const counters = options.counters ?? createCounters();
+  const maxTombstones = options.maxTombstones ?? defaultMaxTombstones;
   const entries = new Map<string, Entry>();
+  /** Keys of fenced entries, oldest first. */
+  const tombstones = new Set<string>();
   let keptBytes = 0;
   const keyOf = (owner: string, id: string): string => `${owner}/${id}`;
 
@@ -120,6 +137,7 @@ export function createBuddyStore(
       const before = entry === undefined ? 0 : sizeOf(entry);
       const next = isSnapshot ? fromSnapshot(owner, commit) : extended(entry as Entry, commit);
       entries.set(key, next);
+      tombstones.delete(key);
       keptBytes += sizeOf(next) - before;
       counters.add('replication_commits_total');
       counters.add('replication_bytes_total', commitBytes(commit));
@@ -131,6 +149,17 @@ export function createBuddyStore(
   const remove = (key: string, entry: Entry): void => {
     keptBytes -= sizeOf(entry);
     entries.delete(key);
+    tombstones.delete(key);
+  };
+
+  const bury = (key: string): void => {
+    tombstones.add(key);
+    for (const oldest of tombstones) {
+      if (tombstones.size <= maxTombstones) return;
+      const entry = entries.get(oldest);
+      if (entry !== undefined) remove(oldest, entry);
+      counters.add('replication_tombstones_dropped_total');
+    }
   };
 
   /** What is kept goes, the refusal stays. */
@@ -141,6 +170,7 @@ export function createBuddyStore(
     entry.input = createByteLog(entry.input.end);
     entry.output = createByteLog(entry.output.end);
     keptBytes += sizeOf(entry);
+    bury(keyOf(entry.owner, entry.id));
   };
 
   const current = (owner: string, id: string, epoch: number): Entry | undefined => {
@@ -153,7 +183,10 @@ export function createBuddyStore(
       return keptBytes;
     },
     get sessions() {
-      return entries.size;
+      return entries.size - tombstones.size;
+    },
+    get tombstones() {
+      return tombstones.size;
     },
     counters,
     receive(owner, message) {
@@ -204,6 +237,7 @@ export function createBuddyStore(
         .map((e) => ({ id: e.id, owner: e.owner, epoch: e.epoch, n: e.n, keptBytes: sizeOf(e) })),
     clear() {
       entries.clear();
+      tombstones.clear();
       keptBytes = 0;
     },
     forgetOwner(owner) {
@@ -216,8 +250,11 @@ export function createBuddyStore(
 
 /** What a replica costs beyond its bytes: the entry, its two logs, the map slot (measured, rounded up). */
 const entryOverheadBytes = 1024;
+/** Of one that only refuses. */
+const tombstoneBytes = 256;
 
 function sizeOf(e: Entry): number {
+  if (e.isFenced) return tombstoneBytes;
   const logs = e.input.end - e.input.start + (e.output.end - e.output.start);
   return entryOverheadBytes + e.opening.length + e.snapshot.length + e.patchBytes + logs;
 }

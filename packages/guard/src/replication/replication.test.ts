@@ -148,6 +148,34 @@ describe('a buddy', () => {
     expect(store.takeOver('a', 's1', 1).state).toEqual({ n: 0 });
   });
 
+  it('remembers whom to refuse up to a bound, and forgets the oldest first', () => {
+    const store = createBuddyStore({ maxTombstones: 3 });
+    const commits = [1, 2, 3, 4].map((i) =>
+      must(
+        createOwnerSession({ id: `s${i}`, epoch: 1, opening, settings }).commit({ consumed: 0, state: i }),
+      ),
+    );
+    for (const commit of commits) {
+      store.receive('a', commit);
+      store.takeOver('a', commit.id, 1);
+    }
+    expect([store.sessions, store.tombstones]).toEqual([0, 3]);
+    expect(store.keptBytes).toBeLessThan(1000);
+    expect(store.counters.get('replication_tombstones_dropped_total')).toBe(1);
+    expect(commits.map((commit) => refusal(store.receive('a', commit)))).toEqual([
+      'none',
+      'stale_epoch',
+      'stale_epoch',
+      'stale_epoch',
+    ]);
+    // A newer ownership replaces its tombstone.
+    const again = createOwnerSession({ id: 's2', epoch: 2, opening, settings });
+    store.receive('a', must(again.commit({ consumed: 0, state: null })));
+    expect([store.sessions, store.tombstones]).toEqual([2, 2]);
+    expect(store.forgetOwner('a')).toBe(4);
+    expect([store.sessions, store.tombstones, store.keptBytes]).toEqual([0, 0, 0]);
+  });
+
   it('refuses new sessions when full and goes on with those it has', () => {
     const store = createBuddyStore({ boundBytes: 2000 });
     const [first, second] = twoCommits();
