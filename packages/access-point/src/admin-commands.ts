@@ -117,6 +117,21 @@ function endpointOf(d: DaemonState, e: Endpoint): object {
     counters: e.counters,
     telemetry: d.telemetry.viewOf(e),
     draining: d.drains.progressOf(e.name) ?? null,
+    replication: replicationOf(e),
+  };
+}
+
+/** Of an endpoint that takes part in crash protection: its own sessions, and what it keeps for others. */
+function replicationOf({ hello, counters }: Endpoint): object | null {
+  if (hello?.protection === undefined) return null;
+  const gauge = (name: string): number => counters[`endpoint_${name}`] ?? 0;
+  return {
+    protectedSessions: gauge('protected_sessions'),
+    degradedSessions: gauge('degraded_sessions'),
+    /** Not yet, or not again, at their buddy: 0 once a buddy's leaving or joining is dealt with. */
+    pendingSessions: gauge('unreplicated_sessions'),
+    replicas: gauge('replicas'),
+    replicaBytes: gauge('replica_bytes'),
   };
 }
 
@@ -129,6 +144,8 @@ function sessionLine(s: Session): object {
     openedAtMs: s.openedAtMs,
     moves: s.moves,
     pinned: s.pinned ?? null,
+    buddy: s.buddy?.name ?? null,
+    cheapTarget: s.buddy?.isReady === true ? s.buddy.name : null,
     move: s.move === undefined ? null : { id: s.move.id, state: s.move.state, target: s.move.target.name },
     doubt: s.doubt ?? null,
   };

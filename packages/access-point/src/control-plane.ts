@@ -151,6 +151,13 @@ export class ControlPlane {
       case 'pinned':
         this.#pin(endpoint, event.id, event.reason);
         return;
+      case 'buddies':
+        for (const { id, buddy, isReady } of event.sessions) {
+          const session = this.#deps.sessions.byId(id);
+          if (session?.owner !== endpoint) continue;
+          session.buddy = buddy === null ? undefined : { name: buddy, isReady };
+        }
+        return;
       case 'heartbeat':
         this.#deps.protection.heartbeat(endpoint, event.n);
         endpoint.eventLoopDelayMs = event.eventLoopDelayMs;

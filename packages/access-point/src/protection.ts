@@ -290,7 +290,7 @@ export class Protection {
   /** Tells everybody who is there, when that has changed, and `newcomer` in any case. */
   #publishPeers(newcomer?: Endpoint): void {
     const members = this.#members();
-    const peers: Peer[] = members.flatMap(({ hello }) =>
+    const peers: Peer[] = members.flatMap(({ hello, drain }) =>
       hello?.protection === undefined
         ? []
         : [
@@ -299,6 +299,7 @@ export class Protection {
               instance: hello.instance,
               stateAddress: hello.stateAddress,
               labels: hello.protection.labels,
+              ...(drain === 'none' ? {} : { isLeaving: true }),
             },
           ],
     );

@@ -21,6 +21,8 @@ export interface Session {
   move: Move | undefined;
   /** Set while nobody can say who serves it (a party of its move is lost): no new move begins. */
   doubt: string | undefined;
+  /** Who keeps its replica, as its owner says; undefined if nobody does, or it is not protected. */
+  buddy?: { readonly name: string; readonly isReady: boolean } | undefined;
   /** Its owner died; its buddy is about to take it over. Nobody else may forget it. */
   isOrphan?: boolean;
 }
@@ -73,6 +75,7 @@ export class SessionRegistry {
   setOwner(session: Session, owner: Endpoint, epoch: number): void {
     session.owner.sessions.delete(session);
     session.owner = owner;
+    session.buddy = undefined;
     session.epoch = epoch;
     session.lastEpoch = Math.max(session.lastEpoch, epoch);
     if (this.#byId.get(session.id) === session) owner.sessions.add(session);

@@ -85,6 +85,8 @@ export const peerSchema = z.object({
   instance: id,
   stateAddress: socketAddressSchema,
   labels: recordOf(words(64), 64),
+  /** It is being drained: it keeps what it has, and is chosen only where there is nobody else. */
+  isLeaving: z.boolean().optional(),
 });
 /** An endpoint that can keep replicas. */
 export type Peer = z.infer<typeof peerSchema>;
@@ -138,6 +140,11 @@ export const fromEndpointSchema = z.discriminatedUnion('t', [
     sessions: z.array(z.object({ id, flow: flowSchema, epoch: epochSchema, reason: words(64) })).max(4096),
   }),
   z.object({ t: z.literal('pinned'), id, reason: words(200).nullable() }),
+  /** Whose replicas are where; `isReady`: the newest commits are there, and nowhere else. */
+  z.object({
+    t: z.literal('buddies'),
+    sessions: z.array(z.object({ id, buddy: name.nullable(), isReady: z.boolean() })).max(4096),
+  }),
   z.object({
     t: z.literal('heartbeat'),
     n: u32,

@@ -105,6 +105,7 @@ export class Endpoint
             maxMessageBytes,
             app: { name: app.name, version: app.version },
             findListener: (listener) => this.#servers.get(listener),
+            tell: (message) => this.#link.tell(message),
             dropCopies: (sessionId) => {
               this.#source.letGo(sessionId);
               this.#target.drop(sessionId);

@@ -224,7 +224,7 @@ export class Server extends EventEmitter<ServerEvents> implements ProtectedListe
       image.outputEnded,
     );
     if (carrier !== undefined) session.attach(carrier);
-    if (arrived !== undefined) this.#endpoint.protection?.serveArrived(arrived, inner, socket.unsent);
+    if (arrived !== undefined) this.#endpoint.protection?.moves.serveArrived(arrived, inner, socket.unsent);
     if (taken !== undefined && socket.unsent.length > 0) inner.write(socket.unsent);
     session.kernelTimers = socket.timers;
     watchConfirmation({ session, ownSegsIn: socket.ownSegsIn, clock, counters }, (serverRtos) =>

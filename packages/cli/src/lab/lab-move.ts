@@ -208,12 +208,28 @@ function formatReport(report: MoveReport): string {
     `confirm      ${ms(report.confirmMs)}`,
     ...formatComparison(report.rtoComparison),
     `images       ${report.imageBytes.p50} bytes, largest ${report.imageBytes.max}`,
+    ...formatProtected(report.protectedMoves),
     ...(report.flood === undefined ? [] : [`flood        ${JSON.stringify(report.flood)}`]),
     ...(report.daemonKill === undefined ? [] : [`daemon kill  ${JSON.stringify(report.daemonKill)}`]),
     ...Object.entries(report.failures).map(([what, n]) => `not moved    ${n} × ${what}`),
     ...report.stories.map((story) => `trouble      ${story}`),
   ];
   return `${lines.join('\n')}\n`;
+}
+
+function formatProtected(moves: MoveReport['protectedMoves']): string[] {
+  if (moves === undefined) return [];
+  const {
+    toBuddy,
+    toOthers,
+    imageBytesToBuddy: near,
+    deltaBytesToBuddy: delta,
+    imageBytesToOthers: far,
+  } = moves;
+  return [
+    `  to buddy   ${toBuddy} moves, p50 ${near.p50} bytes and a delta of ${delta.p50}, largest ${near.max} and ${delta.max}`,
+    `  to others  ${toOthers} moves, p50 ${far.p50} bytes, largest ${far.max}`,
+  ];
 }
 
 function formatComparison(comparison: MoveReport['rtoComparison']): string[] {

@@ -50,6 +50,8 @@ export interface MoveReport {
   readonly imageBytes: Distribution;
   /** Moves before those that count; every byte of theirs is checked as well. */
   readonly warmUp?: { readonly moves: number; readonly notCommitted: number };
+  /** At level commit: moves to the session's own buddy need only a delta. */
+  readonly protectedMoves?: ProtectedMoves;
   readonly flood?: FloodReport;
   readonly daemonKill?: DaemonKillReport;
   /** With losses: timeouts of sessions while they were moved, against while they were not. */
@@ -58,6 +60,16 @@ export interface MoveReport {
   readonly failures: Readonly<Record<string, number>>;
   /** What went wrong at clients, at most ten. */
   readonly stories: readonly string[];
+}
+
+/** Bytes that travelled for moves of protected sessions: to their buddies, and to others. */
+export interface ProtectedMoves {
+  readonly toBuddy: number;
+  readonly toOthers: number;
+  readonly imageBytesToBuddy: Distribution;
+  /** Of the commit that goes ahead of such an image. */
+  readonly deltaBytesToBuddy: Distribution;
+  readonly imageBytesToOthers: Distribution;
 }
 
 /** What a run has gathered. */
@@ -101,6 +113,7 @@ export function createMoveReport(evidence: MoveEvidence): MoveReport {
     unmovedGapMs: describeValues(gaps.unmoved),
     unmovedGapSamples: gaps.unmoved.length,
     imageBytes: describeValues(committed.map((r) => r.figures['imageBytes'] ?? 0)),
+    ...describeProtected(committed),
     failures: countFailures(records, evidence.refused),
     stories: clients.flatMap((c) => (c.trouble === undefined ? [] : [`${c.tag}: ${c.trouble}`])).slice(0, 10),
   };
@@ -120,6 +133,24 @@ export function sumBytes(clients: readonly ClientReport[]): ByteCounts {
     mismatched: sum(clients, (c) => c.mismatchedBytes),
     lost: sum(clients, (c) => c.lostBytes),
     duplicated: sum(clients, (c) => c.duplicatedBytes),
+  };
+}
+
+function describeProtected(committed: readonly MoveRecord[]): { protectedMoves?: ProtectedMoves } {
+  const figures = committed.map((r) => r.figures).filter((f) => f['toBuddy'] !== undefined);
+  if (figures.length === 0) return {};
+  const near = figures.filter((f) => f['toBuddy'] === 1);
+  const far = figures.filter((f) => f['toBuddy'] === 0);
+  const describe = (of: typeof figures, key: string): Distribution =>
+    describeValues(of.map((f) => f[key] ?? 0));
+  return {
+    protectedMoves: {
+      toBuddy: near.length,
+      toOthers: far.length,
+      imageBytesToBuddy: describe(near, 'imageBytes'),
+      deltaBytesToBuddy: describe(near, 'deltaBytes'),
+      imageBytesToOthers: describe(far, 'imageBytes'),
+    },
   };
 }
 

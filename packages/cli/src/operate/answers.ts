@@ -42,6 +42,16 @@ export const endpointSchema = z.looseObject({
   dataAddress: z.string().nullable(),
   eventLoopDelayMs: z.number(),
   lastHeardAgoMs: z.number().nullable(),
+  /** Of endpoints that take part in crash protection. */
+  replication: z
+    .object({
+      protectedSessions: z.number(),
+      degradedSessions: z.number(),
+      pendingSessions: z.number(),
+      replicas: z.number(),
+      replicaBytes: z.number(),
+    })
+    .nullish(),
 });
 /** One endpoint as `endpoint list` shows it. */
 export type EndpointAnswer = z.infer<typeof endpointSchema>;
@@ -55,6 +65,9 @@ export const sessionSchema = z.looseObject({
   openedAtMs: z.number(),
   moves: z.number(),
   pinned: z.string().nullable(),
+  /** Who keeps its replica, and whom it can be moved to cheaply. */
+  buddy: z.string().nullish(),
+  cheapTarget: z.string().nullish(),
   move: z.object({ id: z.string(), state: z.string(), target: z.string() }).nullable(),
   doubt: z.string().nullable(),
 });

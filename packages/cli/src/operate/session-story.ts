@@ -33,6 +33,9 @@ export function storyLines(story: StoryAnswer): string {
     );
     lines.push(`  on ${session.endpoint}, epoch ${session.epoch}, ${session.moves} moves`);
     if (session.pinned !== null) lines.push(`  pinned: ${session.pinned}`);
+    const { buddy, cheapTarget } = session;
+    if (buddy)
+      lines.push(`  buddy ${buddy}${cheapTarget === buddy ? ', a move there is cheap' : ', not there yet'}`);
     if (session.doubt !== null) lines.push(`  in doubt: ${session.doubt}`);
     if (session.move !== null)
       lines.push(`  in move ${session.move.id} to ${session.move.target}: ${session.move.state}`);

@@ -311,7 +311,7 @@ export class SourceMoves {
       if (session.destroyed) throw givenUp(move);
       const { tcp } = freezeSocket(half.fd, { timers: session.kernelTimers });
       isFrozen = true;
-      const parts = this.#ctx.protection()?.freeze(session, half, tcp, move.target.name);
+      const parts = this.#ctx.protection()?.moves.freeze(session, half, tcp, move.target.name);
       const image = encodeImage(
         {
           sessionId: session.id,
@@ -354,14 +354,14 @@ export class SourceMoves {
     const { session, fd } = move;
     move.fd = -1;
     if (session.destroyed) {
-      this.#ctx.protection()?.endInPlace(session);
+      this.#ctx.protection()?.moves.endInPlace(session);
       closeFd(fd);
       session.watcher?.onClosed(session, 'closed');
       return;
     }
     const protection = this.#ctx.protection();
     if (protection === undefined) session.attach(new Carrier(adoptSocket(fd), session.carrierEvents));
-    else protection.unfreeze(session, adoptSocket(fd));
+    else protection.moves.unfreeze(session, adoptSocket(fd));
   }
 
   /** The kernel does not give the socket back: the session ends here, and says why. */

@@ -26,7 +26,8 @@ import {
 import { closeFd, threadCpuNs } from '@restitch/sys';
 import type { ProtectionSettings } from '@restitch/guard';
 import { type ArrivedSession, completeFromReplica, continuedFrom } from '../protect/planned-move.js';
-import type { Protection, ReplicaBase } from '../protect/protection.js';
+import type { ReplicaBase } from '../protect/planned-moves.js';
+import type { Protection } from '../protect/protection.js';
 import type { Session } from '../session/session.js';
 import type { SessionTable } from '../session-table.js';
 import {
@@ -182,7 +183,7 @@ export class TargetMoves {
     const { source, reservation } = arrival;
     const { moveId } = reservation;
     let isHere = false;
-    const giveUp = this.#ctx.protection()?.awaitReplica(source, image.sessionId, base, (replica) => {
+    const giveUp = this.#ctx.protection()?.moves.awaitReplica(source, image.sessionId, base, (replica) => {
       isHere = true;
       this.#awaiting.delete(moveId);
       this.#orFail(moveId, () => this.#build(arrival, completeFromReplica(image, replica)));
@@ -208,7 +209,7 @@ export class TargetMoves {
     const { protection } = this.#ctx;
     if (image.protection === undefined || listener.protection === undefined) return told();
     const session = listener.prepare(image, state, epoch);
-    const arrived = protection()?.arrive(session, listener.protection, continuedFrom(image), told);
+    const arrived = protection()?.moves.arrive(session, listener.protection, continuedFrom(image), told);
     if (arrived !== undefined) pending.arrived = arrived;
     counters.add('endpoint_protected_arrivals_total');
   }
@@ -253,7 +254,7 @@ export class TargetMoves {
     this.#pending.delete(moveId);
     try {
       if (arrived !== undefined)
-        this.#ctx.protection()?.guardArrived(arrived, socket.tcp, reservation.source);
+        this.#ctx.protection()?.moves.guardArrived(arrived, socket.tcp, reservation.source);
       const active = this.#activate(socket);
       reservation.listener.resume({
         moveId,

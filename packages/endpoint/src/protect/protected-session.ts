@@ -67,6 +67,8 @@ export class ProtectedSession {
   storedN = 0;
   /** Since when it waits for the replica at its next buddy; undefined if it does not. */
   bereavedSinceMs: number | undefined;
+  /** What the access point was last told of its buddy. */
+  toldBuddy: string | undefined;
   /** In the middle of a planned move: it goes on being replicated, and emits nothing. */
   isHeld = false;
   /** Called once its replica is where it belongs, or it is known that there will be none. */
@@ -106,6 +108,11 @@ export class ProtectedSession {
   /** What a buddy is told once an epoch. */
   get opening(): Uint8Array {
     return this.#init.opening;
+  }
+
+  /** Its buddy has the newest commits, and nobody has older ones. */
+  get isReady(): boolean {
+    return this.buddy !== undefined && this.storedN > 0 && this.formerBuddies.size === 0;
   }
 
   get isOver(): boolean {

@@ -8,7 +8,6 @@
 import type { Socket } from 'node:net';
 import type { Channel, TlsFiles } from '@restitch/channel';
 import {
-  addSeq,
   type Clock,
   type Counters,
   type Flow,
@@ -17,32 +16,22 @@ import {
   RestitchError,
   toRestitchError,
 } from '@restitch/core';
-import {
-  type Peer,
-  type SessionImage,
-  type TcpImage,
-  type ToEndpoint,
-  parseMessage,
-} from '@restitch/core/internal';
+import { type FromEndpoint, type Peer, type ToEndpoint, parseMessage } from '@restitch/core/internal';
 import type { ProtectionSettings } from '@restitch/guard';
 import {
   type AgentMembership,
   type BuddyStore,
   chooseBuddy,
-  type Commit,
   createBuddyStore,
   createGuardControl,
   type GuardControl,
   joinAgent,
   openGuardPins,
-  type Replica,
   toBuddySchema,
   type ToOwner,
 } from '@restitch/guard/internal';
 import { afInet, afInet6, familyOf } from '@restitch/sys/internal';
 import type { AcceptingListener, ThawedSession } from '../move/target-moves.js';
-import { Carrier } from '../session/carrier.js';
-import type { FrozenSession } from '../session/session-init.js';
 import type { Session } from '../session/session.js';
 import {
   activateSocket,
@@ -52,10 +41,12 @@ import {
   readTemplate,
   thawSocket,
 } from '../tcp/index.js';
+import { BuddyReports } from './buddy-reports.js';
 import { decodeOpening, encodeOpening, type Opening } from './opening.js';
-import { type ArrivedSession, freezeProtected, type FrozenParts } from './planned-move.js';
+import { PlannedMoves } from './planned-moves.js';
 import { ProtectedCarrier } from './protected-carrier.js';
-import { type ContinuedFrom, ProtectedSession, type SafeState } from './protected-session.js';
+import { type ContinuedFrom, ProtectedSession } from './protected-session.js';
+import { imageOf } from './replica-image.js';
 import { ReplicationLink } from './replication-link.js';
 import { settleTakenSocket } from './take-over.js';
 
@@ -80,6 +71,7 @@ export interface ProtectionContext {
   readonly maxMessageBytes: number;
   readonly app: { readonly name: string; readonly version: string };
   readonly findListener: (name: string) => ProtectedListener | undefined;
+  readonly tell: (message: FromEndpoint) => void;
   /** Lets go in silence of a session that stands frozen or rebuilt here in the middle of a move. */
   readonly dropCopies: (sessionId: string) => void;
   /** The session is no longer served here, and nobody needs to be told. */
@@ -99,12 +91,6 @@ export interface TakenSession extends ThawedSession {
   readonly taken: { readonly commit: number; readonly continued: ContinuedFrom; readonly opening: Opening };
 }
 
-/** The commit an image stands on. */
-export interface ReplicaBase {
-  readonly epoch: number;
-  readonly n: number;
-}
-
 type TakeOverRequest = Extract<ToEndpoint, { t: 'take-over' }>;
 
 /** Wall clocks of two hosts differ, and a timestamp is read and used at different instants. */
@@ -116,14 +102,15 @@ const closedLingerMs = 60_000;
 /** Crash protection of one endpoint process. */
 export class Protection {
   readonly store: BuddyStore;
+  /** What planned moves need. */
+  readonly moves: PlannedMoves;
   readonly #ctx: ProtectionContext;
   readonly #sessions = new Map<string, ProtectedSession>();
   readonly #links = new Map<string, ReplicationLink>();
   readonly #dirty = new Set<ProtectedSession>();
   readonly #beatsAtNs = new Map<number, bigint>();
   readonly #full = new Set<string>();
-  /** By owner and session: who waits for a commit to arrive here. */
-  readonly #awaited = new Map<string, () => void>();
+  readonly #reports: BuddyReports;
   /** Epochs of sessions whose socket stands and whose application does not have them yet. */
   readonly #taking = new Map<string, { readonly epoch: number; readonly flow: Flow }>();
   #peers: readonly Peer[] = [];
@@ -134,10 +121,24 @@ export class Protection {
 
   constructor(context: ProtectionContext) {
     this.#ctx = context;
+    this.#reports = new BuddyReports(context.clock, context.tell);
     const { replicaBoundBytes: boundBytes } = context.options;
     this.store = createBuddyStore({
       counters: context.counters,
       ...(boundBytes === undefined ? {} : { boundBytes }),
+    });
+    this.moves = new PlannedMoves({
+      store: this.store,
+      guard: () => this.#needGuard(),
+      lease: () => this.#membership?.lease ?? 0,
+      sessionOf: (id) => this.#sessions.get(id),
+      linkTo: (name) => this.#links.get(name),
+      own: (session, settings, from) => this.#own(session, settings, from),
+      adopt: (owned) => {
+        this.#adopt(owned);
+        this.#commitNow(owned);
+      },
+      noteBuddy: (owned) => this.#reports.note(owned),
     });
   }
 
@@ -156,8 +157,13 @@ export class Protection {
   /** Figures for people: sessions by what protects them. */
   get summary(): Record<string, number> {
     let degraded = 0;
-    for (const session of this.#sessions.values()) if (session.buddy === undefined) degraded++;
+    let pending = 0;
+    for (const session of this.#sessions.values()) {
+      if (session.buddy === undefined) degraded++;
+      else if (!session.isReady) pending++;
+    }
     return {
+      endpoint_unreplicated_sessions: pending,
       endpoint_protected_sessions: this.#sessions.size,
       endpoint_degraded_sessions: degraded,
       endpoint_replicas: this.store.sessions,
@@ -194,85 +200,6 @@ export class Protection {
     return new ProtectedCarrier(socket, session.carrierEvents, owned);
   }
 
-  /** What the image of a frozen session is made of; undefined for one that is not protected. */
-  freeze(session: Session, frozen: FrozenSession, tcp: TcpImage, target: string): FrozenParts | undefined {
-    const owned = this.#sessions.get(session.id);
-    if (owned === undefined) return undefined;
-    const link = this.#links.get(target);
-    const isReadyBuddy = owned.buddy === target && owned.storedN > 0 && owned.formerBuddies.size === 0;
-    const sendCommit =
-      isReadyBuddy && link?.isUp === true ? (commit: Commit) => link.send(commit) : undefined;
-    return freezeProtected(owned, frozen, tcp, sendCommit);
-  }
-
-  /** The move came to nothing: the session is to be served in place again. undefined if it is not protected. */
-  unfreeze(session: Session, socket: Socket): void {
-    const owned = this.#sessions.get(session.id);
-    session.attach(
-      owned === undefined
-        ? new Carrier(socket, session.carrierEvents)
-        : new ProtectedCarrier(socket, session.carrierEvents, owned),
-    );
-    if (owned?.isHeld === true) owned.serve();
-  }
-
-  /** The application ended it while it was frozen, and the move came to nothing: what its socket says is meant. */
-  endInPlace(session: Session): void {
-    this.#guard?.closing(session.flow, session.epoch);
-  }
-
-  /** The replica an image stands on, once it is here: `done` runs now, later, or never. The returned function gives up. */
-  awaitReplica(owner: string, id: string, base: ReplicaBase, done: (replica: Replica) => void): () => void {
-    const look = (): boolean => {
-      if (this.store.newestOf(owner, id, base.epoch) < base.n) return false;
-      const replica = this.store.peek(owner, id, base.epoch);
-      if (replica !== undefined) done(replica);
-      return true;
-    };
-    if (look()) return () => undefined;
-    const key = `${owner}/${id}`;
-    this.#awaited.set(key, () => look() && this.#awaited.delete(key));
-    return () => void this.#awaited.delete(key);
-  }
-
-  /** A session from a planned move gets its buddy; `done` runs once that has it, or there can be none. */
-  arrive(
-    session: Session,
-    settings: ProtectionSettings,
-    from: { readonly continued: ContinuedFrom; readonly opening: Opening },
-    done: () => void,
-  ): ArrivedSession {
-    const owned = this.#own(session, settings, from);
-    owned.isHeld = true;
-    owned.onProtected = done;
-    this.#adopt(owned);
-    this.#commitNow(owned);
-    return { owned, session };
-  }
-
-  /** The record names this endpoint: from now on its packets may leave. Before the socket leaves repair. */
-  guardArrived({ owned, session }: ArrivedSession, tcp: TcpImage, source: string): void {
-    // If this is the former buddy: commits of the former epoch may still be under way.
-    this.store.endEpoch(source, session.id, session.epoch - 1);
-    const unsentBytes = tcp.sendQueue.length - tcp.sentBytes;
-    this.#needGuard().register(session.flow, {
-      epoch: session.epoch,
-      level: 'commit',
-      lease: this.#membership?.lease ?? 0,
-      committed: owned.ackableSeq,
-      sentEnd: addSeq(tcp.writeSeq, (tcp.finSent ? 1 : 0) - unsentBytes),
-      windowScale: tcp.rcvWscale,
-    });
-  }
-
-  /** Serves what `guardArrived` was called for. */
-  serveArrived({ owned, session }: ArrivedSession, socket: Socket, unsent: Uint8Array): void {
-    session.attach(new ProtectedCarrier(socket, session.carrierEvents, owned));
-    // Committed by the source, and taken by its kernel: it goes before all that waits here.
-    if (unsent.length > 0) socket.write(unsent);
-    owned.serve();
-  }
-
   #adopt(owned: ProtectedSession): void {
     const { session } = owned;
     this.#sessions.set(session.id, owned);
@@ -280,6 +207,7 @@ export class Protection {
     session.once('close', () => this.#closed(owned));
     owned.buddy = this.#chooseBuddy(session.id);
     if (owned.buddy === undefined) this.#ctx.counters.add('endpoint_sessions_degraded_total');
+    this.#reports.note(owned);
     this.#mark(owned);
   }
 
@@ -350,7 +278,7 @@ export class Protection {
     const { name } = channel.peer;
     const message = parseMessage(toBuddySchema, raw, name);
     for (const answer of this.store.receive(name, message)) channel.send(answer);
-    if (message.t === 'commit') this.#awaited.get(`${name}/${message.id}`)?.();
+    if (message.t === 'commit') this.moves.committed(name, message.id);
   }
 
   /** True for a session that was taken over and that its application does not have yet. */
@@ -486,7 +414,9 @@ export class Protection {
     const domains = options.domains ?? [];
     const owner = { name, labels: options.labels ?? {} };
     const candidates = this.#peers.filter((peer) => !this.#full.has(`${peer.name} ${sessionId}`));
-    return chooseBuddy({ sessionId, owner, domains }, candidates);
+    const staying = candidates.filter((peer) => peer.isLeaving !== true);
+    const query = { sessionId, owner, domains };
+    return chooseBuddy(query, staying) ?? chooseBuddy(query, candidates);
   }
 
   #link(peer: Peer): ReplicationLink {
@@ -566,7 +496,14 @@ export class Protection {
       owned.forgetting.add(former);
       this.#links.get(former)?.send({ t: 'forget', id, epoch });
     }
-    if (owned.formerBuddies.size === 0) owned.committed(owned.storedN);
+    if (owned.formerBuddies.size > 0) return;
+    owned.committed(owned.storedN);
+    this.#reports.note(owned);
+  }
+
+  /** The access point has welcomed this endpoint: it knows nothing of buddies. */
+  tellAllBuddies(): void {
+    this.#reports.repeat(this.#sessions.values());
   }
 
   #noteReplica(owned: ProtectedSession): void {
@@ -635,27 +572,4 @@ export class Protection {
     setTimeout(remove, closedLingerMs).unref();
     this.#ctx.logger.debug({ session: id, flow: formatFlow(flow) }, 'protected session ended');
   }
-}
-
-function imageOf(replica: Replica, opening: Opening, epoch: number, tcp: SessionImage['tcp']): SessionImage {
-  const state = replica.state as unknown as SafeState | null;
-  return {
-    version: { major: 1, minor: 0 },
-    sessionId: replica.id,
-    epoch,
-    flow: opening.flow,
-    listener: opening.listener,
-    app: opening.app,
-    state: state?.app ?? null,
-    tcp,
-    unread: replica.input,
-    unwritten: Buffer.alloc(0),
-    endPending: state?.outputEnded ?? false,
-    outputEnded: state?.outputEnded ?? false,
-    inputEnded: state?.inputEnded ?? false,
-    openedAtMs: opening.openedAtMs,
-    moves: opening.moves,
-    bytesRead: replica.consumed,
-    bytesWritten: replica.outputEnd,
-  };
 }

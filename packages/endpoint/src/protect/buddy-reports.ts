@@ -1,0 +1,50 @@
+/** Tells the access point whose replica is where: gathered, for a dead buddy's sessions change all at once. */
+import type { Clock } from '@restitch/core';
+import type { FromEndpoint } from '@restitch/core/internal';
+import type { ProtectedSession } from './protected-session.js';
+
+/** A person who looks is content with this; the changes of that time share one message. */
+const gatherMs = 50;
+const perMessage = 4096;
+
+/** What was said, and what is still to be said. */
+export class BuddyReports {
+  readonly #clock: Clock;
+  readonly #tell: (message: FromEndpoint) => void;
+  readonly #untold = new Set<ProtectedSession>();
+
+  constructor(clock: Clock, tell: (message: FromEndpoint) => void) {
+    this.#clock = clock;
+    this.#tell = tell;
+  }
+
+  /** Its buddy may have changed. A frozen session is told of when it is served again. */
+  note(owned: ProtectedSession): void {
+    const word = `${owned.buddy ?? ''} ${owned.isReady}`;
+    if (owned.toldBuddy === word || owned.isHeld) return;
+    owned.toldBuddy = word;
+    if (this.#untold.size === 0) this.#clock.after(gatherMs, () => this.#flush());
+    this.#untold.add(owned);
+  }
+
+  /** A new access point, or one that was away, knows nothing of buddies. */
+  repeat(all: Iterable<ProtectedSession>): void {
+    for (const owned of all) {
+      owned.toldBuddy = undefined;
+      this.note(owned);
+    }
+  }
+
+  #flush(): void {
+    const all = [...this.#untold].filter((owned) => !owned.isOver);
+    this.#untold.clear();
+    for (let i = 0; i < all.length; i += perMessage) {
+      const sessions = all.slice(i, i + perMessage).map((owned) => ({
+        id: owned.session.id,
+        buddy: owned.buddy ?? null,
+        isReady: owned.isReady,
+      }));
+      this.#tell({ t: 'buddies', sessions });
+    }
+  }
+}
