@@ -4,6 +4,7 @@ import type { Clock, Counters, Logger } from '@restitch/core';
 import { listenChannels } from '@restitch/channel';
 import type { ChannelListener } from '@restitch/channel';
 import type { Dataplane } from '@restitch/dataplane';
+import { startWorkerRunner } from './analytics/engine-runner.js';
 import { createAdminHandler } from './admin-commands.js';
 import { openAdminServer } from './admin-server.js';
 import type { AdminServer } from './admin-server.js';
@@ -64,6 +65,7 @@ class Daemon implements AccessPoint {
       counters: options.counters ?? createCounters(),
       ids: openEndpointIds(config.stateDirectory),
       reload: () => this.reload(),
+      startAnalytics: startWorkerRunner,
     });
   }
 

@@ -1,5 +1,6 @@
 /** What the commands of the admin socket do. */
 import { RestitchError } from '@restitch/core';
+import { answerAnalytics } from './analytics/analytics-commands.js';
 import type { AdminRequest } from './admin-protocol.js';
 import type { AdminHandler } from './admin-server.js';
 import type { DaemonState } from './daemon-state.js';
@@ -48,6 +49,15 @@ export function createAdminHandler(d: DaemonState): AdminHandler {
         return d.takeOverHistory.all();
       case 'stats':
         return statsOf(d, request.endpoint);
+      case 'analytics.status':
+      case 'analytics.plan':
+      case 'analytics.explain':
+      case 'analytics.mode':
+      case 'analytics.accept':
+      case 'analytics.record':
+      case 'analytics.train':
+      case 'analytics.rollback':
+        return answerAnalytics(d.analytics, request);
       case 'reload':
         await d.reload();
         return { reloaded: true };

@@ -56,6 +56,19 @@ export const adminRequestSchema = z.discriminatedUnion('cmd', [
   /** The same session by session, oldest first; of those that died with all their copies what their clients were told. */
   z.strictObject({ cmd: z.literal('session-take-overs') }),
   z.strictObject({ cmd: z.literal('stats'), endpoint: name }),
+  /** How the analytics are: mode, skill, brakes, endpoints. */
+  z.strictObject({ cmd: z.literal('analytics.status') }),
+  /** The plan of the last tick. */
+  z.strictObject({ cmd: z.literal('analytics.plan') }),
+  /** Why a session or an endpoint has its score. */
+  z.strictObject({ cmd: z.literal('analytics.explain'), name: sessionId }),
+  /** Counts before it is answered, whatever the engine does. */
+  z.strictObject({ cmd: z.literal('analytics.mode'), mode: z.enum(['off', 'shadow', 'advise', 'act']) }),
+  z.strictObject({ cmd: z.literal('analytics.accept'), planId: z.number().int().min(1) }),
+  /** Begins a recording anew, or with null ends it. */
+  z.strictObject({ cmd: z.literal('analytics.record'), file: z.string().min(1).max(4096).nullable() }),
+  z.strictObject({ cmd: z.literal('analytics.train') }),
+  z.strictObject({ cmd: z.literal('analytics.rollback') }),
   z.strictObject({ cmd: z.literal('reload') }),
   /** Laboratory only. */
   z.strictObject({ cmd: z.literal('pause'), step: z.enum(moveSteps) }),

@@ -47,6 +47,8 @@ export interface MoveRequest {
   readonly isForced?: boolean;
   /** Among recommendations: higher goes first. */
   readonly priority?: number;
+  /** The analytics want it, nobody else: they can be told to stop. */
+  readonly isAutomatic?: boolean;
 }
 
 /** How it ended: the last attempt, after how many. */
@@ -58,6 +60,14 @@ export interface MoveResult {
 /** Called once: with the result, or with the error that kept a move from beginning. */
 export type MoveDone = (result: MoveResult | RestitchError) => void;
 
+interface Running {
+  readonly move: Move;
+  readonly wish: Wish;
+  readonly tried: Set<Endpoint>;
+  /** Whoever wanted it has been told to stop. */
+  isLastTry?: boolean;
+}
+
 /** Fewer moves than this do not share TLS writes anyway. */
 const crowd = 8;
 
@@ -68,7 +78,7 @@ export class Coordinator {
   readonly #wishes: WishList;
   readonly #gate: MoveGate;
   #begun = 0;
-  readonly #running = new Map<string, { move: Move; wish: Wish; tried: Set<Endpoint> }>();
+  readonly #running = new Map<string, Running>();
   /** Laboratory: states at whose door moves wait. */
   readonly #pausedStates = new Set<MoveState>();
 
@@ -138,6 +148,15 @@ export class Coordinator {
       if (wish === undefined) return;
       this.#begin(wish, new Set());
     }
+  }
+
+  /** Forgets what the analytics asked for and has not begun, and tries no further targets for what has. */
+  dropAutomatic(): number {
+    for (const entry of this.#running.values()) if (entry.wish.isAutomatic === true) entry.isLastTry = true;
+    const dropped = this.#wishes.dropAutomatic();
+    for (const wish of dropped)
+      wish.done(new RestitchError('closed', `session ${wish.sessionId}: automatic moves were stopped`));
+    return dropped.length;
   }
 
   /** The endpoint's control connection is gone. */
@@ -273,7 +292,8 @@ export class Coordinator {
     this.pump();
   }
 
-  #triesNext(record: MoveRecord, entry: { move: Move; wish: Wish; tried: Set<Endpoint> }): boolean {
+  #triesNext(record: MoveRecord, entry: Running): boolean {
+    if (entry.isLastTry === true) return false;
     const { onTargetFailure, maxTargets } = this.#deps.policy();
     if (onTargetFailure !== 'next-target' || entry.tried.size >= maxTargets) return false;
     if (record.outcome !== 'refused' && record.outcome !== 'reverted') return false;

@@ -1,6 +1,7 @@
 /** The daemon without its sockets: all parts put together over a data plane and a clock, so that tests can own both. */
 import { randomBytes } from 'node:crypto';
 import type { Clock, Counters, Logger } from '@restitch/core';
+import type { TelemetryOrder } from '@restitch/core/internal';
 import type { Channel } from '@restitch/channel';
 import type { Dataplane } from '@restitch/dataplane';
 import type { DaemonConfig } from './config/index.js';
@@ -19,6 +20,8 @@ import { createMoveHistory } from './history.js';
 import { Protection } from './protection.js';
 import { Rebuild } from './rebuild.js';
 import { Reconciler } from './reconciler.js';
+import { AnalyticsHost } from './analytics/analytics-host.js';
+import type { StartRunner } from './analytics/engine-runner.js';
 import { createInputHub } from './analytics/input-hub.js';
 import { OwnCountsReader } from './analytics/own-counts.js';
 import { TelemetryIntake } from './analytics/telemetry-intake.js';
@@ -35,6 +38,8 @@ export interface DaemonCoreDeps {
   readonly logger: Logger;
   readonly counters: Counters;
   readonly reload: () => Promise<void>;
+  /** Where the analytics engine runs; without it there are no analytics. */
+  readonly startAnalytics?: StartRunner;
   /** Begins the ids of moves; random by default. */
   readonly idPrefix?: string;
 }
@@ -43,7 +48,7 @@ export interface DaemonCoreDeps {
 const defaultWeight = 100;
 
 /** A thousand sessions' rows are 60 KB; half of that a second and endpoint is nothing to a control connection. */
-const telemetryOrder = { periodMs: 1000, maxSessions: 512 } as const;
+const maxTelemetrySessions = 512;
 
 /** All parts of a daemon. */
 export class DaemonCore {
@@ -90,13 +95,32 @@ export class DaemonCore {
       newId,
     });
     const inputs = createInputHub();
-    const order = (): typeof telemetryOrder => telemetryOrder;
+    const order = (): TelemetryOrder => ({
+      periodMs: Math.max(50, this.#config.analytics.engine.periodMs),
+      maxSessions: maxTelemetrySessions,
+    });
     const ownCounts = new OwnCountsReader(base);
     const telemetry = new TelemetryIntake({ ...base, sessions, sink: inputs, order, ownCounts });
+    const analytics =
+      deps.startAnalytics === undefined
+        ? undefined
+        : new AnalyticsHost({
+            ...base,
+            endpoints,
+            sessions,
+            coordinator,
+            feed,
+            inputs,
+            config: () => this.#config.analytics,
+            endpointConfig: () => this.#config.endpoints,
+            maxQueued: () => this.#config.moves.maxQueued,
+            start: deps.startAnalytics,
+          });
     const parts = {
       ...base,
       inputs,
       telemetry,
+      analytics,
       batch,
       endpoints,
       sessions,
@@ -150,6 +174,7 @@ export class DaemonCore {
     this.sweep.start();
     this.state.protection.start();
     this.state.telemetry.start();
+    this.state.analytics?.start();
   }
 
   /** Takes an authenticated endpoint's connection. */
@@ -159,7 +184,9 @@ export class DaemonCore {
 
   /** Goes on with another configuration, which has been checked. */
   useConfig(next: DaemonConfig): void {
+    const before = this.#config;
     this.#config = next;
+    this.state.analytics?.reconfigured(before.analytics);
     for (const { name } of next.endpoints) this.state.endpoints.ensure(name);
     this.state.endpoints.refreshWeights();
     this.#health.publishServices();
@@ -170,6 +197,7 @@ export class DaemonCore {
     this.#health.close();
     this.sweep.close();
     this.state.protection.close();
+    this.state.analytics?.close();
     this.state.telemetry.close();
     this.#rebuild.close();
     this.state.drains.close();
@@ -186,6 +214,10 @@ export class DaemonCore {
   #onLiveness(endpoint: Endpoint): void {
     this.#health.publishServices();
     this.#rebuild.check();
+    if (endpoint.liveness === 'down') {
+      const atMs = this.state.clock.monotonicMs();
+      this.state.inputs.push({ kind: 'failed', atMs, endpoint: endpoint.name });
+    }
     if (endpoint.liveness === 'healthy') this.state.coordinator.pump();
   }
 }

@@ -7,6 +7,7 @@ import type { Drains } from './drains.js';
 import type { EndpointRegistry } from './endpoint-registry.js';
 import type { EventFeed } from './event-feed.js';
 import type { MoveHistory } from './history.js';
+import type { AnalyticsHost } from './analytics/analytics-host.js';
 import type { InputHub } from './analytics/input-hub.js';
 import type { TelemetryIntake } from './analytics/telemetry-intake.js';
 import type { Protection } from './protection.js';
@@ -30,6 +31,8 @@ export interface DaemonState {
   readonly reconciler: Reconciler;
   readonly protection: Protection;
   readonly telemetry: TelemetryIntake;
+  /** The engine's host; undefined in a daemon without analytics. */
+  readonly analytics: AnalyticsHost | undefined;
   /** Everything measured, for the analytics engine. */
   readonly inputs: InputHub;
   readonly config: () => DaemonConfig;

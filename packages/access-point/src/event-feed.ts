@@ -28,7 +28,9 @@ export type DaemonEvent =
       readonly endpoint: string;
       readonly state: string;
       readonly before: string;
-    };
+    }
+  /** Of the analytics: mode, fall-backs, brakes, models; see docs/analytics.md. */
+  | { readonly t: 'analytics'; readonly atMs: number; readonly name: string; readonly text: string };
 
 /** Events for watchers; costs nothing while nobody watches. */
 export interface EventFeed {

@@ -239,7 +239,7 @@ export class Reconciler {
       return session;
     }
     if (known.owner !== endpoint || known.epoch !== epoch) sessions.setOwner(known, endpoint, epoch);
-    known.pinned = report.pinned;
+    sessions.setPinned(known, report.pinned);
     known.doubt = undefined;
     return known;
   }

@@ -27,13 +27,36 @@ export interface Session {
   isOrphan?: boolean;
 }
 
+/** What changes in the index, for those who follow it. */
+export interface SessionWatcher {
+  added(session: Session): void;
+  removed(session: Session): void;
+  /** `session.owner` is another than before. */
+  moved(session: Session): void;
+  /** `session.pinned` is another than before. */
+  pinned(session: Session): void;
+}
+
 /** The index of sessions. */
 export class SessionRegistry {
+  #watcher: SessionWatcher | undefined;
   readonly #byId = new Map<string, Session>();
   readonly #byFlow = new Map<string, Session>();
 
   get size(): number {
     return this.#byId.size;
+  }
+
+  /** One watcher; undefined takes it away. */
+  watch(watcher: SessionWatcher | undefined): void {
+    this.#watcher = watcher;
+  }
+
+  /** Its application says that it may not move, or with undefined that it may. */
+  setPinned(session: Session, reason: string | undefined): void {
+    if (session.pinned === reason) return;
+    session.pinned = reason;
+    this.#watcher?.pinned(session);
   }
 
   byId(id: string): Session | undefined {
@@ -61,6 +84,7 @@ export class SessionRegistry {
     this.#byId.set(session.id, session);
     this.#byFlow.set(key, session);
     session.owner.sessions.add(session);
+    this.#watcher?.added(session);
     return before;
   }
 
@@ -69,16 +93,19 @@ export class SessionRegistry {
     if (this.#byId.get(session.id) === session) this.#byId.delete(session.id);
     const key = formatFlow(session.flow);
     if (this.#byFlow.get(key) === session) this.#byFlow.delete(key);
+    this.#watcher?.removed(session);
   }
 
   /** The record was switched: `session` is `owner`'s from now on, under `epoch`. */
   setOwner(session: Session, owner: Endpoint, epoch: number): void {
+    const isOther = session.owner !== owner;
     session.owner.sessions.delete(session);
     session.owner = owner;
     session.buddy = undefined;
     session.epoch = epoch;
     session.lastEpoch = Math.max(session.lastEpoch, epoch);
     if (this.#byId.get(session.id) === session) owner.sessions.add(session);
+    if (isOther) this.#watcher?.moved(session);
   }
 }
 

@@ -45,6 +45,13 @@ export class WishList {
     } else list.push(wish);
   }
 
+  /** Removes and returns what the analytics asked for and has not begun. */
+  dropAutomatic(): Wish[] {
+    const dropped = this.#lists.recommended.filter((wish) => wish.isAutomatic === true);
+    this.#lists.recommended = this.#lists.recommended.filter((wish) => wish.isAutomatic !== true);
+    return dropped;
+  }
+
   /** Removes and returns the next wish that may begin now. */
   take(hasRoom: (wish: Wish) => boolean): Wish | undefined {
     for (const origin of ['manual', 'drain'] as const) {

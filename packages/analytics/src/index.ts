@@ -97,3 +97,5 @@ export type {
 } from './engine/engine-input.js';
 export { AnalyticsEngine } from './engine/analytics-engine.js';
 export { engineStatus, explain } from './engine/engine-report.js';
+export { replay } from './engine/replay.js';
+export type { Replay, ReplayChanges } from './engine/replay.js';

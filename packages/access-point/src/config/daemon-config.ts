@@ -1,5 +1,6 @@
 /** The daemon's configuration as the rest of the daemon sees it: checked, defaults filled in, units in the names. */
 import type { SocketAddress } from '@restitch/core';
+import type { EngineOptions } from '@restitch/analytics';
 import type { TlsFiles } from '@restitch/channel';
 
 /** A virtual service: new flows to `vip` are spread over the endpoints that offer a listener of this name. */
@@ -67,6 +68,16 @@ export interface HealthConfig {
   readonly tcpProbe?: { readonly intervalMs: number; readonly timeoutMs: number };
 }
 
+/** The part that decides by itself; see docs/analytics.md. */
+export interface AnalyticsConfig {
+  /** What the engine is set up with; `mode` is where it starts. */
+  readonly engine: EngineOptions;
+  /** Where models and the history of clients are kept. */
+  readonly storeDirectory: string;
+  /** Everything the engine is told is written here from the start on. */
+  readonly recordFile?: string;
+}
+
 /** Bounds of the flow table. */
 export interface FlowsConfig {
   readonly maxFlows: number;
@@ -112,6 +123,7 @@ export interface DaemonConfig {
   readonly health: HealthConfig;
   readonly flows: FlowsConfig;
   readonly drain: DrainConfig;
+  readonly analytics: AnalyticsConfig;
   /** After a restart of the host: how long unknown flows wait for expected endpoints to announce theirs. */
   readonly rebuildGraceMs: number;
   /** Ended moves that are kept for `session show`. */

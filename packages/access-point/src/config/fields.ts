@@ -53,6 +53,15 @@ export function count(min: number, max: number) {
   );
 }
 
+/** A number between two bounds; fractions are fine. */
+export function amount(min: number, max: number) {
+  return field<number>((raw, refuse) =>
+    typeof raw === 'number' && raw >= min && raw <= max
+      ? raw
+      : refuse(`${show(raw)} is not a number from ${min} to ${max}`, `write a number such as ${max}`),
+  );
+}
+
 /** A DNS-like name, as certificates carry it. */
 export const name = field<string>((raw, refuse) =>
   typeof raw === 'string' && /^[a-z0-9]([a-z0-9._-]{0,61}[a-z0-9])?$/.test(raw)

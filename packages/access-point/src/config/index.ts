@@ -1,5 +1,6 @@
 /** The daemon's configuration. */
 export type {
+  AnalyticsConfig,
   DaemonConfig,
   DrainConfig,
   EndpointConfig,

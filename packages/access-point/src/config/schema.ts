@@ -3,6 +3,7 @@
  * carries one. The inferred value still has these keys; `toDaemonConfig` gives it the names the daemon uses.
  */
 import { z } from 'zod';
+import { analytics, checkAnalytics, toAnalytics } from './analytics-schema.js';
 import type { DaemonConfig } from './daemon-config.js';
 import {
   addIssue,
@@ -113,6 +114,7 @@ export const daemonFileSchema = z
     health: health.prefault({}),
     flows: flows.prefault({}),
     drain: drain.prefault({}),
+    analytics: analytics.prefault({}),
     rebuildGrace: duration.default(10_000),
     historyMoves: count(1, 1_000_000).default(10_000),
     lab: z.boolean().default(false),
@@ -162,6 +164,7 @@ function checkWhole(file: DaemonFile, ctx: Context): void {
     }
   });
   checkOrder(file, ctx);
+  checkAnalytics(file.analytics, file.lab, ctx);
 }
 
 function checkOrder(file: DaemonFile, ctx: Context): void {
@@ -229,6 +232,7 @@ export function toDaemonConfig(file: DaemonFile): DaemonConfig {
       closingLingerMs: f.closingLinger,
     },
     drain: { deadlineMs: file.drain.deadline, onDeadline: file.drain.onDeadline },
+    analytics: toAnalytics(file.analytics, file.stateDirectory ?? `/var/lib/restitch/${file.name}`),
     rebuildGraceMs: file.rebuildGrace,
     historyMoves: file.historyMoves,
     isLab: file.lab,

@@ -1,6 +1,7 @@
 /** A whole cluster in memory: the real daemon core, fake endpoints, records that survive the daemon, one virtual clock. */
 import { createCounters, formatFlow, silentLogger } from '@restitch/core';
 import type { Clock, Flow } from '@restitch/core';
+import type { StartRunner } from '../analytics/engine-runner.js';
 import type { DaemonConfig } from '../config/index.js';
 import { DaemonCore } from '../daemon-core.js';
 import type { EndpointIds } from '../endpoint-ids.js';
@@ -38,7 +39,11 @@ export class World {
   #generation = 0;
   #sessionIds = 0;
 
-  constructor(config: DaemonConfig, names: readonly string[]) {
+  readonly #startAnalytics: StartRunner | undefined;
+
+  /** `startAnalytics`: where the analytics engine runs; without it there is none. */
+  constructor(config: DaemonConfig, names: readonly string[], startAnalytics?: StartRunner) {
+    this.#startAnalytics = startAnalytics;
     this.#config = config;
     this.#ids = { idOf: (name) => names.indexOf(name) + 1, names: () => [...names] };
     this.core = this.#startDaemon();
@@ -243,6 +248,7 @@ export class World {
       counters: this.counters,
       reload: () => Promise.resolve(),
       idPrefix: `d${this.#generation}-`,
+      ...(this.#startAnalytics === undefined ? {} : { startAnalytics: this.#startAnalytics }),
     });
     core.start();
     return core;

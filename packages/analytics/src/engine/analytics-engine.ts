@@ -232,7 +232,7 @@ export class AnalyticsEngine {
     for (const entry of endpoints.entries) {
       const isUncertain = endpoints.isUncertain(entry, nowMs);
       this.failures.assess(entry.index, isUncertain ? undefined : entry.metrics);
-      this.noteUncertain(entry.name, isUncertain && Number.isFinite(entry.metricsAtMs), outputs);
+      this.noteUncertain(entry.name, isUncertain && !Number.isNaN(entry.metricsAtMs), outputs);
     }
     this.failures.next();
   }

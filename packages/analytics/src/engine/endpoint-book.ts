@@ -85,10 +85,14 @@ export class EndpointBook {
       entry.fleet = named.get(entry.name) ?? { name: entry.name, accepts: false };
   }
 
-  /** Figures of a period. Older than the newest known: too late, ignored. */
+  /** Figures of a period; true if they count. Older than the newest known: too late. None at all: it has fallen silent. */
   figures(input: Extract<EngineInput, { kind: 'endpoint' }>): boolean {
     const entry = this.ensure(input.endpoint);
     if (input.atMs < entry.metricsAtMs) return false;
+    if (Object.keys(input.metrics).length === 0) {
+      if (!Number.isNaN(entry.metricsAtMs)) entry.metricsAtMs = Number.NEGATIVE_INFINITY;
+      return false;
+    }
     entry.metrics = input.metrics;
     entry.metricsAtMs = input.atMs;
     entry.fresh.push(input.metrics);

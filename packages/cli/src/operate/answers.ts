@@ -149,6 +149,7 @@ export const eventSchema = z.discriminatedUnion('t', [
     before: z.string(),
   }),
   takeOverSchema.extend({ t: z.literal('take-over') }),
+  z.object({ t: z.literal('analytics'), atMs: z.number(), name: z.string(), text: z.string() }),
 ]);
 /** What `session watch` receives. */
 export type EventAnswer = z.infer<typeof eventSchema>;

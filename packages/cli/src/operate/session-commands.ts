@@ -120,6 +120,8 @@ function eventLine(event: EventAnswer): string {
       return `${at} ${event.sessionId} opened at ${event.endpoint} by ${formatSocketAddress(event.flow.client)}`;
     case 'ended':
       return `${at} ${event.sessionId} ended at ${event.endpoint}: ${event.reason}`;
+    case 'analytics':
+      return `${at} analytics ${event.name}: ${event.text}`;
     case 'endpoint':
       return `${at} ${event.endpoint} was ${event.before}, is ${event.state}`;
     case 'take-over':

@@ -1,0 +1,266 @@
+/** The analytics in a daemon: real engine, real coordinator, endpoints in memory, one virtual clock. */
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { replay } from '@restitch/analytics';
+import type { EngineInput, EngineOutput } from '@restitch/analytics';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { testConfig } from '../testing/test-config.js';
+import { World } from '../testing/world.js';
+import { answerAnalytics } from './analytics-commands.js';
+import type { AnalyticsHost } from './analytics-host.js';
+import { type RunnerSetup, type StartRunner, startInlineRunner } from './engine-runner.js';
+
+let directory = '';
+beforeEach(() => {
+  directory = mkdtempSync(join(tmpdir(), 'restitch-analytics-'));
+});
+afterEach(() => rmSync(directory, { recursive: true, force: true }));
+
+const names = ['a', 'b', 'c'];
+
+async function openWorld(
+  analytics: string,
+  start: StartRunner,
+  { sessions = 20, concurrency = 256 } = {},
+): Promise<World> {
+  const moves = `moves: {minimumResidence: 0s, concurrency: ${concurrency}}`;
+  const config = testConfig(directory, `analytics: {${analytics}}\n${moves}`);
+  const world = new World(config, names, start);
+  for (const name of names) world.connect(name);
+  await world.settle();
+  for (let i = 0; i < sessions; i++) world.open('a');
+  await world.settle();
+  return world;
+}
+
+function hostOf(world: World): AnalyticsHost {
+  const { analytics } = world.core.state;
+  if (analytics === undefined) throw new Error('no analytics');
+  return analytics;
+}
+
+/** Seconds with telemetry; all of `cpu` comes from sessions, which take it along when they move. */
+async function live(
+  world: World,
+  seconds: number,
+  cpu: (second: number) => number,
+  seq: { n: number },
+): Promise<void> {
+  const total = names.reduce((sum, name) => sum + world.endpoint(name).copies.size, 0);
+  for (let second = 0; second < seconds; second++) {
+    seq.n++;
+    for (const name of names) {
+      const here = [...world.endpoint(name).copies.keys()];
+      world.link(name)?.fromEndpoint({
+        t: 'telemetry',
+        atMs: seq.n * 1000,
+        seq: seq.n,
+        total: here.length,
+        metrics: { cpuRatio: Math.min(1, (cpu(second) * here.length) / total), cpuLimitCores: 1 },
+        sessions: here.map((id) => [id, 0, 1000, 10, 100, 900]),
+      });
+    }
+    for (let t = 0; t < 1000; t += 100) {
+      await world.settle();
+      await world.advance(100);
+    }
+  }
+  await world.settle();
+}
+
+/** An engine that a test plays itself. */
+function puppet(): {
+  start: StartRunner;
+  setups: RunnerSetup[];
+  posted: EngineInput[][];
+  isClosed: boolean[];
+} {
+  const setups: RunnerSetup[] = [];
+  const posted: EngineInput[][] = [];
+  const isClosed: boolean[] = [];
+  const start: StartRunner = (setup) => {
+    const n = setups.push(setup) - 1;
+    posted.push([]);
+    isClosed.push(false);
+    return {
+      unanswered: 1,
+      post: (inputs) => void posted[n]?.push(...inputs),
+      query: () => new Promise(() => undefined),
+      close: () => {
+        isClosed[n] = true;
+      },
+    };
+  };
+  return { start, setups, posted, isClosed };
+}
+
+function plan(sessions: readonly string[], to = 'b'): EngineOutput {
+  const moves = sessions.map((session, i) => ({
+    session,
+    from: 'a',
+    to,
+    score: 0.1,
+    scoreThere: 1,
+    gain: 1,
+    cost: 0.01,
+    money: 0,
+    deadlineAtMs: 99_000,
+    priority: 100 - i,
+    reasons: ['test'],
+  }));
+  return { kind: 'plan', atMs: 1000, planId: 1, disposition: 'move', rule: 'predictive', moves };
+}
+
+describe('analytics in the daemon', () => {
+  it('act: sessions leave an endpoint above its limit, and no more than needed', async () => {
+    const world = await openWorld('mode: act, rule: reactive', startInlineRunner);
+    await live(world, 30, () => 1, { n: 0 });
+    const left = world.endpoint('a').copies.size;
+    expect(left).toBeLessThanOrEqual(18);
+    expect(left).toBeGreaterThan(8);
+    expect(hostOf(world).view.moves.committed).toBe(20 - left);
+    expect(world.core.state.counters.get('analytics_moves_committed_total')).toBe(20 - left);
+  });
+
+  it('shadow is the default and moves nobody; off plans nothing', async () => {
+    const world = await openWorld('rule: reactive', startInlineRunner);
+    const seq = { n: 0 };
+    await live(world, 10, () => 1, seq);
+    expect(world.endpoint('a').copies.size).toBe(20);
+    const { plan: shown } = (await answerAnalytics(hostOf(world), { cmd: 'analytics.plan' })) as {
+      plan: { disposition: string; moves: object[] };
+    };
+    expect(shown).toMatchObject({ disposition: 'show' });
+    expect(shown.moves.length).toBeGreaterThan(0);
+    hostOf(world).setMode('off');
+    await live(world, 3, () => 1, seq);
+    expect(await answerAnalytics(hostOf(world), { cmd: 'analytics.plan' })).toEqual({
+      mode: 'off',
+      plan: null,
+    });
+  });
+
+  it('advise: nothing moves before the accept, and then what was accepted', async () => {
+    const world = await openWorld('mode: advise, rule: reactive', startInlineRunner);
+    const seq = { n: 0 };
+    await live(world, 5, () => 1, seq);
+    expect(world.endpoint('a').copies.size).toBe(20);
+    const { plan: asked } = (await answerAnalytics(hostOf(world), { cmd: 'analytics.plan' })) as {
+      plan: { planId: number; moves: { session: string; to: string }[] };
+    };
+    hostOf(world).accept(asked.planId);
+    await live(world, 3, () => 1, seq);
+    for (const { session, to } of asked.moves) expect(world.endpoint(to).copies.has(session)).toBe(true);
+    expect(world.endpoint('a').copies.size).toBe(20 - asked.moves.length);
+  });
+
+  it('off drops what waits at once, also when the engine hangs, takes verdicts back, and leaves manual moves alone', async () => {
+    const { start, setups } = puppet();
+    const world = await openWorld('mode: act', start, { concurrency: 5 });
+    const { coordinator } = world.core.state;
+    const ids = [...world.endpoint('a').copies.keys()];
+    coordinator.pauseAt('preparing');
+    setups[0]!.onOutputs([
+      plan(ids),
+      {
+        kind: 'verdicts',
+        endpoint: 'a',
+        generation: 5,
+        expiresInMs: 3000,
+        verdicts: [{ session: ids[0]!, target: 'b' }],
+      },
+    ]);
+    await world.settle();
+    const running = coordinator.running().length;
+    expect(running).toBe(5);
+    expect(coordinator.waiting).toBe(15);
+    const told: unknown[] = [];
+    const link = world.link('a')!;
+    const send = link.channel.send.bind(link.channel);
+    Object.assign(link.channel, { send: (m: object) => (told.push(m), send(m)) });
+    expect(hostOf(world).setMode('off')).toEqual({ mode: 'off', dropped: 20 - running });
+    expect(coordinator.waiting).toBe(0);
+    expect(told).toContainEqual(expect.objectContaining({ t: 'verdicts', generation: 6, verdicts: [] }));
+    // What the engine says afterwards counts for nothing.
+    setups[0]!.onOutputs([plan(ids.slice(10))]);
+    expect(coordinator.waiting).toBe(0);
+    coordinator.resume();
+    await world.rest();
+    expect(world.endpoint('b').copies.size).toBe(running);
+    expect(world.endpoint('a').copies.size).toBe(15);
+    const manual = coordinator.migrate({
+      sessionId: [...world.endpoint('a').copies.keys()][0]!,
+      target: 'c',
+      origin: 'manual',
+    });
+    await world.rest();
+    expect((await manual).record.outcome).toBe('committed');
+  });
+
+  it('a dead engine is started anew, later each time, told everything, and its waiting moves are dropped', async () => {
+    const { start, setups, posted } = puppet();
+    const world = await openWorld('mode: act', start, { concurrency: 1 });
+    const ids = [...world.endpoint('a').copies.keys()];
+    world.core.state.coordinator.pauseAt('preparing');
+    setups[0]!.onOutputs([plan(ids)]);
+    setups[0]!.onExit('ended with 1');
+    expect(world.core.state.coordinator.waiting).toBe(0);
+    expect(hostOf(world).view).toMatchObject({ engine: 'restarting', restarts: 1 });
+    await world.advance(1100);
+    expect(setups.length).toBe(2);
+    expect(posted[1]!.filter((i) => i.kind === 'session' && i.what === 'opened').length).toBe(20);
+    expect(posted[1]![0]).toMatchObject({ kind: 'fleet' });
+    expect(hostOf(world).view.events).toContainEqual(expect.objectContaining({ name: 'engine-lost' }));
+    setups[1]!.onExit('ended with 1');
+    await world.advance(1100);
+    expect(setups.length).toBe(2);
+    await world.advance(1100);
+    expect(setups.length).toBe(3);
+  });
+
+  it('an engine that hangs is ended', async () => {
+    const { start, setups, isClosed } = puppet();
+    const world = await openWorld('mode: act', start);
+    for (let t = 0; t < 25; t++) await world.advance(1000);
+    expect(isClosed[0]).toBe(true);
+    expect(setups.length).toBeGreaterThan(1);
+  });
+
+  it('a replay of the recording says exactly what the live engine said', async () => {
+    const said: EngineOutput[] = [];
+    const file = join(directory, 'recording.jsonl');
+    const start: StartRunner = (setup) =>
+      startInlineRunner({
+        ...setup,
+        onOutputs: (outputs) => {
+          said.push(...outputs);
+          setup.onOutputs(outputs);
+        },
+      });
+    const world = await openWorld(`mode: act, record: ${file}`, start);
+    await live(world, 90, (t) => 0.3 + Math.max(0, t - 30) * 0.02, { n: 0 });
+    hostOf(world).setMode('shadow');
+    await live(world, 3, () => 1, { n: 500 });
+    world.core.close();
+    expect(said.some((o) => o.kind === 'plan' && o.disposition === 'move' && o.moves.length > 0)).toBe(true);
+    const again: EngineOutput[] = [];
+    const { isWhole } = replay(readFileSync(file, 'utf8').split('\n'), (o) => again.push(o));
+    expect(isWhole).toBe(true);
+    expect(again).toEqual(said);
+  });
+
+  it('brakes pulled by stale telemetry drop what waits', async () => {
+    const world = await openWorld('mode: act, rule: reactive', startInlineRunner);
+    await live(world, 5, () => 0.2, { n: 0 });
+    for (let t = 0; t < 12; t++) {
+      await world.settle();
+      await world.advance(1000);
+    }
+    expect(world.core.state.counters.get('analytics_brake_stale_total')).toBe(1);
+    const status = (await answerAnalytics(hostOf(world), { cmd: 'analytics.status' })) as {
+      engine: { brakes: string[] };
+    };
+    expect(status.engine.brakes).toEqual(['stale']);
+  });
+});

@@ -1,0 +1,340 @@
+/**
+ * Runs the analytics engine beside the daemon: gives it everything that happens once a period, carries its plans out, and
+ * keeps the last word. Whether anything moves by itself is decided here and at once; the engine may be slow, hang or die.
+ */
+import { RestitchError } from '@restitch/core';
+import type { Clock, Counters, Logger } from '@restitch/core';
+import type { AnalyticsMode, EngineInput, EngineOutput, EventOutput, PlanOutput } from '@restitch/analytics';
+import type { AnalyticsConfig } from '../config/index.js';
+import type { Coordinator, MoveResult } from '../coordinator.js';
+import type { EndpointRegistry } from '../endpoint-registry.js';
+import type { EventFeed } from '../event-feed.js';
+import type { SessionRegistry } from '../session-registry.js';
+import type { EngineQuery } from './engine-loop.js';
+import type { EngineRunner, StartRunner } from './engine-runner.js';
+import { FleetTeller } from './fleet-teller.js';
+import type { InputHub } from './input-hub.js';
+import { VerdictSender } from './verdict-sender.js';
+
+/** What the host works with. */
+export interface AnalyticsHostDeps {
+  readonly clock: Clock;
+  readonly counters: Counters;
+  readonly logger: Logger;
+  readonly endpoints: EndpointRegistry;
+  readonly sessions: SessionRegistry;
+  readonly coordinator: Coordinator;
+  readonly feed: EventFeed;
+  readonly inputs: InputHub;
+  readonly config: () => AnalyticsConfig;
+  /** Labels and capacities as configured. */
+  readonly endpointConfig: ConstructorParameters<typeof FleetTeller>[0]['endpointConfig'];
+  readonly maxQueued: () => number;
+  readonly start: StartRunner;
+}
+
+/** Inputs of one period; more means that something floods us. */
+const maxInputs = 200_000;
+/** An engine that has not answered for so many periods (and so long) hangs. */
+const hangPeriods = 10;
+const hangMs = 20_000;
+/** First and longest pause before a dead engine is started anew. */
+const firstRestartMs = 1000;
+const longestRestartMs = 60_000;
+const queryMs = 5000;
+/** Events kept for `analytics status`. */
+const maxEvents = 50;
+
+/** How the host is. */
+export interface HostView {
+  readonly mode: AnalyticsMode;
+  readonly engine: 'running' | 'restarting' | 'off';
+  readonly restarts: number;
+  readonly unansweredPeriods: number;
+  readonly moves: {
+    readonly given: number;
+    readonly committed: number;
+    readonly reverted: number;
+    readonly refused: number;
+  };
+  readonly events: readonly object[];
+}
+
+/** See the head of the file. */
+export class AnalyticsHost {
+  readonly #deps: AnalyticsHostDeps;
+  readonly #teller: FleetTeller;
+  readonly #verdicts: VerdictSender;
+  /** Plans an operator said yes to, not carried out yet. */
+  readonly #accepted = new Set<number>();
+  #runner: EngineRunner | undefined;
+  #mode: AnalyticsMode;
+  #waiting: EngineInput[] = [];
+  #stopInputs: () => void = () => undefined;
+  #cancelTick: () => void = () => undefined;
+  #cancelRestart: () => void = () => undefined;
+  #restartMs = firstRestartMs;
+  #restarts = 0;
+  #answeredAtMs = 0;
+  readonly #moves = { given: 0, committed: 0, reverted: 0, refused: 0 };
+  readonly #events: object[] = [];
+  #isClosed = false;
+
+  constructor(deps: AnalyticsHostDeps) {
+    this.#deps = deps;
+    this.#mode = deps.config().engine.mode;
+    const { endpoints, sessions, inputs, clock, endpointConfig } = deps;
+    this.#teller = new FleetTeller({ endpoints, sessions, inputs, clock, endpointConfig });
+    this.#verdicts = new VerdictSender(endpoints);
+  }
+
+  start(): void {
+    const { inputs, clock } = this.#deps;
+    this.#stopInputs = inputs.attach({ push: (input) => this.#take(input) });
+    this.#teller.start();
+    this.#answeredAtMs = clock.monotonicMs();
+    this.#startRunner(this.#deps.config().recordFile);
+    this.#tickLater();
+  }
+
+  close(): void {
+    this.#isClosed = true;
+    this.#cancelTick();
+    this.#cancelRestart();
+    this.#stopInputs();
+    this.#teller.close();
+    this.#runner?.close();
+    this.#runner = undefined;
+  }
+
+  get mode(): AnalyticsMode {
+    return this.#mode;
+  }
+
+  /** Counts at once, whatever the engine does: after `off`, `shadow` or `advise` no automatic move begins. */
+  setMode(mode: AnalyticsMode): { mode: AnalyticsMode; dropped: number } {
+    const { coordinator, clock, counters } = this.#deps;
+    const before = this.#mode;
+    this.#mode = mode;
+    const dropped = mode === 'act' ? 0 : coordinator.dropAutomatic();
+    if (mode !== 'act') {
+      this.#verdicts.retract();
+      this.#accepted.clear();
+    }
+    const input: EngineInput = { kind: 'mode', atMs: clock.monotonicMs(), mode };
+    this.#runner?.post([input]);
+    if (before !== mode) {
+      counters.add(`analytics_mode_${mode}_total`);
+      this.#note('mode', `mode ${before} → ${mode}, ${dropped} waiting moves dropped`);
+    }
+    return { mode, dropped };
+  }
+
+  /** An operator's yes to a plan of `advise`. */
+  accept(planId: number): void {
+    this.#accepted.add(planId);
+    this.#need().post([{ kind: 'accept', atMs: this.#deps.clock.monotonicMs(), planId }]);
+  }
+
+  /** Fits models now; what comes of it runs in shadow first. */
+  train(): void {
+    this.#need().post([{ kind: 'train', atMs: this.#deps.clock.monotonicMs(), byOperator: true }]);
+  }
+
+  rollback(): void {
+    this.#need().post([{ kind: 'rollback', atMs: this.#deps.clock.monotonicMs() }]);
+  }
+
+  /** Asks the engine. Rejects with `peer_lost` or `deadline_exceeded` while it cannot answer. */
+  async query(query: EngineQuery): Promise<unknown> {
+    const { clock } = this.#deps;
+    const answer = this.#need().query(query);
+    let cancel: () => void = () => undefined;
+    const late = new Promise<never>((_, reject) => {
+      cancel = clock.after(queryMs, () =>
+        reject(
+          new RestitchError('deadline_exceeded', `the analytics engine did not answer in ${queryMs} ms`),
+        ),
+      );
+    });
+    try {
+      const value = await Promise.race([answer, late]);
+      // A recording begun in the middle needs to know who is there.
+      if (query.q === 'record' && query.file !== null) this.#runner?.post(this.#teller.everything());
+      return value;
+    } finally {
+      cancel();
+    }
+  }
+
+  get view(): HostView {
+    return {
+      mode: this.#mode,
+      engine: this.#runner === undefined ? 'restarting' : 'running',
+      restarts: this.#restarts,
+      unansweredPeriods: this.#runner?.unanswered ?? 0,
+      moves: { ...this.#moves },
+      events: [...this.#events],
+    };
+  }
+
+  /** A configuration was taken up: the engine begins anew with it, unless only the mode differs. */
+  reconfigured(before: AnalyticsConfig): void {
+    const next = this.#deps.config();
+    const strip = (c: AnalyticsConfig): string => JSON.stringify({ ...c, engine: { ...c.engine, mode: '' } });
+    if (before.engine.mode !== next.engine.mode) this.setMode(next.engine.mode);
+    if (strip(before) === strip(next)) return;
+    this.#runner?.close();
+    this.#note('cold-start', 'configuration changed');
+    this.#startRunner(next.recordFile);
+  }
+
+  #need(): EngineRunner {
+    if (this.#runner === undefined)
+      throw new RestitchError('peer_lost', 'the analytics engine is being started anew');
+    return this.#runner;
+  }
+
+  #take(input: EngineInput): void {
+    this.#teller.note(input);
+    if (this.#waiting.length < maxInputs) this.#waiting.push(input);
+    else this.#deps.counters.add('analytics_inputs_dropped_total');
+  }
+
+  #startRunner(recordFile: string | undefined): void {
+    const { config, start, clock } = this.#deps;
+    const options = { ...config().engine, mode: this.#mode };
+    const runner = start({
+      options,
+      ...(recordFile === undefined ? {} : { recordFile }),
+      onOutputs: (outputs) => {
+        if (this.#runner === undefined || this.#runner === runner || runner === undefined)
+          this.#hear(outputs);
+      },
+      onExit: (reason) => this.#lose(reason),
+    });
+    this.#runner = runner;
+    this.#answeredAtMs = clock.monotonicMs();
+    this.#waiting = [];
+    runner.post(this.#teller.everything());
+  }
+
+  #tickLater(): void {
+    const { clock, config } = this.#deps;
+    this.#cancelTick = clock.after(config().engine.periodMs, () => {
+      this.#tickLater();
+      this.#tick();
+    });
+  }
+
+  #tick(): void {
+    const { clock, config } = this.#deps;
+    const nowMs = clock.monotonicMs();
+    this.#teller.tellChanges(nowMs);
+    const inputs = this.#waiting;
+    this.#waiting = [];
+    const runner = this.#runner;
+    if (runner === undefined) return;
+    const patienceMs = Math.max(hangMs, hangPeriods * config().engine.periodMs);
+    if (runner.unanswered > 0 && nowMs - this.#answeredAtMs > patienceMs) {
+      runner.close();
+      this.#lose(`has not answered for ${Math.round(nowMs - this.#answeredAtMs)} ms`);
+      return;
+    }
+    if (runner.unanswered === 0) this.#answeredAtMs = nowMs;
+    inputs.push({ kind: 'tick', atMs: nowMs });
+    runner.post(inputs);
+  }
+
+  #lose(reason: string): void {
+    if (this.#isClosed) return;
+    const { clock, counters, coordinator } = this.#deps;
+    this.#runner = undefined;
+    this.#restarts++;
+    counters.add('analytics_engine_restarts_total');
+    const dropped = coordinator.dropAutomatic();
+    this.#note(
+      'engine-lost',
+      `${reason}; ${dropped} waiting moves dropped, cold start in ${this.#restartMs} ms`,
+    );
+    this.#cancelRestart = clock.after(this.#restartMs, () => this.#startRunner(undefined));
+    this.#restartMs = Math.min(longestRestartMs, this.#restartMs * 2);
+  }
+
+  #hear(outputs: readonly EngineOutput[]): void {
+    if (this.#isClosed) return;
+    this.#answeredAtMs = this.#deps.clock.monotonicMs();
+    for (const output of outputs) {
+      if (output.kind === 'event') this.#hearEvent(output);
+      else if (output.kind === 'plan') this.#carryOut(output);
+      else if (this.#mayMove()) this.#verdicts.send(output);
+    }
+    // It has lived through a period.
+    if (outputs.length > 0) this.#restartMs = firstRestartMs;
+  }
+
+  #mayMove(): boolean {
+    return this.#mode === 'act' || this.#mode === 'advise';
+  }
+
+  #hearEvent(event: EventOutput): void {
+    const { counters, coordinator } = this.#deps;
+    if (event.name === 'mode') return;
+    counters.add(`analytics_${event.name.replaceAll('-', '_')}_total`);
+    if (event.name === 'brake-pulled') {
+      counters.add(`analytics_brake_${event.brake ?? 'none'}_total`);
+      if (event.brake !== 'rate') {
+        coordinator.dropAutomatic();
+        this.#verdicts.retract();
+      }
+    }
+    this.#note(event.name, event.text);
+  }
+
+  #note(name: string, text: string): void {
+    const { logger, feed, clock } = this.#deps;
+    const atMs = clock.wallMs();
+    logger.info({ event: name }, `analytics: ${text}`);
+    this.#events.push({ atMs, name, text });
+    if (this.#events.length > maxEvents) this.#events.shift();
+    if (feed.isWatched) feed.emit({ t: 'analytics', atMs, name, text });
+  }
+
+  #carryOut(plan: PlanOutput): void {
+    const isAccepted = this.#accepted.delete(plan.planId);
+    if (plan.disposition !== 'move' || !(this.#mode === 'act' || isAccepted)) return;
+    const { coordinator, counters, maxQueued } = this.#deps;
+    for (const { session, from, to, priority } of plan.moves) {
+      if (coordinator.waiting >= maxQueued()) {
+        counters.add('analytics_queue_full_total');
+        this.#answer('refused', session, from);
+        continue;
+      }
+      this.#moves.given++;
+      counters.add('analytics_moves_given_total');
+      coordinator.request(
+        { sessionId: session, target: to, origin: 'recommended', priority, isAutomatic: true },
+        (result) => this.#moveEnded(session, from, result),
+      );
+    }
+  }
+
+  #moveEnded(session: string, from: string, result: MoveResult | RestitchError): void {
+    const outcome = result instanceof RestitchError ? 'refused' : result.record.outcome;
+    const { counters } = this.#deps;
+    if (outcome === 'committed') {
+      this.#moves.committed++;
+      counters.add('analytics_moves_committed_total');
+      return;
+    }
+    const what = outcome === 'reverted' ? 'reverted' : 'refused';
+    this.#moves[what]++;
+    counters.add(`analytics_moves_${what}_total`);
+    this.#answer(what, session, from);
+  }
+
+  #answer(what: 'refused' | 'reverted', session: string, endpoint: string): void {
+    const atMs = this.#deps.clock.monotonicMs();
+    this.#deps.inputs.push({ kind: 'session', atMs, what, session, endpoint });
+  }
+}
