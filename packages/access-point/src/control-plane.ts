@@ -155,7 +155,7 @@ export class ControlPlane {
         for (const { id, buddy, isReady } of event.sessions) {
           const session = this.#deps.sessions.byId(id);
           if (session?.owner !== endpoint) continue;
-          session.buddy = buddy === null ? undefined : { name: buddy, isReady };
+          this.#deps.sessions.setBuddy(session, buddy === null ? undefined : { name: buddy, isReady });
         }
         return;
       case 'heartbeat':

@@ -35,6 +35,8 @@ export interface SessionWatcher {
   moved(session: Session): void;
   /** `session.pinned` is another than before. */
   pinned(session: Session): void;
+  /** `session.buddy` is another than before. */
+  buddy(session: Session): void;
 }
 
 /** The index of sessions. */
@@ -45,6 +47,12 @@ export class SessionRegistry {
 
   get size(): number {
     return this.#byId.size;
+  }
+
+  /** Its owner says who keeps a copy of it. */
+  setBuddy(session: Session, buddy: Session['buddy']): void {
+    session.buddy = buddy;
+    this.#watcher?.buddy(session);
   }
 
   /** One watcher; undefined takes it away. */

@@ -41,6 +41,7 @@ export class FleetTeller {
       },
       removed: (session) => tell(session, 'ended'),
       moved: (session) => tell(session, 'moved'),
+      buddy: (session) => tell(session, 'opened'),
       pinned: (session) => tell(session, session.pinned === undefined ? 'unpinned' : 'pinned'),
     });
   }
@@ -116,6 +117,7 @@ export class FleetTeller {
       client: session.flow.client.address,
       ageMs: Math.max(0, clock.wallMs() - session.openedAtMs),
       ...(listener === undefined ? {} : { listener }),
+      ...(session.buddy?.isReady === true ? { buddy: session.buddy.name } : {}),
     };
   }
 }

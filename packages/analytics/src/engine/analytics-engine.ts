@@ -203,6 +203,8 @@ export class AnalyticsEngine {
     } else if (what === 'moved') {
       this.noteMove(entry.handle, index, atMs);
       sessions.move(entry, index, atMs);
+      // Whoever kept a copy kept it for the owner before.
+      sessions.table.columns.buddy[entry.handle] = -1;
       if (pending.settle(session)) this.brake({ t: 'move', atMs, outcome: 'committed' }, outputs);
     } else if (what === 'reverted') {
       if (pending.settle(session, atMs)) this.brake({ t: 'move', atMs, outcome: 'reverted' }, outputs);
