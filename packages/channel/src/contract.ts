@@ -27,6 +27,8 @@ export interface Channel {
   readonly peer: PeerIdentity;
   /** Queues one message for the end of this turn. Never throws; after close it does nothing. */
   send(message: object): void;
+  /** Writes what is queued now instead of at the end of the turn. */
+  flush(): void;
   /** Bytes queued and not yet taken by the kernel, for back-pressure. */
   readonly queuedBytes: number;
   /** Called for each decoded message in order; throwing a RestitchError closes the connection with its code counted. */

@@ -70,7 +70,10 @@ export class TlsChannel implements Channel {
     this.#pendingBytes += frame[0].length + frame[1].length;
     if (this.#flushScheduled) return;
     this.#flushScheduled = true;
-    setImmediate(() => this.#flush());
+    setImmediate(() => {
+      this.#flushScheduled = false;
+      this.flush();
+    });
   }
 
   onMessage(listener: (message: unknown) => void): void {
@@ -87,7 +90,7 @@ export class TlsChannel implements Channel {
   close(reason?: Error): void {
     if (this.#state !== 'open') return;
     this.#reason = reason;
-    this.#flush();
+    this.flush();
     this.#state = 'closing';
     this.#socket.end();
     const timer = setTimeout(() => this.#socket.destroy(), closeGraceMs);
@@ -104,6 +107,8 @@ export class TlsChannel implements Channel {
     if (this.#state !== 'open') return;
     try {
       this.#parser.push(chunk, (message) => this.#dispatch(message));
+      // Answers to what came are whole now: waiting for the turn's end would cost a round of the event loop.
+      this.flush();
     } catch (error) {
       this.#refuse(error);
     }
@@ -130,8 +135,7 @@ export class TlsChannel implements Channel {
     if (this.#backlog.length === 0) this.#socket.resume();
   }
 
-  #flush(): void {
-    this.#flushScheduled = false;
+  flush(): void {
     const frames = this.#pending;
     if (frames.length === 0 || this.#state !== 'open') return;
     const bytes = this.#pendingBytes;

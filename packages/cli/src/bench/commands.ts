@@ -3,6 +3,7 @@ import { Option } from 'commander';
 import type { Command } from 'commander';
 import { createProcessEnv, exitCodes } from '../cli-env.js';
 import type { CliEnv } from '../cli-env.js';
+import type { ReplicationBenchOptions } from './replication-bench.js';
 import { parseCount } from '../lab/parse-option.js';
 
 interface BenchFlags {
@@ -45,12 +46,13 @@ export function registerBenchCommands(program: Command, env: () => CliEnv = crea
     .command('replication')
     .description('uploads, round trips and processor time at level commit, against level none')
     .addOption(new Option('--pairs <n>', 'measurements of each level').argParser(parseCount))
+    .addOption(new Option('--upload-bytes <n>', 'bytes of an upload').argParser(parseCount))
+    .addOption(new Option('--round-trips <n>', 'round trips of a measurement').argParser(parseCount))
     .option('--json', 'one JSON object on standard output')
-    .action(async (options: BenchFlags & { pairs?: number }) => {
+    .action(async (options: BenchFlags & Partial<ReplicationBenchOptions>) => {
       const { defaultReplicationBench, runReplicationBench } = await import('./replication-bench.js');
       const run = env();
-      const { pairs = defaultReplicationBench.pairs } = options;
-      print(run, await runReplicationBench(run, { ...defaultReplicationBench, pairs }));
+      print(run, await runReplicationBench(run, { ...defaultReplicationBench, ...options }));
     });
   bench
     .command('scale')

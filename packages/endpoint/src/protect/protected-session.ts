@@ -5,7 +5,7 @@
  * The Writable is told "written" as soon as its bytes are here (while there is room): a safe point needs everything the
  * application has written to be in the same commit as the state that it belongs to.
  */
-import type { Flow, PlainData } from '@restitch/core';
+import type { Clock, Flow, PlainData } from '@restitch/core';
 import { addSeq, diffSeq } from '@restitch/core';
 import {
   type Commit,
@@ -50,7 +50,25 @@ export interface ProtectedSessionInit {
   readonly continued?: ContinuedFrom;
   /** Something changed: commit in this turn. */
   readonly onDirty: (session: ProtectedSession) => void;
+  readonly clock: Clock;
 }
+
+/**
+ * Commits of one session on their way to the buddy. With two the buddy always has the next one; what comes meanwhile
+ * goes together, so that a busy session makes fewer and larger commits instead of more than the two can do.
+ */
+const maxCommitsInFlight = 2;
+
+/**
+ * Input without an answer waits for more of it while more is there to be read, up to this much or so long. A client has
+ * a megabyte under way at most (measured with BBR, whose window follows the round trip): beyond a quarter of it the
+ * client would stand still for the acknowledgement.
+ */
+const inputWaitBytes = 256 * 1024;
+const inputWaitMs = 1;
+
+/** What Node reads at once; a shorter piece has emptied the kernel's queue. */
+const wholePieceBytes = 64 * 1024;
 
 /** One protected session of this endpoint. */
 export class ProtectedSession {
@@ -81,6 +99,10 @@ export class ProtectedSession {
   #endCommit: number | undefined;
   #onEnded: (() => void) | undefined;
   #isOver = false;
+  #committedAtMs = 0;
+  #offeredOutput: number;
+  #hasFin = false;
+  #isMoreThere = false;
   readonly #waiting: Array<() => void> = [];
 
   constructor(init: ProtectedSessionInit) {
@@ -99,6 +121,7 @@ export class ProtectedSession {
     this.#produced = start.output + (from?.output.length ?? 0);
     this.#written = from?.written ?? this.#produced;
     this.#isEnding = from?.outputEnded ?? false;
+    this.#offeredOutput = this.#produced;
   }
 
   get flow(): Flow {
@@ -121,12 +144,29 @@ export class ProtectedSession {
 
   received(chunk: Uint8Array): void {
     this.owner.received(chunk);
+    this.#isMoreThere = chunk.length >= wholePieceBytes;
     this.#init.onDirty(this);
   }
 
   receivedFin(): void {
     this.owner.receivedFin();
+    this.#hasFin = true;
     this.#init.onDirty(this);
+  }
+
+  /**
+   * Whether what happened can wait: `acknowledgement` for one of the commits on their way, `time` for more input,
+   * undefined if it should be committed now.
+   */
+  get waitsFor(): 'acknowledgement' | 'time' | undefined {
+    const { owner } = this;
+    // Without a buddy nobody's acknowledgement will come.
+    if (owner.n === 0 || this.buddy === undefined) return undefined;
+    if (owner.inFlight >= maxCommitsInFlight) return 'acknowledgement';
+    const isUrgent =
+      this.#isEnding || this.#hasFin || !this.#isMoreThere || this.#produced > this.#offeredOutput;
+    if (isUrgent || this.#init.clock.monotonicMs() - this.#committedAtMs >= inputWaitMs) return undefined;
+    return owner.freshInputBytes < inputWaitBytes ? 'time' : undefined;
   }
 
   /** Output of the application; `done` runs at once unless the bound is reached. */
@@ -157,6 +197,8 @@ export class ProtectedSession {
   makeCommit(): Commit | undefined {
     if (this.#isOver) return undefined;
     this.#noteClientAcks();
+    this.#committedAtMs = this.#init.clock.monotonicMs();
+    this.#offeredOutput = this.#produced;
     const { session, isSafe } = this;
     const state: SafeState = {
       app: session.state,

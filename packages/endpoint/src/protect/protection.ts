@@ -42,6 +42,7 @@ import {
   thawSocket,
 } from '../tcp/index.js';
 import { BuddyReports } from './buddy-reports.js';
+import { CommitSchedule } from './commit-schedule.js';
 import { decodeOpening, encodeOpening, type Opening } from './opening.js';
 import { PlannedMoves } from './planned-moves.js';
 import { ProtectedCarrier } from './protected-carrier.js';
@@ -107,14 +108,13 @@ export class Protection {
   readonly #ctx: ProtectionContext;
   readonly #sessions = new Map<string, ProtectedSession>();
   readonly #links = new Map<string, ReplicationLink>();
-  readonly #dirty = new Set<ProtectedSession>();
+  readonly #schedule: CommitSchedule;
   readonly #beatsAtNs = new Map<number, bigint>();
   readonly #full = new Set<string>();
   readonly #reports: BuddyReports;
   /** Epochs of sessions whose socket stands and whose application does not have them yet. */
   readonly #taking = new Map<string, { readonly epoch: number; readonly flow: Flow }>();
   #peers: readonly Peer[] = [];
-  #isScheduled = false;
   #membership: AgentMembership | undefined;
   #guard: GuardControl | undefined;
   #joining: Promise<void> | undefined;
@@ -122,6 +122,11 @@ export class Protection {
   constructor(context: ProtectionContext) {
     this.#ctx = context;
     this.#reports = new BuddyReports(context.clock, context.tell);
+    this.#schedule = new CommitSchedule({
+      commit: (owned) => void this.#commitOne(owned),
+      onTurnDone: () => this.#links.forEach((link) => link.flush()),
+      clock: context.clock,
+    });
     const { replicaBoundBytes: boundBytes } = context.options;
     this.store = createBuddyStore({
       counters: context.counters,
@@ -208,7 +213,7 @@ export class Protection {
     owned.buddy = this.#chooseBuddy(session.id);
     if (owned.buddy === undefined) this.#ctx.counters.add('endpoint_sessions_degraded_total');
     this.#reports.note(owned);
-    this.#mark(owned);
+    this.#schedule.mark(owned);
   }
 
   #own(
@@ -228,7 +233,8 @@ export class Protection {
         moves: session.moves,
       }),
       guard: this.#needGuard(),
-      onDirty: (dirty) => this.#mark(dirty),
+      onDirty: (dirty) => this.#schedule.mark(dirty),
+      clock: this.#ctx.clock,
       ...(continued === undefined ? {} : { continued }),
     });
   }
@@ -444,7 +450,7 @@ export class Protection {
       const sessions = own.slice(i, i + 2048).map((s) => ({ id: s.session.id, epoch: s.session.epoch }));
       this.#links.get(buddy)?.send({ t: 'resume', sessions });
     }
-    for (const session of this.#sessions.values()) if (session.buddy === buddy) this.#mark(session);
+    for (const session of this.#sessions.values()) if (session.buddy === buddy) this.#schedule.mark(session);
   }
 
   #assign(owned: ProtectedSession, next: string | undefined): void {
@@ -460,7 +466,7 @@ export class Protection {
     this.#ctx.counters.add(
       next === undefined ? 'endpoint_sessions_degraded_total' : 'endpoint_buddy_changes_total',
     );
-    if (next === undefined) this.#mark(owned);
+    if (next === undefined) this.#schedule.mark(owned);
     else for (const commit of owned.owner.resume(0)) this.#links.get(next)?.send(commit);
   }
 
@@ -499,6 +505,7 @@ export class Protection {
     if (owned.formerBuddies.size > 0) return;
     owned.committed(owned.storedN);
     this.#reports.note(owned);
+    this.#schedule.acknowledged(owned);
   }
 
   /** The access point has welcomed this endpoint: it knows nothing of buddies. */
@@ -533,20 +540,6 @@ export class Protection {
     }
   }
 
-  #mark(owned: ProtectedSession): void {
-    this.#dirty.add(owned);
-    if (this.#isScheduled) return;
-    this.#isScheduled = true;
-    setImmediate(() => this.#flush());
-  }
-
-  #flush(): void {
-    this.#isScheduled = false;
-    const dirty = [...this.#dirty];
-    this.#dirty.clear();
-    for (const owned of dirty) this.#commitOne(owned);
-  }
-
   /** Number of the newest commit, whether this call made it or an earlier one. A frozen session makes none. */
   #commitOne(owned: ProtectedSession): number {
     return owned.isHeld ? owned.owner.n : this.#commitNow(owned);
@@ -564,7 +557,7 @@ export class Protection {
   #closed(owned: ProtectedSession): void {
     const { id, epoch, flow } = owned.session;
     if (this.#sessions.get(id) === owned) this.#sessions.delete(id);
-    this.#dirty.delete(owned);
+    this.#schedule.forget(owned);
     for (const buddy of [...owned.formerBuddies, owned.buddy ?? '']) {
       this.#links.get(buddy)?.send({ t: 'forget', id, epoch });
     }

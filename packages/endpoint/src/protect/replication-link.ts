@@ -58,6 +58,11 @@ export class ReplicationLink {
     if (this.#isUp) this.#channel?.send(message);
   }
 
+  /** Writes what was sent in this turn. */
+  flush(): void {
+    this.#channel?.flush();
+  }
+
   close(): void {
     this.#isClosed = true;
     this.#isUp = false;

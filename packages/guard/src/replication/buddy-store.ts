@@ -302,14 +302,21 @@ function fromSnapshot(owner: string, commit: Commit): Entry {
   };
 }
 
+/** msgpack's nil: the state is as it was. Kept all the same, a long upload would leave a list of nothings. */
+function isNullPatch(bytes: Uint8Array): boolean {
+  return bytes.length === 1 && bytes[0] === 0xc0;
+}
+
 function extended(entry: Entry, commit: Commit): Entry {
   const { state } = commit;
   entry.n = commit.n;
   entry.chain = commit.chain;
   entry.fin = commit.fin;
   if (state !== undefined) {
-    entry.patches.push(state.bytes);
-    entry.patchBytes += state.bytes.length;
+    if (!isNullPatch(state.bytes)) {
+      entry.patches.push(state.bytes);
+      entry.patchBytes += state.bytes.length;
+    }
     entry.consumed = state.consumed;
     entry.outputAt = state.outputAt;
     entry.input.trimTo(state.consumed);

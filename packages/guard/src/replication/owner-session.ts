@@ -47,6 +47,10 @@ export interface OwnerSession {
   /** Room for more input or output; at 0 the application waits. */
   readonly roomBytes: number;
   readonly replicatedBytes: number;
+  /** Commits made that the buddy has not acknowledged. */
+  readonly inFlight: number;
+  /** Input that is in no commit yet. */
+  readonly freshInputBytes: number;
   received(bytes: Uint8Array): void;
   receivedFin(): void;
   produced(bytes: Uint8Array): void;
@@ -76,6 +80,9 @@ interface Pending extends Mark {
 
 /** A snapshot is due once the deltas after the last one are this many times its size: they then cost more to keep. */
 const deltasPerSnapshot = 4;
+
+/** The patch of a state that has not changed. */
+const nullPatch = encodePlain(null);
 
 /** A new owner session; its first commit is a snapshot. */
 export function createOwnerSession(options: OwnerSessionOptions): OwnerSession {
@@ -141,13 +148,15 @@ export function createOwnerSession(options: OwnerSessionOptions): OwnerSession {
     const outputStart = last.outputEnd;
     const common = { outputStart, output: output.slice(outputStart, outputLimit()) };
     const inputStart = last.inputEnd;
-    const log = { ...common, inputStart, input: input.slice(inputStart, input.end) };
-    if (!hasNewState) return push(log);
-    const patch = encodePlain(diffPlain(known ?? null, safe.state));
+    const inputBytes = input.end - inputStart;
+    // A copy of the input is made only if it is sent: at a safe point it usually is not.
+    const log = (): Commit => push({ ...common, inputStart, input: input.slice(inputStart, input.end) });
+    if (!hasNewState) return log();
+    const patch = known === safe.state ? nullPatch : encodePlain(diffPlain(known ?? null, safe.state));
     const rest = Math.max(last.inputEnd, safe.consumed);
     const patchBytes = patch.length + input.end - rest;
-    deltaBytes += Math.min(patchBytes, log.input.length);
-    if (settings.deterministic && log.input.length < patchBytes) return push(log);
+    deltaBytes += Math.min(patchBytes, inputBytes);
+    if (settings.deterministic && inputBytes < patchBytes) return log();
     known = safe.state;
     return push({
       ...common,
@@ -185,6 +194,12 @@ export function createOwnerSession(options: OwnerSessionOptions): OwnerSession {
     get replicatedBytes() {
       return replicatedBytes;
     },
+    get inFlight() {
+      return pending.length;
+    },
+    get freshInputBytes() {
+      return input.end - last.inputEnd;
+    },
     received: (bytes) => {
       if (fin) throw new RestitchError('internal', `session ${id}: bytes after the client's FIN`);
       input.append(bytes);
@@ -214,9 +229,10 @@ export function createOwnerSession(options: OwnerSessionOptions): OwnerSession {
           );
         }
         // The application goes on changing its own object; what was committed must stay as it was.
+        const isSame = encoded.equals(safe.encoded);
         safe = {
           consumed: safePoint.consumed,
-          state: decodePlain(encoded) as PlainData,
+          state: isSame ? safe.state : (decodePlain(encoded) as PlainData),
           outputAt: output.end,
           encoded,
         };
