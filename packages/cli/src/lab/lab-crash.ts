@@ -1,5 +1,4 @@
 /** `restitch lab crash`: endpoints are killed, cut or stopped under load at random instants, and every byte is checked. */
-import { readFileSync, writeFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { TakeOverRecord } from '@restitch/access-point';
 import { exitCodes } from '../cli-env.js';
@@ -7,6 +6,7 @@ import type { CliEnv } from '../cli-env.js';
 import { runLabCrashBoth } from './crash-both.js';
 import { runLabCrashBuddy } from './crash-buddy.js';
 import { ClientFleet } from './client-fleet.js';
+import { describeConnections, keepEvidence } from './crash-evidence.js';
 import type { ClientReport, ClientSpec } from './clients/driver-messages.js';
 import type { Lab } from './lab.js';
 import { LabAdmin, clientKey } from './lab-admin.js';
@@ -77,6 +77,8 @@ const stoppedMs = 4000;
 const warmUpMs = 1500;
 /** Long, so that a slow answer is told from a lost one. */
 const drainMs = 15_000;
+/** Who is not answered this long before the end of the drain is stuck: its connection is looked at while it stands. */
+const beforeEndMs = 3000;
 /** A pause is looked for this long after a fault. */
 const outageWindowMs = 5000;
 
@@ -98,18 +100,18 @@ export async function runLabCrash(env: CliEnv, options: LabCrashOptions): Promis
     progress,
   );
   try {
-    const report = await crashUnderLoad(lab, options, progress);
+    const { report, connections } = await crashUnderLoad(lab, options, progress);
     env.out(options.json === true ? `${JSON.stringify(report)}\n` : formatReport(report));
     const isFenced = (report.fencedBytes ?? 0) === 0;
     const isGood =
       isClean(report) && isFenced && report.lost === 0 && (report.taken > 0 || options.fault === 'agent');
     if (!isGood) {
       progress(lab.lastLogLines(12));
-      keepLogs(lab);
+      progress(`evidence: ${keepEvidence(lab, connections)}`);
     }
     return isGood ? exitCodes.ok : exitCodes.failed;
   } catch (error) {
-    keepLogs(lab);
+    keepEvidence(lab);
     throw error;
   } finally {
     await lab.down();
@@ -120,7 +122,7 @@ async function crashUnderLoad(
   lab: Lab,
   options: LabCrashOptions,
   progress: (text: string) => void,
-): Promise<CrashReport> {
+): Promise<{ readonly report: CrashReport; readonly connections: string | undefined }> {
   const fleet = await ClientFleet.start(lab);
   const admin = await LabAdmin.open(lab.plan);
   // A killed process is silent by nature; the others' hosts go on.
@@ -141,10 +143,14 @@ async function crashUnderLoad(
       if ((kill + 1) % 5 === 0) progress(`${kill + 1} faults`);
     }
     await sleep(500 + options.rttMs);
+    let connections: string | undefined;
+    const look = setTimeout(() => (connections = describeConnections(lab)), drainMs - beforeEndMs);
     const clients = await fleet.finish(drainMs);
+    clearTimeout(look);
     const owners = ownersByPort([...first.values()], await admin.sessionTakeOvers());
     const fenced = await watch?.finish((port) => owners.get(port) ?? []);
-    return toReport(options, { clients, notes, takeOvers: await admin.takeOvers(), fenced });
+    const report = toReport(options, { clients, notes, takeOvers: await admin.takeOvers(), fenced });
+    return { report, connections };
   } finally {
     admin.close();
     await fleet.close();
@@ -259,24 +265,6 @@ function toReport(
     stories: clients.flatMap((c) => (c.trouble === undefined ? [] : [`${c.tag}: ${c.trouble}`])).slice(0, 10),
     ...(fenced === undefined ? {} : { fencedBytes: fenced.bytes, fencedFrames: fenced.frames }),
   };
-}
-
-/** The laboratory goes away with its logs; what a failure needs is kept in one file. */
-function keepLogs(lab: Lab): void {
-  const names = [
-    'access-point',
-    ...lab.state.endpoints,
-    ...lab.state.endpoints.map((e) => `agent-${e}`),
-    'clients',
-  ];
-  const text = names.flatMap((name) => {
-    try {
-      return [`=== ${name}`, readFileSync(lab.logFile(name), 'utf8')];
-    } catch {
-      return [];
-    }
-  });
-  writeFileSync(`/tmp/restitch-crash-${lab.plan.id}.log`, text.join('\n'));
 }
 
 function formatReport(report: CrashReport): string {

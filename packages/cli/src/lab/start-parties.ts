@@ -102,7 +102,7 @@ export async function startAgent(lab: Lab, party: PartyPlan): Promise<void> {
   const options: AgentProgramOptions = {
     name: party.name,
     socketPath: agentSocketOf(lab.plan, party),
-    pinDirectory: `${lab.plan.pinDirectory}/guard-${party.name}`,
+    pinDirectory: guardPinsOf(lab.plan, party),
     interfaceName: partyInterface,
     accessPoint: { host: lab.plan.accessPoint.ipv4, port: labControlPort },
     tls: await pki.issue('endpoint', party.name, { force: true }),
@@ -117,6 +117,11 @@ export async function startAgent(lab: Lab, party: PartyPlan): Promise<void> {
 /** Name of an agent's process in the state file. */
 export function agentNameOf(party: PartyPlan): string {
   return `agent-${party.name}`;
+}
+
+/** Where the guard of an endpoint's host is pinned. */
+export function guardPinsOf(plan: LabPlan, party: PartyPlan): string {
+  return `${plan.pinDirectory}/guard-${party.name}`;
 }
 
 function agentSocketOf(plan: LabPlan, party: PartyPlan): string {
