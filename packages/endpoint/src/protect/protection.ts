@@ -94,7 +94,7 @@ export interface TakenSession extends ThawedSession {
 
 type TakeOverRequest = Extract<ToEndpoint, { t: 'take-over' }>;
 
-/** Wall clocks of two hosts differ, and a timestamp is read and used at different instants. */
+/** Wall clocks of two hosts differ by less; each owner's begins so much ahead of the one before. */
 const ownerLeadMs = 1000;
 
 /** Guarded flows of closed connections are kept this long: their last FIN may have to be repeated. */
@@ -323,7 +323,7 @@ export class Protection {
         output: replica.output,
       },
       // Each owner's clock begins a little ahead of the one before: PAWS drops what comes from the past.
-      this.#ctx.clock.wallMs() + ownerLeadMs * epoch,
+      this.#ctx.clock.wallMs() + ownerLeadMs * (epoch - 1),
     );
     const image = imageOf(replica, opening, epoch, tcp);
     const state = listener.upgradeState(image);

@@ -57,11 +57,11 @@ export interface TemplateOffsets {
   readonly outputWritten: number;
 }
 
-/** Two machines' clocks and our own delays: a timestamp in the past is dropped by the client (PAWS), one ahead is not. */
-const timestampMarginMs = 5000;
-
 /** Room the client may count on until its first segment shows the real window. */
 const assumedWindowBytes = 65_535;
+
+/** Largest window TCP's header can announce, before it is scaled. */
+const largestWindowField = 65_535;
 
 /** Reads a template. The socket goes into repair for some microseconds and comes back without a packet. */
 export function readTemplate(fd: number, family: number, at: TemplateOffsets, nowMs: number): TcpTemplate {
@@ -105,11 +105,15 @@ function readReadEnd(fd: number): number {
   }
 }
 
-/** The image of a socket whose source is gone. */
+/**
+ * The image of a socket whose source is gone. `nowMs` is wall time on the buddy, ahead by as much as two hosts' clocks may
+ * differ: a timestamp of the past is dropped by the client (PAWS); but what it is ahead becomes the socket's first measure
+ * of the round trip, and its timeout three times that.
+ */
 export function imageFromCheckpoint(template: TcpTemplate, at: CheckpointPositions, nowMs: number): TcpImage {
   const { clientStart, serverStart, readAtMs, ...plain } = template;
   const rcvNxt = addSeq(clientStart, at.inputEnd);
-  const elapsedMs = Math.max(0, nowMs - readAtMs) + timestampMarginMs;
+  const elapsedMs = Math.max(0, nowMs - readAtMs);
   return {
     ...plain,
     state: at.finReceived ? tcpState.closeWait : tcpState.established,
@@ -121,7 +125,7 @@ export function imageFromCheckpoint(template: TcpTemplate, at: CheckpointPositio
     finReceived: at.finReceived,
     finSent: false,
     timestamp: laterTimestamp(template.timestamp, elapsedMs),
-    window: windowAt(template.window, addSeq(rcvNxt, at.finReceived ? 1 : 0)),
+    window: windowAt(template, addSeq(rcvNxt, at.finReceived ? 1 : 0), at.output.length),
     keepaliveElapsedMs: 0,
     unackedElapsedMs: 0,
   };
@@ -134,14 +138,19 @@ function laterTimestamp(timestamp: number, elapsedMs: number): number {
   return addSeq(timestamp, ticks + (ticks & 1));
 }
 
-/** Last acknowledged segment and right edge follow rcv_nxt; the edge never lies left of what was announced at least. */
-function windowAt(window: Uint8Array, rcvNxt: number): Uint8Array {
+/**
+ * Both windows are as large as they can have been. A pure acknowledgement bears the sequence number behind everything
+ * its sender has sent: if that lies outside a window that was guessed too small, each side throws the other's
+ * acknowledgements away, and neither ever learns how far the other is.
+ */
+function windowAt(template: TcpTemplate, rcvNxt: number, sentBytes: number): Uint8Array {
+  const { window } = template;
   const copy = Buffer.from(window);
-  const announced = windowField(window, 'rcvWnd');
+  const promised = largestWindowField * 2 ** (template.hasWscale ? template.rcvWscale : 0);
   copy.writeUInt32LE(rcvNxt, windowOffsets.sndWl1);
   copy.writeUInt32LE(rcvNxt, windowOffsets.rcvWup);
-  copy.writeUInt32LE(Math.max(announced, assumedWindowBytes), windowOffsets.rcvWnd);
-  const sendWindow = Math.max(windowField(window, 'sndWnd'), assumedWindowBytes);
+  copy.writeUInt32LE(promised, windowOffsets.rcvWnd);
+  const sendWindow = Math.max(windowField(window, 'sndWnd'), assumedWindowBytes, sentBytes);
   copy.writeUInt32LE(sendWindow, windowOffsets.sndWnd);
   copy.writeUInt32LE(Math.max(windowField(window, 'maxWindow'), sendWindow), windowOffsets.maxWindow);
   return copy;

@@ -1,0 +1,140 @@
+/**
+ * A buddy goes on from a checkpoint that is far behind the client in both directions, on the real kernel: its windows
+ * must hold what the dead owner had promised, and what was lost must not wait for a fresh socket's timeout.
+ */
+import { randomBytes } from 'node:crypto';
+import { addSeq, type Flow } from '@restitch/core';
+import { closeFd } from '@restitch/sys';
+import {
+  familyOf,
+  getTcpInfo,
+  receiveBytes,
+  sendBytes,
+  setIntOption,
+  so,
+  solSocket,
+} from '@restitch/sys/internal';
+import {
+  attachGuard,
+  createGuardControl,
+  ensureGuardPins,
+  type GuardControl,
+  type GuardPins,
+  removeGuardPins,
+} from '@restitch/guard/internal';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import {
+  activateSocket,
+  type CheckpointPositions,
+  discardFrozenSocket,
+  freezeSocket,
+  imageFromCheckpoint,
+  readRemainder,
+  readTemplate,
+  type TcpTemplate,
+  thawSocket,
+} from '../../../packages/endpoint/src/tcp/index.js';
+import { openPair, pause, readExactly, waitFor, writeAll } from '../socket-pair.js';
+import { createTwoEndpoints, type TwoEndpoints } from '../two-endpoints.js';
+
+const directory = `/sys/fs/bpf/restitch-windows-test-${process.pid}`;
+const bufferBytes = 1024 * 1024;
+
+let net: TwoEndpoints;
+let pins: GuardPins;
+let guard: GuardControl;
+
+beforeAll(() => {
+  net = createTwoEndpoints();
+  pins = ensureGuardPins({ pinDirectory: directory });
+  guard = createGuardControl(pins);
+  net.inside('a', () => attachGuard(pins, 'eth0'));
+});
+afterAll(() => {
+  pins?.close();
+  removeGuardPins(directory);
+  net?.close();
+});
+
+interface Gated {
+  readonly client: number;
+  readonly server: number;
+  readonly flow: Flow;
+  readonly template: TcpTemplate;
+}
+
+/** A connection whose ends may send a lot; both windows grow as they do, behind the template's back. */
+async function openWide(version: '4' | '6'): Promise<Gated> {
+  const widen = (fd: number): void => {
+    setIntOption(fd, solSocket, so.sndbufForce, bufferBytes);
+  };
+  const { client, server, flow } = await openPair(net, version, {
+    beforeListen: widen,
+    beforeConnect: widen,
+  });
+  const at = { inputRead: 0, outputWritten: 0 };
+  const template = readTemplate(server, familyOf(flow.vip.address), at, Date.now());
+  return { client, server, flow, template };
+}
+
+/** From now on nothing behind the first `inputEnd` bytes is acknowledged to the client. */
+function gate({ flow, template }: Gated, inputEnd: number): void {
+  const committed = addSeq(template.clientStart, inputEnd);
+  const { serverStart: sentEnd, rcvWscale: windowScale } = template;
+  guard.register(flow, { epoch: 1, level: 'commit', lease: 0, committed, sentEnd, windowScale });
+}
+
+/** The owner is gone without a word, its buddy serves on b. */
+function takeOver({ server, flow, template }: Gated, at: CheckpointPositions): number {
+  net.steer('nowhere');
+  freezeSocket(server);
+  discardFrozenSocket(server);
+  const image = imageFromCheckpoint(template, at, Date.now() + 1000);
+  const pending = net.inside('b', () => thawSocket(image, flow));
+  net.steer('b');
+  return activateSocket(pending).fd;
+}
+
+describe.each(['4', '6'] as const)(
+  'a take-over from a checkpoint far behind the client over IPv%s',
+  (version) => {
+    it('goes on both ways', async () => {
+      const gated = await openWide(version);
+      const { client, server } = gated;
+      const download = randomBytes(300_000);
+      await writeAll(server, download);
+      expect((await readExactly(client, download.length)).equals(download)).toBe(true);
+
+      const upload = randomBytes(3_000_000);
+      let written = 0;
+      let inputEnd = 0;
+      const heard = Buffer.alloc(upload.length);
+      const pump = (): number => {
+        written += sendBytes(client, upload.subarray(written, written + 65_536));
+        inputEnd += Math.max(0, receiveBytes(server, heard.subarray(inputEnd)));
+        return inputEnd;
+      };
+      // Long enough that the client keeps more in flight than a fresh socket's window.
+      await waitFor(() => pump() > 1_000_000);
+      const acknowledged = inputEnd;
+      gate(gated, acknowledged);
+      // The buddy has this; that it may be acknowledged was the owner's last commit, and never got out.
+      await waitFor(() => pump() > acknowledged + 1500);
+      await pause(50);
+      written += sendBytes(client, upload.subarray(written));
+
+      // What the client has acknowledged of the download was never told to the buddy.
+      const fd = takeOver(gated, { inputEnd, finReceived: false, outputStart: 0, output: download });
+      const [rest] = await Promise.all([
+        readExactly(fd, upload.length - inputEnd, 20_000),
+        writeAll(client, upload.subarray(written), 20_000),
+      ]);
+      expect(rest.equals(upload.subarray(inputEnd))).toBe(true);
+      await waitFor(() => readRemainder(fd) === 0);
+      await writeAll(fd, Buffer.from('thanks'));
+      expect((await readExactly(client, 6)).toString()).toBe('thanks');
+      closeFd(fd);
+      closeFd(client);
+    }, 60_000);
+  },
+);
