@@ -5,15 +5,7 @@
 import { randomBytes } from 'node:crypto';
 import { addSeq, type Flow } from '@restitch/core';
 import { closeFd } from '@restitch/sys';
-import {
-  familyOf,
-  getTcpInfo,
-  receiveBytes,
-  sendBytes,
-  setIntOption,
-  so,
-  solSocket,
-} from '@restitch/sys/internal';
+import { familyOf, receiveBytes, sendBytes, setIntOption, so, solSocket } from '@restitch/sys/internal';
 import {
   attachGuard,
   createGuardControl,
