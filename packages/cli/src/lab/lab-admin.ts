@@ -22,6 +22,9 @@ export interface SessionLine {
   readonly moves: number;
   readonly move: { readonly id: string } | null;
   readonly doubt: string | null;
+  readonly buddy: string | null;
+  /** Its buddy, once that has all of it. */
+  readonly cheapTarget: string | null;
 }
 
 /** An endpoint as the access point lists it. */
@@ -32,6 +35,13 @@ export interface EndpointLine {
   readonly sessions: number;
   /** Its own figures, from its last heartbeat. */
   readonly counters: Readonly<Record<string, number>>;
+  /** null: it takes no part in crash protection. */
+  readonly replication: {
+    readonly protectedSessions: number;
+    readonly degradedSessions: number;
+    readonly pendingSessions: number;
+    readonly replicas: number;
+  } | null;
 }
 
 /** What the daemon says of itself. */
