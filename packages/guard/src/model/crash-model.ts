@@ -273,6 +273,7 @@ function seen(s: CrashState): string[] {
   return found;
 }
 
-function bitsOf(output: string): number {
+/** Output as two bits a position: said 0, said 1. */
+export function bitsOf(output: string): number {
   return [...output].reduce((bits, value, i) => bits | ((value === '1' ? 2 : 1) << (2 * i)), 0);
 }
