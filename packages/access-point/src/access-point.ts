@@ -8,6 +8,8 @@ import { startWorkerRunner } from './analytics/engine-runner.js';
 import { createAdminHandler } from './admin-commands.js';
 import { openAdminServer } from './admin-server.js';
 import type { AdminServer } from './admin-server.js';
+import { openNoticeHook } from './analytics/notice-hook.js';
+import type { NoticeHook } from './analytics/notice-hook.js';
 import type { DaemonConfig } from './config/index.js';
 import { DaemonCore } from './daemon-core.js';
 import type { DaemonState } from './daemon-state.js';
@@ -53,6 +55,7 @@ class Daemon implements AccessPoint {
   readonly #core: DaemonCore;
   #listener: ChannelListener | undefined;
   #admin: AdminServer | undefined;
+  #hook: NoticeHook | undefined;
 
   constructor(options: AccessPointOptions) {
     const { config, dataplane, clock = systemClock, logger = silentLogger } = options;
@@ -83,6 +86,11 @@ class Daemon implements AccessPoint {
     const { listen, tls, maxMessageBytes, handshakeMs, maxConnections } = config.control;
     this.#core.start();
     this.#admin = await openAdminServer(config.adminSocket, createAdminHandler(this.state), logger);
+    const { noticeSocket } = config.inputs;
+    if (noticeSocket !== undefined) {
+      const { notices } = this.state.collectors;
+      this.#hook = await openNoticeHook(noticeSocket, { ...this.state, notices });
+    }
     this.#listener = await listenChannels({
       host: listen.address,
       port: listen.port,
@@ -111,6 +119,7 @@ class Daemon implements AccessPoint {
     this.#core.close();
     await this.#listener?.close();
     await this.#admin?.close();
+    await this.#hook?.close();
     this.state.dataplane.close();
   }
 }

@@ -39,6 +39,10 @@ export function createAdminHandler(d: DaemonState): AdminHandler {
       case 'undrain':
         d.drains.stop(d.endpoints.require(request.endpoint));
         return endpointOf(d, d.endpoints.require(request.endpoint));
+      case 'notice':
+        return notice(d, request);
+      case 'notices':
+        return d.collectors.notices.all();
       case 'moves':
         return { lastSeq: d.history.lastSeq, moves: d.history.since(request.since, request.limit) };
       case 'watch':
@@ -125,7 +129,8 @@ function endpointOf(d: DaemonState, e: Endpoint): object {
     eventLoopDelayMs: e.eventLoopDelayMs,
     lastHeardAgoMs: e.link === undefined ? null : d.clock.monotonicMs() - e.link.lastHeardMs,
     counters: e.counters,
-    telemetry: d.telemetry.viewOf(e),
+    telemetry: d.collectors.telemetry.viewOf(e),
+    notice: d.collectors.notices.viewOf(e) ?? null,
     draining: d.drains.progressOf(e.name) ?? null,
     replication: replicationOf(e),
   };
@@ -246,6 +251,12 @@ async function drain(d: DaemonState, args: Args<'drain'>, emit: Emit, signal: Ab
     emit(progress);
     await new Promise<void>((resolve) => d.clock.after(drainReportMs, resolve));
   }
+}
+
+function notice(d: DaemonState, { endpoint, what, inMs, cancel }: Args<'notice'>): object {
+  const of = d.endpoints.require(endpoint);
+  const { notices } = d.collectors;
+  return cancel ? { endpoint, cancelled: notices.cancel(of) } : notices.give(of, what, inMs, 'operator');
 }
 
 async function watch(

@@ -3,6 +3,7 @@
  * its `id`; a stream sends `event` lines before.
  */
 import { z } from 'zod';
+import { announceable } from './analytics/notices.js';
 import { moveSteps } from './life-cycle.js';
 
 const name = z.string().min(1).max(63);
@@ -43,6 +44,15 @@ export const adminRequestSchema = z.discriminatedUnion('cmd', [
     watch: z.boolean().default(false),
   }),
   z.strictObject({ cmd: z.literal('undrain'), endpoint: name }),
+  /** Something certain about an endpoint's future, or that it is off. */
+  z.strictObject({
+    cmd: z.literal('notice'),
+    endpoint: name,
+    what: z.enum(announceable).default('preemption'),
+    inMs: z.number().nonnegative().default(0),
+    cancel: z.boolean().default(false),
+  }),
+  z.strictObject({ cmd: z.literal('notices') }),
   /** Ended moves with a higher `seq`. */
   z.strictObject({
     cmd: z.literal('moves'),

@@ -1,7 +1,6 @@
 /** The daemon without its sockets: all parts put together over a data plane and a clock, so that tests can own both. */
 import { randomBytes } from 'node:crypto';
 import type { Clock, Counters, Logger } from '@restitch/core';
-import type { TelemetryOrder } from '@restitch/core/internal';
 import type { Channel } from '@restitch/channel';
 import type { Dataplane } from '@restitch/dataplane';
 import type { DaemonConfig } from './config/index.js';
@@ -22,9 +21,7 @@ import { Rebuild } from './rebuild.js';
 import { Reconciler } from './reconciler.js';
 import { AnalyticsHost } from './analytics/analytics-host.js';
 import type { StartRunner } from './analytics/engine-runner.js';
-import { createInputHub } from './analytics/input-hub.js';
-import { OwnCountsReader } from './analytics/own-counts.js';
-import { TelemetryIntake } from './analytics/telemetry-intake.js';
+import { Collectors } from './analytics/collectors.js';
 import { SessionRegistry } from './session-registry.js';
 import type { Session } from './session-registry.js';
 import { createTakeOverHistory } from './take-over-history.js';
@@ -46,9 +43,6 @@ export interface DaemonCoreDeps {
 
 /** The schema's default weight: an endpoint that is not listed counts like one that is. */
 const defaultWeight = 100;
-
-/** A thousand sessions' rows are 60 KB; half of that a second and endpoint is nothing to a control connection. */
-const maxTelemetrySessions = 512;
 
 /** All parts of a daemon. */
 export class DaemonCore {
@@ -77,7 +71,10 @@ export class DaemonCore {
     const onDoubt = (session: Session): void => reconciler.askOwner(session);
     const mayReceive = (endpoint: Endpoint): boolean => protection.mayReceive(endpoint);
     const coordinator = new Coordinator({ ...base, ...parties, policy, idPrefix, onDoubt, mayReceive });
-    const onChange = (): void => this.#health.publishServices();
+    const onChange = (endpoint: Endpoint): void => {
+      this.#health.publishServices();
+      collectors.notices.drainChanged(endpoint);
+    };
     const { stateDirectory } = config;
     const drains = new Drains({ ...base, endpoints, coordinator, policy, stateDirectory, onChange });
     const heartbeatMs = (): number => this.#config.health.heartbeatMs;
@@ -94,13 +91,7 @@ export class DaemonCore {
       lingerMs,
       newId,
     });
-    const inputs = createInputHub();
-    const order = (): TelemetryOrder => ({
-      periodMs: Math.max(50, this.#config.analytics.engine.periodMs),
-      maxSessions: maxTelemetrySessions,
-    });
-    const ownCounts = new OwnCountsReader(base);
-    const telemetry = new TelemetryIntake({ ...base, sessions, sink: inputs, order, ownCounts });
+    const collectors = new Collectors({ ...base, endpoints, sessions, drains, config: () => this.#config });
     const analytics =
       deps.startAnalytics === undefined
         ? undefined
@@ -110,7 +101,7 @@ export class DaemonCore {
             sessions,
             coordinator,
             feed,
-            inputs,
+            inputs: collectors.inputs,
             config: () => this.#config.analytics,
             endpointConfig: () => this.#config.endpoints,
             maxQueued: () => this.#config.moves.maxQueued,
@@ -118,8 +109,9 @@ export class DaemonCore {
           });
     const parts = {
       ...base,
-      inputs,
-      telemetry,
+      inputs: collectors.inputs,
+      telemetry: collectors.telemetry,
+      collectors,
       analytics,
       batch,
       endpoints,
@@ -137,7 +129,7 @@ export class DaemonCore {
       accessPointName: config.name,
       heartbeatMs,
       lingerMs,
-      telemetryOrder: order,
+      telemetryOrder: () => collectors.telemetryOrder,
       mayJoin: (name) => this.#mayJoin(name),
       onLiveness: (endpoint) => this.#onLiveness(endpoint),
     });
@@ -173,8 +165,8 @@ export class DaemonCore {
     this.#health.start();
     this.sweep.start();
     this.state.protection.start();
-    this.state.telemetry.start();
     this.state.analytics?.start();
+    this.state.collectors.start();
   }
 
   /** Takes an authenticated endpoint's connection. */
@@ -198,7 +190,7 @@ export class DaemonCore {
     this.sweep.close();
     this.state.protection.close();
     this.state.analytics?.close();
-    this.state.telemetry.close();
+    this.state.collectors.close();
     this.#rebuild.close();
     this.state.drains.close();
   }

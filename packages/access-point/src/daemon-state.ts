@@ -8,8 +8,8 @@ import type { EndpointRegistry } from './endpoint-registry.js';
 import type { EventFeed } from './event-feed.js';
 import type { MoveHistory } from './history.js';
 import type { AnalyticsHost } from './analytics/analytics-host.js';
+import type { Collectors } from './analytics/collectors.js';
 import type { InputHub } from './analytics/input-hub.js';
-import type { TelemetryIntake } from './analytics/telemetry-intake.js';
 import type { Protection } from './protection.js';
 import type { Reconciler } from './reconciler.js';
 import type { SessionRegistry } from './session-registry.js';
@@ -30,7 +30,8 @@ export interface DaemonState {
   readonly feed: EventFeed;
   readonly reconciler: Reconciler;
   readonly protection: Protection;
-  readonly telemetry: TelemetryIntake;
+  /** Telemetry, notices, paths, clients: who fills `inputs`. */
+  readonly collectors: Collectors;
   /** The engine's host; undefined in a daemon without analytics. */
   readonly analytics: AnalyticsHost | undefined;
   /** Everything measured, for the analytics engine. */

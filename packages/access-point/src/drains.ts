@@ -137,6 +137,11 @@ export class Drains {
     return running === undefined ? undefined : this.#progress(running);
   }
 
+  /** Wall time by which it is to be done; undefined if it is not being drained. */
+  deadlineOf(name: string): number | undefined {
+    return this.#running.get(name)?.deadlineAtMs;
+  }
+
   all(): DrainProgress[] {
     return [...this.#running.values()].map((running) => this.#progress(running));
   }

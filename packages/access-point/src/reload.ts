@@ -23,6 +23,7 @@ export function assertReloadable(before: DaemonConfig, next: DaemonConfig): void
   const changed: string[] = fixed.filter((key) => !isSame(before[key], next[key]));
   if (before.flows.maxFlows !== next.flows.maxFlows) changed.push('flows.maxFlows');
   if (before.flows.maxHalfOpen !== next.flows.maxHalfOpen) changed.push('flows.maxHalfOpen');
+  if (before.inputs.noticeSocket !== next.inputs.noticeSocket) changed.push('inputs.noticeSocket');
   if (changed.length === 0) return;
   throw new RestitchError(
     'config_invalid',

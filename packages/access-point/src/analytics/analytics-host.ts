@@ -160,7 +160,9 @@ export class AnalyticsHost {
     try {
       const value = await Promise.race([answer, late]);
       // A recording begun in the middle needs to know who is there.
-      if (query.q === 'record' && query.file !== null) this.#runner?.post(this.#teller.everything());
+      if (query.q === 'record' && query.file !== null) {
+        this.#runner?.post([...this.#teller.everything(), ...this.#deps.inputs.current()]);
+      }
       return value;
     } finally {
       cancel();
@@ -202,7 +204,7 @@ export class AnalyticsHost {
   }
 
   #startRunner(recordFile: string | undefined): void {
-    const { config, start, clock } = this.#deps;
+    const { config, start, clock, inputs } = this.#deps;
     const options = { ...config().engine, mode: this.#mode };
     const runner = start({
       options,
@@ -216,7 +218,7 @@ export class AnalyticsHost {
     this.#runner = runner;
     this.#answeredAtMs = clock.monotonicMs();
     this.#waiting = [];
-    runner.post(this.#teller.everything());
+    runner.post([...this.#teller.everything(), ...inputs.current()]);
   }
 
   #tickLater(): void {

@@ -19,6 +19,31 @@ export interface EndpointConfig {
   readonly labels: Readonly<Record<string, string>>;
   /** Most sessions it takes; undefined leaves it to what the endpoint says. */
   readonly capacitySessions?: number;
+  /** Times in which it is not to be counted on. */
+  readonly maintenance: readonly MaintenanceWindow[];
+  /** Bits a second from the access point to it; undefined: learned. */
+  readonly bandwidthBps?: number;
+}
+
+/** A time in which an endpoint is not to be counted on. Wall time. */
+export interface MaintenanceWindow {
+  readonly startAtMs: number;
+  readonly durationMs: number;
+  /** So long before its start the sessions begin to leave. */
+  readonly noticeMs: number;
+}
+
+/** What the analytics are told; see docs/analytics.md. */
+export interface InputsConfig {
+  readonly telemetrySessions: number;
+  /** Unix socket of the HTTP hook; undefined: none. */
+  readonly noticeSocket?: string;
+  /** 0: no probes. */
+  readonly probeIntervalMs: number;
+  readonly locationsFile?: string;
+  readonly locationDatabaseFile?: string;
+  readonly clientRetentionMs: number;
+  readonly clientPrefixes: number;
 }
 
 /** Longest time of each step of a move, in milliseconds. */
@@ -124,6 +149,7 @@ export interface DaemonConfig {
   readonly flows: FlowsConfig;
   readonly drain: DrainConfig;
   readonly analytics: AnalyticsConfig;
+  readonly inputs: InputsConfig;
   /** After a restart of the host: how long unknown flows wait for expected endpoints to announce theirs. */
   readonly rebuildGraceMs: number;
   /** Ended moves that are kept for `session show`. */

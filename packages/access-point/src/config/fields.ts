@@ -2,7 +2,7 @@
 import { isAbsolute } from 'node:path';
 import { type SocketAddress, encodeAddress, formatSocketAddress, normalizeAddress } from '@restitch/core';
 import { z } from 'zod';
-import { type Quantity, parseBytes, parseDuration } from './units.js';
+import { type Quantity, parseBitRate, parseBytes, parseDuration } from './units.js';
 
 type Context = z.core.$RefinementCtx<unknown>;
 
@@ -40,6 +40,22 @@ export const duration = quantity(parseDuration, { value: 1, text: '1ms' });
 export const durationOrZero = quantity(parseDuration, { value: 0, text: '0s' });
 /** A size in bytes. */
 export const size = quantity(parseBytes, { value: 1, text: '1B' });
+
+/** Bits a second. */
+export const bitRate = quantity(parseBitRate, { value: 1000, text: '1kbit' });
+
+/** A point in time, milliseconds since 1970 once read. */
+export const instant = field<number>((raw, refuse) => {
+  const text = typeof raw === 'string' ? raw : '';
+  const isWhole = /^\d{4}-\d\d-\d\dT\d\d:\d\d(:\d\d)?(Z|[+-]\d\d:\d\d)$/.test(text);
+  const atMs = isWhole ? Date.parse(text) : Number.NaN;
+  return Number.isFinite(atMs)
+    ? atMs
+    : refuse(
+        `${show(raw)} is not a point in time`,
+        'write date, time and zone, such as "2027-01-31T22:00:00Z" (with the quotes)',
+      );
+});
 
 /** A whole number between two bounds. */
 export function count(min: number, max: number) {

@@ -4,6 +4,8 @@ export type {
   DaemonConfig,
   DrainConfig,
   EndpointConfig,
+  InputsConfig,
+  MaintenanceWindow,
   FlowsConfig,
   HealthConfig,
   ListenerConfig,

@@ -54,7 +54,7 @@ holdDevice: hold0
 adminSocket: /run/x.sock
 registration: listed
 endpoints:
-  - {name: a, weight: 50, labels: {zone: north}, capacity: 1000}
+  - {name: a, weight: 50, labels: {zone: north}, capacity: 1000, bandwidth: 1.5Gbit, maintenance: [{start: "2027-01-31T22:00:00+01:00", duration: 2h}]}
   - name: b
 hold: {flowBytes: 1MiB, totalBytes: 64MiB}
 moves:
@@ -69,6 +69,7 @@ moves:
 health: {heartbeat: 200ms, suspectAfter: 1s, deadAfter: 3s, tcpProbe: {interval: 5s}}
 flows: {max: 1000, maxHalfOpen: 100, sweepInterval: 1m, idleAfter: 1h, closingLinger: 70s}
 drain: {deadline: 1h, onDeadline: reset}
+inputs: {noticeSocket: /run/n.sock, telemetrySessions: 9, probeInterval: 0s, locations: /l, clientRetention: 1d}
 log: {level: debug}
 `);
     expect(config.listeners[1]).toEqual({
@@ -78,9 +79,24 @@ log: {level: debug}
     });
     expect(config.listeners[2]?.vip).toEqual({ address: '2001:db8::2', port: 443 });
     expect(config.endpoints).toEqual([
-      { name: 'a', weight: 50, labels: { zone: 'north' }, capacitySessions: 1000 },
-      { name: 'b', weight: 100, labels: {} },
+      {
+        name: 'a',
+        weight: 50,
+        labels: { zone: 'north' },
+        capacitySessions: 1000,
+        bandwidthBps: 1.5e9,
+        maintenance: [{ startAtMs: Date.UTC(2027, 0, 31, 21), durationMs: 7_200_000, noticeMs: 600_000 }],
+      },
+      { name: 'b', weight: 100, labels: {}, maintenance: [] },
     ]);
+    expect(config.inputs).toEqual({
+      noticeSocket: '/run/n.sock',
+      telemetrySessions: 9,
+      probeIntervalMs: 0,
+      locationsFile: '/l',
+      clientRetentionMs: 86_400_000,
+      clientPrefixes: 10_000,
+    });
     expect(config.hold).toEqual({ flowBytes: 1 << 20, totalBytes: 64 << 20 });
     expect(config.moves).toMatchObject({
       budgetMs: 80,

@@ -5,6 +5,7 @@
 import { z } from 'zod';
 import { analytics, checkAnalytics, toAnalytics } from './analytics-schema.js';
 import type { DaemonConfig } from './daemon-config.js';
+import { endpointInputs, inputs, toEndpointInputs, toInputs } from './inputs-schema.js';
 import {
   addIssue,
   count,
@@ -42,6 +43,7 @@ const endpoint = z.strictObject({
   weight: count(0, 1000).default(100),
   labels: z.record(z.string(), labelValue).default({}),
   capacity: count(0, 0xffffffff).optional(),
+  ...endpointInputs,
 });
 
 /** A flow may hold what a client sends in 50 ms at 1 Gbit/s and then some; all flows together, what a host can spare. */
@@ -115,6 +117,7 @@ export const daemonFileSchema = z
     flows: flows.prefault({}),
     drain: drain.prefault({}),
     analytics: analytics.prefault({}),
+    inputs: inputs.prefault({}),
     rebuildGrace: duration.default(10_000),
     historyMoves: count(1, 1_000_000).default(10_000),
     lab: z.boolean().default(false),
@@ -212,8 +215,9 @@ export function toDaemonConfig(file: DaemonFile): DaemonConfig {
     },
     listeners: file.listeners,
     registration: file.registration,
-    endpoints: file.endpoints.map(({ capacity, ...e }) => ({
+    endpoints: file.endpoints.map(({ capacity, maintenance, bandwidth, ...e }) => ({
       ...e,
+      ...toEndpointInputs({ maintenance, bandwidth }),
       ...(capacity === undefined ? {} : { capacitySessions: capacity }),
     })),
     hold: file.hold,
@@ -231,6 +235,7 @@ export function toDaemonConfig(file: DaemonFile): DaemonConfig {
       idleAfterMs: f.idleAfter,
       closingLingerMs: f.closingLinger,
     },
+    inputs: toInputs(file.inputs),
     drain: { deadlineMs: file.drain.deadline, onDeadline: file.drain.onDeadline },
     analytics: toAnalytics(file.analytics, file.stateDirectory ?? `/var/lib/restitch/${file.name}`),
     rebuildGraceMs: file.rebuildGrace,

@@ -20,6 +20,8 @@ const byteUnits: Readonly<Record<string, number>> = {
   GB: 1000 ** 3,
 };
 
+const bitRateUnits: Readonly<Record<string, number>> = { kbit: 1e3, Mbit: 1e6, Gbit: 1e9 };
+
 /** A quantity read, or what is wrong and what would be right. */
 export type Quantity = { readonly value: number } | { readonly problem: string; readonly remedy: string };
 
@@ -29,6 +31,15 @@ export function parseDuration(raw: unknown): Quantity {
     what: 'a duration',
     examples: '50ms, 2s, 10m or 1h',
     guess: 'ms',
+  });
+}
+
+/** `100Mbit`, `10Gbit` to bits a second. */
+export function parseBitRate(raw: unknown): Quantity {
+  return parseQuantity(raw, bitRateUnits, {
+    what: 'a bandwidth',
+    examples: '100Mbit or 10Gbit (a second)',
+    guess: 'Mbit',
   });
 }
 

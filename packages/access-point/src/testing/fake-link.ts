@@ -17,7 +17,7 @@ export class FakeLink {
     this.channel = {
       peer,
       queuedBytes: 0,
-    flush: () => undefined,
+      flush: () => undefined,
       send: (message) => {
         if (this.isOpenHere) this.toEndpoint.push(structuredClone(message) as ToEndpoint);
       },

@@ -153,3 +153,9 @@ export const eventSchema = z.discriminatedUnion('t', [
 ]);
 /** What `session watch` receives. */
 export type EventAnswer = z.infer<typeof eventSchema>;
+
+/** A certain event of an endpoint, or whether one was taken back. */
+export const noticeSchema = z.union([
+  z.object({ endpoint: z.string(), cancelled: z.boolean() }),
+  z.object({ endpoint: z.string(), what: z.string(), inMs: z.number(), from: z.string() }),
+]);

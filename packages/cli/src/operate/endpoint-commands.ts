@@ -1,4 +1,4 @@
-/** `restitch endpoint list|drain|undrain`. */
+/** `restitch endpoint list|drain|undrain|notice`. */
 import type { Command } from 'commander';
 import { Option } from 'commander';
 import { z } from 'zod';
@@ -6,7 +6,7 @@ import { exitCodes } from '../cli-env.js';
 import type { CliEnv } from '../cli-env.js';
 import { callAdmin, readAnswer, withAdmin, withAdminOptions } from './admin-call.js';
 import type { AdminFlags } from './admin-call.js';
-import { drainSchema, endpointSchema } from './answers.js';
+import { drainSchema, endpointSchema, noticeSchema } from './answers.js';
 import type { DrainAnswer, EndpointAnswer } from './answers.js';
 import { formatDurationMs, formatTable } from './format-table.js';
 import { parseDurationMs } from './parse-duration.js';
@@ -15,6 +15,12 @@ interface DrainFlags extends AdminFlags {
   readonly deadline?: number;
   readonly onDeadline?: 'wait' | 'force' | 'reset';
   readonly detach: boolean;
+}
+
+interface NoticeFlags extends AdminFlags {
+  readonly in: number;
+  readonly what: 'preemption' | 'maintenance';
+  readonly cancel: boolean;
 }
 
 /** Mounts `endpoint` with its subcommands. */
@@ -38,6 +44,18 @@ export function registerEndpointCommands(program: Command, env: () => CliEnv): v
   withAdminOptions(endpoint.command('undrain').description('ends a drain; new flows come again'))
     .argument('<name>')
     .action((name: string, flags: AdminFlags) => undrainEndpoint(env(), name, flags));
+  withAdminOptions(endpoint.command('notice').description('says that it will be taken away, and when'))
+    .argument('<name>')
+    .addOption(
+      new Option('--in <duration>', 'until then, such as 120s').argParser(parseDurationMs).default(0, 'now'),
+    )
+    .addOption(
+      new Option('--what <event>', 'what will happen')
+        .choices(['preemption', 'maintenance'])
+        .default('preemption'),
+    )
+    .option('--cancel', 'take the notice back', false)
+    .action((name: string, flags: NoticeFlags) => noticeEndpoint(env(), name, flags));
 }
 
 /** Prints all endpoints; exit code 3 if one is not well. */
@@ -83,6 +101,21 @@ export async function undrainEndpoint(env: CliEnv, name: string, flags: AdminFla
   env.out(
     flags.json ? `${JSON.stringify(endpoint)}\n` : `${name} is ${endpoint.state} and takes new flows\n`,
   );
+}
+
+/** Announces a certain event, or takes the announcement back. */
+export async function noticeEndpoint(env: CliEnv, name: string, flags: NoticeFlags): Promise<void> {
+  const request = {
+    cmd: 'notice' as const,
+    endpoint: name,
+    what: flags.what,
+    inMs: flags.in,
+    cancel: flags.cancel,
+  };
+  const answer = await withAdmin(flags, env, (client) => callAdmin(client, request, noticeSchema));
+  if (flags.json) env.out(`${JSON.stringify(answer)}\n`);
+  else if ('cancelled' in answer) env.out(`${name}: ${answer.cancelled ? 'taken back' : 'there was none'}\n`);
+  else env.out(`${name}: ${answer.what} in ${formatDurationMs(answer.inMs)}; its sessions will leave\n`);
 }
 
 const endpointColumns = [

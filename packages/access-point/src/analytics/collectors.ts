@@ -1,0 +1,70 @@
+/** Everything that fills the inputs of the analytics engine, put together. */
+import type { Clock, Counters, Logger } from '@restitch/core';
+import type { TelemetryOrder } from '@restitch/core/internal';
+import type { Dataplane } from '@restitch/dataplane';
+import type { DaemonConfig } from '../config/index.js';
+import type { Drains } from '../drains.js';
+import type { EndpointRegistry } from '../endpoint-registry.js';
+import type { SessionRegistry } from '../session-registry.js';
+import { type InputHub, createInputHub } from './input-hub.js';
+import { Notices } from './notices.js';
+import { OwnCountsReader } from './own-counts.js';
+import { TelemetryIntake } from './telemetry-intake.js';
+
+/** What the collectors work with. */
+export interface CollectorsDeps {
+  readonly clock: Clock;
+  readonly counters: Counters;
+  readonly logger: Logger;
+  readonly dataplane: Dataplane;
+  readonly endpoints: EndpointRegistry;
+  readonly sessions: SessionRegistry;
+  readonly drains: Drains;
+  readonly config: () => DaemonConfig;
+}
+
+/** The schema's least: more often would cost more than it tells. */
+const leastPeriodMs = 50;
+
+/** See the head of the file. */
+export class Collectors {
+  readonly inputs: InputHub;
+  readonly telemetry: TelemetryIntake;
+  readonly notices: Notices;
+  readonly #config: () => DaemonConfig;
+
+  constructor(deps: CollectorsDeps) {
+    const { config, drains } = deps;
+    this.#config = config;
+    this.inputs = createInputHub();
+    const base = { ...deps, sink: this.inputs };
+    this.telemetry = new TelemetryIntake({
+      ...base,
+      order: () => this.telemetryOrder,
+      ownCounts: new OwnCountsReader(deps),
+    });
+    this.notices = new Notices({
+      ...base,
+      stateDirectory: config().stateDirectory,
+      maintenance: (name) => config().endpoints.find((e) => e.name === name)?.maintenance ?? [],
+      drainDeadlineMs: (name) => drains.deadlineOf(name),
+    });
+  }
+
+  /** What endpoints are asked to tell. */
+  get telemetryOrder(): TelemetryOrder {
+    const { analytics, inputs } = this.#config();
+    const periodMs = Math.max(leastPeriodMs, analytics.engine.periodMs);
+    return { periodMs, maxSessions: inputs.telemetrySessions };
+  }
+
+  start(): void {
+    this.telemetry.start();
+    this.notices.start();
+  }
+
+  close(): void {
+    this.telemetry.close();
+    this.notices.close();
+  }
+}
