@@ -30,7 +30,7 @@ export type GovernorEvent =
   | { readonly t: 'returned'; readonly skill: number };
 
 /** Certainty (standard errors) at which a model is believed to be worse, and at which it is believed to be better. */
-const FALL_CERTAINTY = -1;
+const FALL_CERTAINTY = -2;
 const RETURN_CERTAINTY = 1;
 /** Good evaluations in a row before the model is trusted again: it should not flap. */
 const RETURN_EVALUATIONS = 3;

@@ -1,7 +1,8 @@
 /**
  * Load that was moved away, counted back: an endpoint that did not cross its limit because sessions left it in time must not
- * teach the model that it would not have. Each move leaves a credit at its source (and a debit at its target) that fades
- * with the session's expected remaining life and ends with the session.
+ * teach the model that it would not have. Each move leaves a credit at its source (and a debit at its target) as large as the
+ * session is now, wherever it is: it would have grown at its source too. Where nobody says how large it is, the credit fades
+ * with the session's expected remaining life; it ends with the session.
  */
 
 /** One committed move. */
@@ -14,6 +15,13 @@ export interface MovedSession {
   readonly atMs: number;
   /** Expected remaining life; the credit falls to 1/e after it. */
   readonly lifeMs: number;
+}
+
+/** Load of all sessions that are at `to` and would be at `from`. */
+export interface MovedFlow {
+  readonly from: number;
+  readonly to: number;
+  readonly load: number;
 }
 
 /** Most moves remembered; beyond it the oldest is forgotten, whose credit has faded most. */
@@ -42,6 +50,21 @@ export class MovedLoadLedger {
   /** The session ended: it would have ended at the source too. */
   end(session: number): void {
     this.moves.delete(session);
+  }
+
+  /** Load that is away from where it would be: for each pair of source and target with any, as large as `loadOf` says it is now. */
+  flows(nowMs: number, loadOf: (session: number) => number | undefined): MovedFlow[] {
+    const sums = new Map<string, MovedFlow>();
+    for (const [session, { from, to, load, atMs, lifeMs }] of this.moves) {
+      if (from === to) {
+        this.moves.delete(session);
+        continue;
+      }
+      const now = loadOf(session) ?? load * Math.exp(-Math.max(0, nowMs - atMs) / lifeMs);
+      const key = `${from} ${to}`;
+      sums.set(key, { from, to, load: (sums.get(key)?.load ?? 0) + now });
+    }
+    return [...sums.values()];
   }
 
   /** `correction` of all endpoints at once, in one walk over the moves; what has faded to nothing is forgotten. */

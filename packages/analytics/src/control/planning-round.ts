@@ -19,6 +19,8 @@ export interface RoundInput {
   readonly nowMs: number;
   /** Load of each endpoint now, for the reactive rule. */
   readonly presentLoad: Float64Array;
+  /** Load of each session now, for the same; those of the fleet may look ahead. */
+  readonly presentSessionLoad?: Float32Array;
   /** Share of the limit at which the reactive rule acts; default 1. */
   readonly reactiveTrigger?: number;
 }
@@ -54,11 +56,13 @@ export function planRound(input: RoundInput): Round {
 }
 
 function reactiveView(input: RoundInput): FleetSnapshot {
-  const { fleet, presentLoad } = input;
+  const { fleet, presentLoad, presentSessionLoad } = input;
   const { endpoints } = fleet;
   const trigger = input.reactiveTrigger ?? 1;
   return {
     ...fleet,
+    sessions:
+      presentSessionLoad === undefined ? fleet.sessions : { ...fleet.sessions, load: presentSessionLoad },
     endpoints: {
       ...endpoints,
       loadP50: presentLoad,

@@ -36,7 +36,7 @@ import type { EngineOptions } from './engine-options.js';
 import { FailureWatch } from './failure-watch.js';
 import { sortInputs } from './input-order.js';
 import { type LiveFleet, LiveFleetBuilder } from './live-fleet.js';
-import { LoadForecasts } from './load-forecasts.js';
+import { coresOf, LoadForecasts } from './load-forecasts.js';
 import type { ModelNews } from './metric-forecast.js';
 import { PendingMoves } from './pending-moves.js';
 import { SessionBook } from './session-book.js';
@@ -224,8 +224,8 @@ export class AnalyticsEngine {
   private observe(outputs: EngineOutput[]): void {
     const { endpoints, nowMs } = this;
     const demand = this.requestsByEndpoint();
-    const corrections = this.ledger.corrections(endpoints.count, nowMs);
-    const news = this.loads.observe(endpoints, nowMs, corrections, (e) => demand[e]!);
+    const flows = this.ledger.flows(nowMs, (handle) => this.presentLoadOf(handle, demand));
+    const news = this.loads.observe(endpoints, nowMs, flows, (e) => demand[e]!);
     outputs.push(...this.newsOf(news, nowMs));
     if (this.loads.hasRestarted) {
       this.loads.hasRestarted = false;
@@ -237,6 +237,16 @@ export class AnalyticsEngine {
       this.noteUncertain(entry.name, isUncertain && !Number.isNaN(entry.metricsAtMs), outputs);
     }
     this.failures.next();
+  }
+
+  /** CPUs a session takes now, by its share of its endpoint's requests; undefined while that is not known. */
+  private presentLoadOf(handle: number, demand: Float64Array): number | undefined {
+    const { columns, requestsPerSec } = this.sessions.table;
+    const e = columns.endpoint[handle]!;
+    const entry = this.endpoints.entries[e];
+    const { cpuRatio } = entry?.metrics ?? {};
+    if (entry === undefined || cpuRatio === undefined || !(demand[e]! > 0)) return undefined;
+    return (cpuRatio * coresOf(entry) * requestsPerSec[handle]!) / demand[e]!;
   }
 
   private noteUncertain(name: string, isUncertain: boolean, outputs: EngineOutput[]): void {
@@ -327,6 +337,7 @@ export class AnalyticsEngine {
       brakeLimits: options.brakes,
       nowMs,
       presentLoad: live.presentLoad,
+      presentSessionLoad: live.presentSessionLoad,
       reactiveTrigger: options.reactiveTrigger,
     });
     this.lastDetail = round.plan;

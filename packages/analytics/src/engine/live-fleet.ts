@@ -15,8 +15,6 @@ import type { SessionBook } from './session-book.js';
 const REQUEST_SHARE = 0.8;
 /** Rates below which an endpoint is not compared with the access point's own counts: too little to tell. */
 const MIN_BYTES_PER_SEC = 10_000;
-/** A session that grows is planned as what it may be at the horizon, at most so much of what it is. */
-const MAX_GROWTH = 2;
 
 /** A move that was given out and has not been answered. */
 export interface PendingMove {
@@ -41,6 +39,8 @@ export interface LiveFleetDeps {
 export interface LiveFleet {
   readonly fleet: FleetSnapshot;
   readonly presentLoad: Float64Array;
+  /** Load of each session now; that of the fleet looks ahead. */
+  readonly presentSessionLoad: Float32Array;
   readonly views: readonly LoadView[];
 }
 
@@ -56,7 +56,7 @@ export class LiveFleetBuilder {
     const count = endpoints.count;
     const views = endpoints.entries.map((entry) => loads.view(entry));
     const presentLoad = this.believed(views);
-    this.shareLoads(presentLoad, views);
+    const presentSessionLoad = this.shareLoads(presentLoad, views);
     const columns = createEndpointColumns(count);
     for (const entry of endpoints.entries)
       this.fillEndpoint(columns, entry, views[entry.index]!, presentLoad, nowMs);
@@ -69,6 +69,7 @@ export class LiveFleetBuilder {
     return {
       fleet: { sessions: { ...table, count: sessions.span }, endpoints: columns, regionCount: 1, pathRisk },
       presentLoad,
+      presentSessionLoad,
       views,
     };
   }
@@ -94,13 +95,14 @@ export class LiveFleetBuilder {
   }
 
   /** The endpoint's load, shared among its sessions by their requests and bytes. */
-  private shareLoads(presentLoad: Float64Array, views: readonly LoadView[]): void {
+  private shareLoads(presentLoad: Float64Array, views: readonly LoadView[]): Float32Array {
     const { endpoints, sessions } = this.deps;
     const { table } = sessions;
     const { endpoint, load } = table.columns;
     const requests = new Float64Array(endpoints.count);
     const bytes = new Float64Array(endpoints.count);
     const counts = new Float64Array(endpoints.count);
+    const presentSessionLoad = new Float32Array(load.length);
     for (let s = 0; s < sessions.span; s++) {
       const e = endpoint[s]!;
       if (e < 0) continue;
@@ -117,9 +119,12 @@ export class LiveFleetBuilder {
           ? (REQUEST_SHARE * table.requestsPerSec[s]!) / requests[e]! + (1 - REQUEST_SHARE) * byBytes
           : byBytes;
       const present = presentLoad[e]!;
-      const ahead = Math.min(views[e]!.p50, MAX_GROWTH * present);
+      presentSessionLoad[s] = Number.isFinite(present) ? share * present : 0;
+      // Needs and rooms are counted at P90, and so is what a session takes along.
+      const ahead = views[e]!.p90;
       load[s] = Number.isFinite(present) ? share * Math.max(present, ahead || 0) : 0;
     }
+    return presentSessionLoad;
   }
 
   private fillEndpoint(

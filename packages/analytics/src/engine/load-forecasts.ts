@@ -3,6 +3,7 @@
  * (dominant resource, Ghodsi et al. 2011), times the CPUs of the endpoint. So loads of endpoints of different size add up.
  */
 import type { EndpointMetrics } from '@restitch/core/internal';
+import type { MovedFlow } from '../control/moved-load.js';
 import type { Skill } from '../control/skill-tracker.js';
 import type { EndpointBook, EndpointEntry } from './endpoint-book.js';
 import type { EngineOptions } from './engine-options.js';
@@ -49,11 +50,11 @@ export class LoadForecasts {
 
   constructor(private readonly options: EngineOptions) {}
 
-  /** One tick. `corrections[e]`: CPUs of load moved away from endpoint e; `demand(e)`: its sessions' requests a second. */
+  /** One tick. `flows`: CPUs of load that is elsewhere than it would be; `demand(e)`: its sessions' requests a second. */
   observe(
     book: EndpointBook,
     nowMs: number,
-    corrections: Float64Array,
+    flows: readonly MovedFlow[],
     demand: (e: number) => number,
   ): ModelNews[] {
     this.makeRoom(book.count);
@@ -67,11 +68,13 @@ export class LoadForecasts {
       const isSeen = values.some((v) => v === v);
       if (!isSeen && !this.panels.has(metric)) continue;
       this.values.set(metric, values);
-      const moved = new Float64Array(this.capacity);
-      for (const entry of book.entries) {
-        moved[entry.index] = corrections[entry.index]! / coresOf(entry);
-        this.note(metric, entry.index, values[entry.index]!);
-      }
+      const moved = flows.map(({ from, to, load }) => ({
+        from,
+        to,
+        left: load / coresOf(book.entries[from]!),
+        came: load / coresOf(book.entries[to]!),
+      }));
+      for (const entry of book.entries) this.note(metric, entry.index, values[entry.index]!);
       news.push(
         ...this.panelOf(metric).observe(this.timeS, values, moved, metric === 'cpu' ? aux : undefined),
       );

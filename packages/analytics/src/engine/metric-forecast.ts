@@ -9,6 +9,8 @@ import { OverloadModel } from '../risk/overload-model.js';
 import { OverloadWatch } from '../risk/overload-watch.js';
 import { createRandom } from '../seeded-random.js';
 import type { EngineOptions } from './engine-options.js';
+import { MovedShares } from './moved-shares.js';
+import type { SeriesFlow } from './moved-shares.js';
 import { ReliabilityBins } from './reliability-bins.js';
 
 /** Quantiles that are issued; the median stands beside them. */
@@ -18,6 +20,9 @@ const FIT_ROWS = 600;
 const FIT_GROWTH = 0.5;
 /** Matured forecasts in memory of the skill against the last value. */
 const PINBALL_MEMORY = 2000;
+
+/** Moved load is forecast to grow at most so much: a forecast near nought would say anything. */
+const MAX_GROWTH = 4;
 
 /** A classifier with its own calibration; `model` is undefined while the forecast's bands answer alone. */
 interface Candidate {
@@ -41,7 +46,8 @@ export class MetricForecast {
   private readonly covered: { hits: number; cases: number }[];
   private fittedAt = 0;
   private step = -1;
-  private corrections: Float64Array;
+  private moved: MovedShares;
+  private without: Float64Array;
 
   constructor(
     readonly name: string,
@@ -65,7 +71,8 @@ export class MetricForecast {
     );
     this.issued = horizons.map(() => []);
     this.covered = horizons.map(() => ({ hits: 0, cases: 0 }));
-    this.corrections = new Float64Array(seriesCount);
+    this.without = new Float64Array(seriesCount).fill(Number.NaN);
+    this.moved = new MovedShares(this.without, []);
     if (limit === undefined) return;
     this.limits = new Float64Array(seriesCount).fill(limit);
     this.slots = new ModelSlots(this.candidate(undefined));
@@ -75,11 +82,18 @@ export class MetricForecast {
     return this.slots !== undefined;
   }
 
-  /** One step: `values[s]` as observed (NaN = missing), `corrections[s]` the load that was moved away. */
-  observe(timeS: number, values: Float64Array, corrections: Float64Array, aux?: Float32Array): ModelNews[] {
+  /** One step: `values[s]` as observed (NaN = missing), `flows` the load that is elsewhere than it would be, in units of the values. */
+  observe(
+    timeS: number,
+    values: Float64Array,
+    flows: readonly SeriesFlow[],
+    aux?: Float32Array,
+  ): ModelNews[] {
     this.step++;
-    this.corrections = corrections;
+    this.moved = new MovedShares(values, flows);
+    const { corrections } = this.moved;
     const without = values.map((v, s) => v + corrections[s]!);
+    this.without = without;
     this.scorePinball(without);
     this.panel.observe(timeS, without, aux);
     this.remember(without);
@@ -99,13 +113,32 @@ export class MetricForecast {
   /** Forecast of a series as it will show itself, moves made so far included. */
   band(series: number, h: number): { readonly p10: number; readonly p50: number; readonly p90: number } {
     const cell = series * this.panel.horizons.length + h;
-    const moved = this.corrections[series]!;
-    const at = (value: number): number => Math.max(0, value - moved);
+    const { stays, arrived } = this.moved.of(series);
+    const came = arrived.reduce((sum, flow) => sum + flow.came * this.growth(flow.from, h), 0);
+    const at = (value: number): number => Math.max(0, value * stays + came);
     return {
       p10: at(this.panel.quantiles[cell * RATIOS.length]!),
       p50: at(this.panel.medians[cell]!),
       p90: at(this.panel.quantiles[cell * RATIOS.length + 1]!),
     };
+  }
+
+  /** How the load that would be at a series goes on, against its present: what left it goes on alike elsewhere. */
+  private growth(series: number, h: number): number {
+    const present = this.without[series]!;
+    const coming = this.panel.medians[series * this.panel.horizons.length + h]!;
+    const growth = coming / present;
+    return present > 0 && growth >= 0 ? Math.min(MAX_GROWTH, growth) : 1;
+  }
+
+  /** The limit as it stands for the load without moves: it is that load which is forecast. */
+  private limitsWithout(limits: Float64Array): Float64Array {
+    const last = this.panel.horizons.length - 1;
+    return limits.map((limit, series) => {
+      const { stays, arrived } = this.moved.of(series);
+      const came = arrived.reduce((sum, flow) => sum + flow.came * this.growth(flow.from, last), 0);
+      return stays > 0 ? (limit - came) / stays : Number.POSITIVE_INFINITY;
+    });
   }
 
   /** Highest median and P90 over the horizons. */
@@ -204,9 +237,10 @@ export class MetricForecast {
     const { slots } = this;
     if (slots === undefined) return [];
     const { active, shadow, previous } = slots;
+    const limits = this.limitsWithout(this.limits!);
     for (const candidate of [active, shadow, previous]) {
       candidate?.losses.clear();
-      candidate?.watch.step(values, corrections);
+      candidate?.watch.step(values, corrections, limits);
     }
     const news: ModelNews[] = [];
     for (let s = 0; s < values.length; s++) {

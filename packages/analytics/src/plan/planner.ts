@@ -63,6 +63,10 @@ export interface Plan {
   readonly value: number;
 }
 
+/** How much more an empty target is worth than a full one; what is forecast of both is never so exact. */
+const SPREAD = 0.05;
+/** A search with prices must gain this to be preferred: it fills one target after the other. */
+const PRICED_GAIN = 1.01;
 /** Cells (candidates × targets) up to which prices are searched; beyond it the first greedy pass stands. */
 const PRICE_SEARCH_CELLS = 400_000;
 
@@ -76,7 +80,7 @@ export function planMoves(fleet: FleetSnapshot, objective: Objective = DEFAULT_O
   if (targets > 0 && cells > 0 && cells <= PRICE_SEARCH_CELLS) {
     for (const prices of findPrices(context, order)) {
       const next = assign(context, order, prices);
-      if (next.value > best.value) best = next;
+      if (next.value > PRICED_GAIN * best.value) best = next;
     }
   }
   return toPlan(context, best);
@@ -197,7 +201,7 @@ function assign(context: PlanContext, order: Int32Array, prices: Prices | undefi
         // Without prices, of nearly equal targets the emptier one: sessions spread instead of stampeding.
         const reduced =
           prices === undefined
-            ? value * (1 + 1e-3 * (room[e]! / endpoints.limit[e]!))
+            ? value * (1 + SPREAD * (room[e]! / endpoints.limit[e]!))
             : value - load * prices.target[e]!;
         if (value > 0 && reduced > most) {
           most = reduced;

@@ -46,8 +46,8 @@ export class OverloadWatch {
   private readonly said: Float64Array;
   private readonly reactiveSaid: Float64Array;
   private readonly values: Float64Array;
-  /** Load counted back when it was said. */
-  private readonly moved: Float64Array;
+  /** The limit for the load without moves, when it was said. */
+  private readonly limitThen: Float64Array;
   private steps = 0;
 
   constructor(private readonly options: OverloadWatchOptions) {
@@ -64,7 +64,7 @@ export class OverloadWatch {
     this.said = new Float64Array(size);
     this.reactiveSaid = new Float64Array(size);
     this.values = new Float64Array(size).fill(Number.NaN);
-    this.moved = new Float64Array(size);
+    this.limitThen = new Float64Array(size);
     this.tracker = new SkillTracker({
       memoryCases: options.skillMemory ?? SKILL_STEPS * limits.length,
       minCases: 50,
@@ -79,10 +79,11 @@ export class OverloadWatch {
 
   /**
    * `values[s]` as observed, `movedAway[s]` the load to count back (may be omitted). With it, the panel must have been given
-   * values + movedAway: what it forecasts is the load without the moves, and the limit stands higher by what was moved.
-   * An outcome counts moves made after the forecast only: those before were known to it.
+   * values + movedAway: what it forecasts is the load without the moves, and the limit stands higher by what was moved, or at
+   * `limitsWithout[s]` where the caller knows better. An outcome counts moves made after the forecast only: those before were
+   * known to it.
    */
-  step(values: Float64Array, movedAway?: Float64Array): void {
+  step(values: Float64Array, movedAway?: Float64Array, limitsWithout?: Float64Array): void {
     const { limits } = this.options;
     const slots = this.horizon + 1;
     for (let s = 0; s < limits.length; s++) {
@@ -90,7 +91,7 @@ export class OverloadWatch {
       const moved = movedAway?.[s] ?? 0;
       this.values[slot] = values[s]! + moved;
       if (this.steps >= this.horizon) this.mature(s);
-      this.moved[slot] = moved;
+      this.limitThen[slot] = limitsWithout?.[s] ?? limits[s]! + moved;
       this.assess(s, values[s]!, slot);
     }
     this.steps++;
@@ -108,7 +109,7 @@ export class OverloadWatch {
       if (value !== value) return;
       peak = Math.max(peak, value);
     }
-    const crossed = peak > this.options.limits[series]! + this.moved[slot]!;
+    const crossed = peak > this.limitThen[slot]!;
     const label = crossed ? 1 : 0;
     this.options.onCase?.(series, this.said[slot]!, label);
     this.tracker.record((this.said[slot]! - label) ** 2, (this.reactiveSaid[slot]! - label) ** 2);
@@ -125,7 +126,7 @@ export class OverloadWatch {
       this.risks[series] = 1;
       return;
     }
-    const raw = this.rawScore(series, value, this.moved[slot]!);
+    const raw = this.rawScore(series, value, this.limitThen[slot]!);
     const probability = this.own[series]!.probability(logOdds(this.shared.probability(raw)));
     const given = this.options.distort === undefined ? probability : this.options.distort(probability);
     this.raw[slot] = raw;
@@ -135,10 +136,10 @@ export class OverloadWatch {
     this.risks[series] = given;
   }
 
-  private rawScore(series: number, value: number, moved: number): number {
-    const { panel, limits, scorer } = this.options;
+  private rawScore(series: number, value: number, limit: number): number {
+    const { panel, scorer } = this.options;
     const horizonCount = panel.horizons.length;
-    const band = bandLogOdds(panel, series, horizonCount - 1, limits[series]! + moved);
+    const band = bandLogOdds(panel, series, horizonCount - 1, limit);
     const row = { series, value, scale: panel.frame.scale(series), features: panel.featuresOf(series) };
     return scorer?.score(row, band) ?? band;
   }
