@@ -17,6 +17,8 @@ import { chooseLabId, isOwned, listLabIds, readLabState } from './lab-state.js';
 import { isSameProcess } from './process-identity.js';
 import { defaultBulkRate, runLabMove } from './lab-move.js';
 import type { LabMoveOptions } from './lab-move.js';
+import { runLabRolling } from './lab-rolling.js';
+import type { LabRollingOptions } from './lab-rolling.js';
 import { openLab } from './open-lab.js';
 import { runLabPredict } from './predict/lab-predict.js';
 import type { LabPredictOptions } from './predict/lab-predict.js';
@@ -109,12 +111,17 @@ export function registerLabCommands(program: Command): void {
     .action(async (options: LabCrashOptions) => {
       process.exitCode = await runLabCrash(env(), options);
     });
-  withLinkOptions(lab.command('rolling').description('kills and restarts each endpoint in turn under load'))
+  withLinkOptions(lab.command('rolling').description('ends and restarts each endpoint in turn under load'))
     .addOption(new Option('--sessions <n>', 'client sessions').argParser(parseCount).default(40))
     .addOption(new Option('--rounds <n>', 'times round all endpoints').argParser(parseCount).default(3))
+    .addOption(new Option('--by <how>', 'how an endpoint ends').choices(['kill', 'drain']).default('kill'))
     .addOption(new Option('--seed <n>', 'of losses').argParser(parseWhole).default(1))
     .option('--json', 'one JSON object on standard output')
-    .action(async (options: LabCrashOptions & { readonly rounds: number }) => {
+    .action(async (options: LabCrashOptions & LabRollingOptions & { readonly by: 'kill' | 'drain' }) => {
+      if (options.by === 'drain') {
+        process.exitCode = await runLabRolling(env(), options);
+        return;
+      }
       const kills = options.endpoints * options.rounds;
       process.exitCode = await runLabCrash(env(), { ...options, kills, fault: 'process', isRolling: true });
     });
