@@ -13,6 +13,7 @@ import { ControlLink } from './control/control-link.js';
 import { RequestHandler } from './control/request-handler.js';
 import { SourceMoves } from './move/source-moves.js';
 import { type StateListenerOptions, listenState } from './move/state-listener.js';
+import type { LostSession } from './protect/periodic-take-over.js';
 import { Protection } from './protect/protection.js';
 import { type AppReport, Telemetry } from './telemetry/telemetry.js';
 import { StatePool } from './move/state-pool.js';
@@ -38,6 +39,8 @@ const loopDelayResolutionMs = 20;
 export type EndpointStatus =
   | { readonly t: 'connected'; readonly accessPoint: string }
   | { readonly t: 'disconnected'; readonly reason: string }
+  /** A session of a dead endpoint could not go on here, and its client was reset: what is left of it. */
+  | { readonly t: 'session-lost'; readonly session: LostSession }
   /** The operator drains this endpoint: its sessions are being moved away. */
   | { readonly t: 'draining'; readonly on: boolean };
 
@@ -109,6 +112,11 @@ export class Endpoint
             dropCopies: (sessionId) => {
               this.#source.letGo(sessionId);
               this.#target.drop(sessionId);
+            },
+            onLost: (lost) => {
+              const { id, flow, epoch, reason } = lost;
+              this.#link.ended({ id, flow, epoch, reason: `reset after a crash: ${reason}` });
+              this.emit('status', { t: 'session-lost', session: lost });
             },
             onFenced: (session) => this.table.remove(session, session.epoch),
             clock,

@@ -17,7 +17,7 @@ import { runHooks } from './move/source-moves.js';
 import type { ThawedSession } from './move/target-moves.js';
 import { type ProtectionSettings, parseProtection } from '@restitch/guard';
 import { type ServerOptions, defaultNotSentLowWaterBytes } from './options.js';
-import type { ProtectedListener, TakenSession } from './protect/protection.js';
+import type { CarriedFrom, ProtectedListener, TakenSession } from './protect/protection.js';
 import type { ServerHost } from './server-host.js';
 import { Carrier, adoptSocket } from './session/carrier.js';
 import { assertNodeSupported, getSocketHandle } from './session/node-handle.js';
@@ -100,7 +100,7 @@ export class Server extends EventEmitter<ServerEvents> implements ProtectedListe
    */
   listen(options: ListenOptions, onListening?: () => void): this {
     if (onListening !== undefined) this.once('listening', onListening);
-    if (this.protection === undefined || this.protection.level === 'none') this.#listenNow(options);
+    if (this.protection === undefined || this.#endpoint.protection === undefined) this.#listenNow(options);
     else {
       this.#guardFirst(options, this.protection).then(
         () => this.#listenNow(options),
@@ -214,7 +214,8 @@ export class Server extends EventEmitter<ServerEvents> implements ProtectedListe
     const { clock, counters } = this.#endpoint.options;
     const session = arrived?.session ?? this.#makeSession(image, thawed.state, epoch, taken);
     const inner = adoptSocket(socket.fd);
-    const carrier = arrived === undefined ? this.#carry(session, inner, taken) : undefined;
+    const from = taken === undefined ? { moved: movedFrom(image, socket.unsent.length) } : { taken };
+    const carrier = arrived === undefined ? this.#carry(session, inner, from) : undefined;
     this.#endpoint.sessionOpened(session);
     // What waits for commits is with the protection, and what was committed goes past that queue.
     const owed = taken === undefined && arrived === undefined ? [socket.unsent, image.unwritten] : [];
@@ -268,12 +269,12 @@ export class Server extends EventEmitter<ServerEvents> implements ProtectedListe
   }
 
   /** The carrier of a session: straight to the socket, or with a buddy in between. */
-  #carry(session: Session, socket: Socket, taken?: TakenSession['taken']): Carrier {
+  #carry(session: Session, socket: Socket, from: CarriedFrom = {}): Carrier {
     const { protection } = this.#endpoint;
-    if (this.protection?.level !== 'commit' || protection === undefined) {
+    if (this.protection === undefined || protection === undefined) {
       return new Carrier(socket, session.carrierEvents);
     }
-    return protection.carry(session, socket, this.protection, taken);
+    return protection.carry(session, socket, this.protection, from);
   }
 
   /** An application that throws here is broken as with net.Server: uncaught, but not in the middle of a move. */
@@ -304,16 +305,25 @@ function assertHostSupported(): void {
 }
 
 function protectionOf(host: ServerHost, options: ServerOptions): ProtectionSettings | undefined {
-  if (options.protection === undefined) return undefined;
-  const settings = parseProtection(options.protection);
+  // Where the host has a guard, level none is a promise too: a crash is told, never taken for an end.
+  if (options.protection === undefined && host.protection === undefined) return undefined;
+  const settings = parseProtection(options.protection ?? {});
   if (settings.level !== 'none' && host.protection === undefined) {
     throw new RestitchError('usage', `level ${settings.level} needs the endpoint's option guard`);
   }
-  if (settings.level === 'periodic' || settings.deterministic) {
-    throw new RestitchError(
-      'usage',
-      'level periodic and deterministic replay are not built into the SDK yet',
-    );
-  }
   return settings;
+}
+
+/** Where the streams of a moved session stand at its socket, and what that has sent and the client may lack. */
+function movedFrom(image: SessionImage, unsentBytes: number): NonNullable<CarriedFrom['moved']> {
+  const { bytesRead, bytesWritten, unread, unwritten, tcp: at } = image;
+  const outputWritten = bytesWritten - unwritten.length - unsentBytes;
+  const output = at.sendQueue.subarray(0, at.sentBytes);
+  const inputRead = bytesRead + unread.length;
+  const acked = outputWritten - output.length;
+  return {
+    inputRead,
+    outputWritten,
+    continued: { consumed: bytesRead, input: unread, fin: at.finReceived, acked, output },
+  };
 }

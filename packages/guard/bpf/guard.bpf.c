@@ -224,11 +224,18 @@ int guard_egress(struct __sk_buff *skb)
 			return TC_ACT_SHOT;
 		}
 	}
+	/* Level none has no heir who could be disturbed: its client is told at once, whether the lease has ended or not. */
+	if ((flow->flags & FLAG_RESET_ON_FIN) && !(flow->flags & FLAG_CLOSING)) {
+		if (s.flags & TCP_FIN)
+			return reset_instead(skb, &s, flow, (__u8 *)header);
+		if (s.flags & TCP_RST) {
+			count(GUARD_PASS);
+			return TC_ACT_OK;
+		}
+	}
 	if (!is_leased(flow->lease))
 		return drop(flow, GUARD_DROP_LEASE);
 	if (!(flow->flags & FLAG_CLOSING)) {
-		if ((s.flags & TCP_FIN) && (flow->flags & FLAG_RESET_ON_FIN))
-			return reset_instead(skb, &s, flow, (__u8 *)header);
 		if ((s.flags & TCP_RST) && (flow->flags & FLAG_GUARD))
 			return drop(flow, GUARD_DROP_RST);
 		if ((s.flags & TCP_FIN) && (flow->flags & FLAG_GUARD))

@@ -20,6 +20,10 @@ export {
   removeGuardPins,
 } from './kernel/guard-pins.js';
 export type { GuardHostOptions, GuardPins } from './kernel/guard-pins.js';
+export { attachWitness } from './kernel/witness.js';
+export type { Testimony, Witness, WitnessExpectation } from './kernel/witness.js';
+export { createCheckpointer } from './replication/checkpointer.js';
+export type { Checkpointer } from './replication/checkpointer.js';
 export { guardFlags, maxLeases } from './kernel/layout.js';
 export type { GuardedFlow, GuardResult, GuardVerdict } from './kernel/layout.js';
 export { joinAgent } from './agent/agent-client.js';

@@ -24,7 +24,8 @@ export const defaultLogBoundBytes = 64 * 1024;
 
 const settingsSchema = z.strictObject({
   level: z.enum(['none', 'periodic', 'commit']).default('none'),
-  periodicIntervalMs: z.number().int().min(10).max(3_600_000).default(defaultPeriodicIntervalMs),
+  /** Level periodic: longest time between a change and its checkpoint, if the application reaches a safe point. */
+  intervalMs: z.number().int().min(10).max(3_600_000).default(defaultPeriodicIntervalMs),
   sessionBoundBytes: z
     .number()
     .int()
@@ -33,8 +34,11 @@ const settingsSchema = z.strictObject({
     .default(defaultSessionBoundBytes),
   logBoundBytes: z.number().int().min(1024).default(defaultLogBoundBytes),
   degraded: z.enum(['unprotected', 'stall']).default('unprotected'),
-  /** The same input in the same state gives the same output: input bytes may stand for the state after them. */
-  deterministic: z.boolean().default(false),
+  /**
+   * The same input in the same state gives the same output: input bytes stand for the state after them, and a take-over
+   * runs the application over them again. `session.commit()` is then the one that makes a snapshot.
+   */
+  replay: z.boolean().default(false),
 });
 
 /** Protection of one listener, all defaults filled in. */
@@ -46,7 +50,13 @@ export type ProtectionOptions = z.input<typeof settingsSchema>;
 /** Options to settings. Throws `usage` that names each wrong key. */
 export function parseProtection(options: ProtectionOptions): ProtectionSettings {
   const parsed = settingsSchema.safeParse(options);
-  if (parsed.success) return parsed.data;
+  if (parsed.success) {
+    if (!parsed.data.replay || parsed.data.level === 'commit') return parsed.data;
+    throw new RestitchError(
+      'usage',
+      `protection settings: replay needs level commit, not ${parsed.data.level}`,
+    );
+  }
   const faults = parsed.error.issues.map((i) => `${i.path.join('.') || 'protection'}: ${i.message}`);
   throw new RestitchError('usage', `protection settings: ${faults.join('; ')}`);
 }

@@ -27,6 +27,7 @@ export const so = {
   maxPacingRate: 47,
   attachBpf: 50,
   meminfo: 55,
+  cookie: 57,
   bufLock: 72,
 } as const;
 

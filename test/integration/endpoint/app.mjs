@@ -16,6 +16,8 @@ const logger = { debug: log('debug'), info: log('info'), warn: log('warn'), erro
 const endpoint = createEndpoint({ ...config.endpoint, counters, logger });
 const sessions = new Map();
 const seen = [];
+const lost = [];
+endpoint.on('status', (status) => status.t === 'session-lost' && lost.push(status.session));
 endpoint.on('close', () => seen.push('endpoint close'));
 
 const applications = {
@@ -80,6 +82,9 @@ const commands = {
       readableLength: s.readableLength,
       writableLength: s.writableLength,
     })),
+  commit: ({ id }) => sessions.get(id).commit(),
+  committed: ({ id, n }) => new Promise((resolve) => sessions.get(id).onCommitted(n, resolve)),
+  lost: () => lost.splice(0),
   pin: ({ id, reason }) => void sessions.get(id).pin(reason),
   unpin: ({ id }) => void sessions.get(id).unpin(),
   busy: ({ id, ms }) => {
@@ -125,7 +130,9 @@ for (const listener of config.listeners) {
   const upgrade = config.upgradeState
     ? { upgradeState: (state, from) => ({ ...state, upgradedFrom: from, ...(config.upgradeState === 'throw' ? undefinedName : {}) }) }
     : {};
-  const server = endpoint.createServer({ listener: listener.name, allowHalfOpen: listener.allowHalfOpen, ...upgrade }, (session) => {
+  const protection = listener.protection === undefined ? {} : { protection: listener.protection };
+  const options = { listener: listener.name, allowHalfOpen: listener.allowHalfOpen, ...protection, ...upgrade };
+  const server = endpoint.createServer(options, (session) => {
     watch(session);
     applications[listener.application](session);
   });

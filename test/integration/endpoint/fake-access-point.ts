@@ -59,6 +59,8 @@ export class FakePeer {
     if (message.t === 'hello') {
       this.hello = message;
       this.channel.send({ t: 'welcome', protocol: protocolVersion, heartbeatMs: 50, accessPoint: 'ap' });
+    } else if (message.t === 'heartbeat' && this.hello?.protection !== undefined) {
+      this.channel.send({ t: 'lease', n: message.n, leaseMs: 60_000 });
     } else if (message.t === 'announce') {
       this.announced.push(...message.sessions);
       this.isAnnounced ||= message.last;
@@ -110,6 +112,23 @@ export class FakeAccessPoint {
       await new Promise((resolve) => setTimeout(resolve, 10));
     }
     throw new Error(`endpoint ${name} did not come`);
+  }
+
+  /** Tells everybody who can be a buddy. */
+  publishPeers(): void {
+    const peers = [...this.peers.values()].flatMap(({ hello }) =>
+      hello?.protection === undefined
+        ? []
+        : [
+            {
+              name: hello.name,
+              instance: hello.instance,
+              stateAddress: hello.stateAddress,
+              labels: hello.protection.labels,
+            },
+          ],
+    );
+    for (const peer of this.peers.values()) peer.channel.send({ t: 'peers', peers });
   }
 
   close(): Promise<void> {

@@ -13,11 +13,13 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { RestitchError } from '@restitch/core';
 import { type FromEndpoint, type SessionReport, fromFailure } from '@restitch/core/internal';
+import type { ProtectionOptions } from '@restitch/guard';
 import { enterNetworkNamespace } from '@restitch/sys';
 import { type DevPki, createDevPki } from '../../../packages/cli/src/pki/dev-pki.js';
 import { type EndpointName, type TwoEndpoints, createTwoEndpoints } from '../two-endpoints.js';
 import { FakeAccessPoint, type FakePeer } from './fake-access-point.js';
 
+const agentFile = fileURLToPath(new URL('../guard/agent.mjs', import.meta.url));
 const appFile = fileURLToPath(new URL('app.mjs', import.meta.url));
 
 /** Ports of the applications in app.mjs. */
@@ -37,6 +39,8 @@ export interface ChildOptions {
   readonly accessPointPort?: number;
   readonly applications?: readonly Application[];
   readonly ipv6?: boolean;
+  /** Of all listeners; the host has an agent then. */
+  readonly protection?: ProtectionOptions;
 }
 
 /** What a session looks like from inside its process. */
@@ -104,6 +108,8 @@ export class World {
   readonly #directory: string;
   accessPoint: FakeAccessPoint;
   readonly #children: EndpointChild[] = [];
+  readonly #agents = new Map<EndpointName, EndpointChild>();
+  readonly #pinDirectories = new Set<string>();
   readonly #sockets: Socket[] = [];
   #moves = 0;
 
@@ -139,8 +145,10 @@ export class World {
         address,
         port: ports[application],
         allowHalfOpen: true,
+        protection: options.protection,
       })),
     };
+    if (options.protection !== undefined) await this.startAgent(name);
     const node = options.node ?? process.execPath;
     const { uid } = options;
     const drop = uid === undefined ? [] : dropTo(uid);
@@ -158,6 +166,26 @@ export class World {
     });
     if (options.accessPointPort === undefined) await this.accessPoint.peer(name, applications.length);
     return endpoint;
+  }
+
+  #agentSocket(name: EndpointName): string {
+    return join(this.#directory, `agent-${name}.sock`);
+  }
+
+  /** The agent of an endpoint's host, which outlives the endpoint. */
+  async startAgent(name: EndpointName): Promise<void> {
+    if (this.#agents.has(name)) return;
+    const pinDirectory = `/sys/fs/bpf/restitch-world-${process.pid}-${name}`;
+    this.#pinDirectories.add(pinDirectory);
+    const config = { name, socketPath: this.#agentSocket(name), pinDirectory, interfaces: ['eth0'] };
+    const child = spawn(
+      'nsenter',
+      [`--net=${this.net.namespacePath(name)}`, process.execPath, agentFile, JSON.stringify(config)],
+      { stdio: ['ignore', 'inherit', 'inherit', 'ipc'] },
+    );
+    const agent = new EndpointChild(name, child);
+    this.#agents.set(name, agent);
+    await once(child, 'message');
   }
 
   /** Starts an example as its readers do, and waits until it has announced itself. */
@@ -190,6 +218,7 @@ export class World {
       app: { name: 'test', version: options.version ?? '1' },
       capacitySessions: options.capacitySessions,
       maxImageBytes: options.maxImageBytes,
+      ...(options.protection === undefined ? {} : { guard: { agentSocket: this.#agentSocket(name) } }),
     };
   }
 
@@ -313,6 +342,8 @@ export class World {
   async close(): Promise<void> {
     for (const socket of this.#sockets.splice(0)) socket.destroy();
     for (const child of this.#children.splice(0)) await child.kill();
+    for (const agent of this.#agents.values()) await agent.kill();
+    for (const directory of this.#pinDirectories) rmSync(directory, { recursive: true, force: true });
     await this.accessPoint.close();
     this.net.close();
     rmSync(this.#directory, { recursive: true, force: true });

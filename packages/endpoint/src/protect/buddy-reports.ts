@@ -1,7 +1,7 @@
 /** Tells the access point whose replica is where: gathered, for a dead buddy's sessions change all at once. */
 import type { Clock } from '@restitch/core';
 import type { FromEndpoint } from '@restitch/core/internal';
-import type { ProtectedSession } from './protected-session.js';
+import type { ReplicatedSession } from './replicated-session.js';
 
 /** A person who looks is content with this; the changes of that time share one message. */
 const gatherMs = 50;
@@ -11,7 +11,7 @@ const perMessage = 4096;
 export class BuddyReports {
   readonly #clock: Clock;
   readonly #tell: (message: FromEndpoint) => void;
-  readonly #untold = new Set<ProtectedSession>();
+  readonly #untold = new Set<ReplicatedSession>();
 
   constructor(clock: Clock, tell: (message: FromEndpoint) => void) {
     this.#clock = clock;
@@ -19,7 +19,7 @@ export class BuddyReports {
   }
 
   /** Its buddy may have changed. A frozen session is told of when it is served again. */
-  note(owned: ProtectedSession): void {
+  note(owned: ReplicatedSession): void {
     const word = `${owned.buddy ?? ''} ${owned.isReady}`;
     if (owned.toldBuddy === word || owned.isHeld) return;
     owned.toldBuddy = word;
@@ -28,7 +28,7 @@ export class BuddyReports {
   }
 
   /** A new access point, or one that was away, knows nothing of buddies. */
-  repeat(all: Iterable<ProtectedSession>): void {
+  repeat(all: Iterable<ReplicatedSession>): void {
     for (const owned of all) {
       owned.toldBuddy = undefined;
       this.note(owned);

@@ -3,11 +3,11 @@
  * brings more into one commit wait for an acknowledgement, or a moment for more input.
  */
 import type { Clock } from '@restitch/core';
-import type { ProtectedSession } from './protected-session.js';
+import type { ReplicatedSession } from './replicated-session.js';
 
 /** What a schedule does with sessions that are due. */
 export interface CommitScheduleOptions {
-  readonly commit: (session: ProtectedSession) => void;
+  readonly commit: (session: ReplicatedSession) => void;
   /** All of a turn are done: what they sent may leave. */
   readonly onTurnDone: () => void;
   readonly clock: Clock;
@@ -19,9 +19,9 @@ const gatherMs = 1;
 /** The sessions of one endpoint that have something to commit. */
 export class CommitSchedule {
   readonly #options: CommitScheduleOptions;
-  readonly #dirty = new Set<ProtectedSession>();
-  readonly #waiting = new Set<ProtectedSession>();
-  readonly #gathering = new Set<ProtectedSession>();
+  readonly #dirty = new Set<ReplicatedSession>();
+  readonly #waiting = new Set<ReplicatedSession>();
+  readonly #gathering = new Set<ReplicatedSession>();
   #isScheduled = false;
 
   constructor(options: CommitScheduleOptions) {
@@ -29,7 +29,7 @@ export class CommitSchedule {
   }
 
   /** Something happened of which the buddy does not know. */
-  mark(session: ProtectedSession): void {
+  mark(session: ReplicatedSession): void {
     this.#dirty.add(session);
     if (this.#isScheduled) return;
     this.#isScheduled = true;
@@ -37,11 +37,11 @@ export class CommitSchedule {
   }
 
   /** The buddy has acknowledged a commit of it. */
-  acknowledged(session: ProtectedSession): void {
+  acknowledged(session: ReplicatedSession): void {
     if (this.#waiting.delete(session)) this.mark(session);
   }
 
-  forget(session: ProtectedSession): void {
+  forget(session: ReplicatedSession): void {
     for (const set of [this.#dirty, this.#waiting, this.#gathering]) set.delete(session);
   }
 
@@ -59,7 +59,7 @@ export class CommitSchedule {
   }
 
   /** One timer for all that gather. */
-  #gather(session: ProtectedSession): void {
+  #gather(session: ReplicatedSession): void {
     this.#gathering.add(session);
     if (this.#gathering.size > 1) return;
     this.#options.clock.after(gatherMs, () => {

@@ -28,6 +28,8 @@ const openingSchema = z.object({
   openedAtMs: z.number().nonnegative(),
   moves: z.number().int().nonnegative(),
   template: templateSchema,
+  level: z.enum(['periodic', 'commit']),
+  commitBase: z.number().int().nonnegative(),
 });
 
 /** The unchanging part of a replica. */
@@ -38,6 +40,10 @@ export interface Opening {
   readonly openedAtMs: number;
   readonly moves: number;
   readonly template: TcpTemplate;
+  /** How a take-over goes: at `periodic` the client is asked first. */
+  readonly level: 'periodic' | 'commit';
+  /** Commits of all owners before this one: the number an application sees goes on across them. */
+  readonly commitBase: number;
 }
 
 /** As bytes. */

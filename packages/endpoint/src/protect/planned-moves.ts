@@ -4,7 +4,7 @@ import { addSeq } from '@restitch/core';
 import type { TcpImage } from '@restitch/core/internal';
 import type { ProtectionSettings } from '@restitch/guard';
 import type { BuddyStore, Commit, GuardControl, Replica } from '@restitch/guard/internal';
-import { Carrier } from '../session/carrier.js';
+import type { Carrier } from '../session/carrier.js';
 import type { FrozenSession } from '../session/session-init.js';
 import type { Session } from '../session/session.js';
 import type { Opening } from './opening.js';
@@ -31,6 +31,8 @@ export interface PlannedMoveHost {
   readonly guard: () => GuardControl;
   readonly lease: () => number;
   readonly sessionOf: (id: string) => ProtectedSession | undefined;
+  /** Of a session at another level. */
+  readonly plainCarrier: (session: Session, socket: Socket) => Carrier;
   readonly linkTo: (endpoint: string) => ReplicationLink | undefined;
   readonly own: (session: Session, settings: ProtectionSettings, from: Continuation) => ProtectedSession;
   /** Gives it a buddy and sends that its first commit. */
@@ -65,7 +67,7 @@ export class PlannedMoves {
     const owned = this.#host.sessionOf(session.id);
     session.attach(
       owned === undefined
-        ? new Carrier(socket, session.carrierEvents)
+        ? this.#host.plainCarrier(session, socket)
         : new ProtectedCarrier(socket, session.carrierEvents, owned),
     );
     if (owned?.isHeld !== true) return;

@@ -18,6 +18,7 @@ import type { ProtectionSettings } from '@restitch/guard';
 import type { Session } from '../session/session.js';
 import type { TcpTemplate } from '../tcp/index.js';
 import type { ProtectedCarrier } from './protected-carrier.js';
+import { BuddyPlace, type ReplicatedSession } from './replicated-session.js';
 
 /** What travels as the state of a safe point: the application's own, and what it has ended or seen the end of. */
 export type SafeState = {
@@ -71,24 +72,10 @@ const inputWaitMs = 1;
 const wholePieceBytes = 64 * 1024;
 
 /** One protected session of this endpoint. */
-export class ProtectedSession {
+export class ProtectedSession extends BuddyPlace implements ReplicatedSession {
   readonly session: Session;
   readonly settings: ProtectionSettings;
   readonly owner: OwnerSession;
-  /** Name of the endpoint that keeps the replica; undefined while nobody does. */
-  buddy: string | undefined;
-  /** Those that still have an older replica. */
-  readonly formerBuddies = new Set<string>();
-  /** Those of them that were told to forget it. */
-  readonly forgetting = new Set<string>();
-  /** Newest commit the buddy has. */
-  storedN = 0;
-  /** Since when it waits for the replica at its next buddy; undefined if it does not. */
-  bereavedSinceMs: number | undefined;
-  /** What the access point was last told of its buddy. */
-  toldBuddy: string | undefined;
-  /** In the middle of a planned move: it goes on being replicated, and emits nothing. */
-  isHeld = false;
   /** Called once its replica is where it belongs, or it is known that there will be none. */
   onProtected: (() => void) | undefined;
   carrier: ProtectedCarrier | undefined;
@@ -106,6 +93,7 @@ export class ProtectedSession {
   readonly #waiting: Array<() => void> = [];
 
   constructor(init: ProtectedSessionInit) {
+    super();
     this.#init = init;
     this.session = init.session;
     this.settings = init.settings;
@@ -133,11 +121,6 @@ export class ProtectedSession {
     return this.#init.opening;
   }
 
-  /** Its buddy has the newest commits, and nobody has older ones. */
-  get isReady(): boolean {
-    return this.buddy !== undefined && this.storedN > 0 && this.formerBuddies.size === 0;
-  }
-
   get isOver(): boolean {
     return this.#isOver;
   }
@@ -154,11 +137,7 @@ export class ProtectedSession {
     this.#init.onDirty(this);
   }
 
-  /**
-   * Whether what happened can wait: `acknowledgement` for one of the commits on their way, `time` for more input,
-   * undefined if it should be committed now.
-   */
-  get waitsFor(): 'acknowledgement' | 'time' | undefined {
+  override get waitsFor(): 'acknowledgement' | 'time' | undefined {
     const { owner } = this;
     // Without a buddy nobody's acknowledgement will come.
     if (owner.n === 0 || this.buddy === undefined) return undefined;
@@ -232,7 +211,7 @@ export class ProtectedSession {
   #release(): void {
     this.#init.guard.commit(this.flow, this.session.epoch, this.ackableSeq);
     this.#write();
-    this.session.emit('committed', this.owner.committedN);
+    this.session.noteCommitted(this.owner.committedN);
     this.#wake();
   }
 

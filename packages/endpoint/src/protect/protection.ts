@@ -25,6 +25,7 @@ import {
   createBuddyStore,
   createGuardControl,
   type GuardControl,
+  type GuardPins,
   joinAgent,
   openGuardPins,
   toBuddySchema,
@@ -32,6 +33,7 @@ import {
 } from '@restitch/guard/internal';
 import { afInet, afInet6, familyOf } from '@restitch/sys/internal';
 import type { AcceptingListener, ThawedSession } from '../move/target-moves.js';
+import { Carrier } from '../session/carrier.js';
 import type { Session } from '../session/session.js';
 import {
   activateSocket,
@@ -39,15 +41,20 @@ import {
   freezeSocket,
   imageFromCheckpoint,
   readTemplate,
+  type TemplateOffsets,
   thawSocket,
 } from '../tcp/index.js';
 import { BuddyReports } from './buddy-reports.js';
 import { CommitSchedule } from './commit-schedule.js';
 import { decodeOpening, encodeOpening, type Opening } from './opening.js';
+import { BareSessions } from './bare-sessions.js';
+import { type LostSession, type PeriodicReplica, PeriodicTakeOvers } from './periodic-take-over.js';
+import { PeriodicSession } from './periodic-session.js';
 import { PlannedMoves } from './planned-moves.js';
 import { ProtectedCarrier } from './protected-carrier.js';
 import { type ContinuedFrom, ProtectedSession } from './protected-session.js';
 import { imageOf } from './replica-image.js';
+import type { ReplicatedSession } from './replicated-session.js';
 import { ReplicationLink } from './replication-link.js';
 import { settleTakenSocket } from './take-over.js';
 
@@ -75,6 +82,8 @@ export interface ProtectionContext {
   readonly tell: (message: FromEndpoint) => void;
   /** Lets go in silence of a session that stands frozen or rebuilt here in the middle of a move. */
   readonly dropCopies: (sessionId: string) => void;
+  /** A session that was to be taken over and cannot go on: its client has been reset. */
+  readonly onLost: (lost: LostSession) => void;
   /** The session is no longer served here, and nobody needs to be told. */
   readonly onFenced: (session: Session) => void;
   readonly clock: Clock;
@@ -92,6 +101,13 @@ export interface TakenSession extends ThawedSession {
   readonly taken: { readonly commit: number; readonly continued: ContinuedFrom; readonly opening: Opening };
 }
 
+/** What a carried session was before; nothing for a new connection. */
+export interface CarriedFrom {
+  readonly taken?: TakenSession['taken'] | undefined;
+  /** It was moved here without a replica: where its streams stand, and what its socket has sent. */
+  readonly moved?: TemplateOffsets & { readonly continued: ContinuedFrom };
+}
+
 type TakeOverRequest = Extract<ToEndpoint, { t: 'take-over' }>;
 
 /** Wall clocks of two hosts differ by less; each owner's begins so much ahead of the one before. */
@@ -106,7 +122,7 @@ export class Protection {
   /** What planned moves need. */
   readonly moves: PlannedMoves;
   readonly #ctx: ProtectionContext;
-  readonly #sessions = new Map<string, ProtectedSession>();
+  readonly #sessions = new Map<string, ReplicatedSession>();
   readonly #links = new Map<string, ReplicationLink>();
   readonly #schedule: CommitSchedule;
   readonly #beatsAtNs = new Map<number, bigint>();
@@ -114,8 +130,11 @@ export class Protection {
   readonly #reports: BuddyReports;
   /** Epochs of sessions whose socket stands and whose application does not have them yet. */
   readonly #taking = new Map<string, { readonly epoch: number; readonly flow: Flow }>();
+  readonly #bare = new BareSessions();
+  readonly #periodic: PeriodicTakeOvers;
   #peers: readonly Peer[] = [];
   #membership: AgentMembership | undefined;
+  #pins: GuardPins | undefined;
   #guard: GuardControl | undefined;
   #joining: Promise<void> | undefined;
 
@@ -127,6 +146,7 @@ export class Protection {
       onTurnDone: () => this.#links.forEach((link) => link.flush()),
       clock: context.clock,
     });
+    this.#periodic = new PeriodicTakeOvers(context);
     const { replicaBoundBytes: boundBytes } = context.options;
     this.store = createBuddyStore({
       counters: context.counters,
@@ -136,7 +156,11 @@ export class Protection {
       store: this.store,
       guard: () => this.#needGuard(),
       lease: () => this.#membership?.lease ?? 0,
-      sessionOf: (id) => this.#sessions.get(id),
+      sessionOf: (id) => {
+        const owned = this.#sessions.get(id);
+        return owned instanceof ProtectedSession ? owned : undefined;
+      },
+      plainCarrier: (session, socket) => this.#plainCarrier(session, socket),
       linkTo: (name) => this.#links.get(name),
       own: (session, settings, from) => this.#own(session, settings, from),
       adopt: (owned) => {
@@ -177,38 +201,74 @@ export class Protection {
   }
 
   /** A connection of a protected listener gets its carrier: a new one, or one that was taken over. */
-  carry(
-    session: Session,
-    socket: Socket,
-    settings: ProtectionSettings,
-    taken?: TakenSession['taken'],
-  ): ProtectedCarrier {
+  carry(session: Session, socket: Socket, settings: ProtectionSettings, from: CarriedFrom = {}): Carrier {
     const guard = this.#needGuard();
-    const opening = taken?.opening ?? this.#open(session, socket, guard);
     const lease = this.#membership?.lease ?? 0;
+    const { level } = settings;
+    if (level === 'none') {
+      const onClosed = (): void => this.#removeLater(session.flow, session.epoch);
+      return this.#bare.carry(session, socket, guard, { lease, onClosed });
+    }
+    const { taken, moved } = from;
+    const at = { inputRead: moved?.inputRead ?? 0, outputWritten: moved?.outputWritten ?? 0 };
+    const opening = taken?.opening ?? this.#open(session, socket, { level, at });
     if (taken === undefined) {
       const { template } = opening;
       guard.register(session.flow, {
         epoch: session.epoch,
-        level: settings.level,
+        level,
         lease,
         committed: template.clientStart,
         sentEnd: template.serverStart,
         windowScale: template.rcvWscale,
       });
     }
-    const owned = this.#own(session, settings, {
-      opening,
-      ...(taken === undefined ? {} : { continued: taken.continued }),
-    });
+    const continued = taken?.continued ?? moved?.continued;
+    const given = { opening, ...(continued === undefined ? {} : { continued }) };
+    if (level === 'periodic') return this.#carryPeriodic(session, socket, settings, given);
+    const owned = this.#own(session, settings, given);
     this.#adopt(owned);
     return new ProtectedCarrier(socket, session.carrierEvents, owned);
   }
 
-  #adopt(owned: ProtectedSession): void {
+  #carryPeriodic(
+    session: Session,
+    socket: Socket,
+    settings: ProtectionSettings,
+    { opening, continued }: { readonly opening: Opening; readonly continued?: ContinuedFrom },
+  ): Carrier {
+    const owned = new PeriodicSession({
+      session,
+      settings,
+      opening: this.#encodeOpening(session, opening),
+      guard: this.#needGuard(),
+      clock: this.#ctx.clock,
+      onDirty: (dirty) => this.#schedule.mark(dirty),
+      ...(continued === undefined ? {} : { continued }),
+    });
+    this.#adopt(owned);
+    return owned.carrierOf(socket);
+  }
+
+  /** After a move that came to nothing, at levels that hold nothing back. */
+  #plainCarrier(session: Session, socket: Socket): Carrier {
+    const owned = this.#sessions.get(session.id);
+    if (owned instanceof PeriodicSession) return owned.carrierOf(socket);
+    if (this.#bare.has(session)) return this.#bare.carrierOf(session, socket, this.#needGuard());
+    return new Carrier(socket, session.carrierEvents);
+  }
+
+  #adopt(owned: ReplicatedSession): void {
     const { session } = owned;
     this.#sessions.set(session.id, owned);
-    session.commitNow = () => this.#commitOne(owned);
+    session.commitNow = () => {
+      owned.isAsked = true;
+      return this.#commitOne(owned);
+    };
+    session.guards.onIdle = () => {
+      owned.wentIdle();
+      this.#schedule.mark(owned);
+    };
     session.once('close', () => this.#closed(owned));
     owned.buddy = this.#chooseBuddy(session.id);
     if (owned.buddy === undefined) this.#ctx.counters.add('endpoint_sessions_degraded_total');
@@ -221,22 +281,23 @@ export class Protection {
     settings: ProtectionSettings,
     from: { readonly opening: Opening; readonly continued?: ContinuedFrom },
   ): ProtectedSession {
-    const { app } = this.#ctx;
     const { opening, continued } = from;
     return new ProtectedSession({
       session,
       settings,
       template: opening.template,
-      opening: encodeOpening({
-        ...opening,
-        app: { name: app.name, version: app.version },
-        moves: session.moves,
-      }),
+      opening: this.#encodeOpening(session, opening),
       guard: this.#needGuard(),
       onDirty: (dirty) => this.#schedule.mark(dirty),
       clock: this.#ctx.clock,
       ...(continued === undefined ? {} : { continued }),
     });
+  }
+
+  #encodeOpening(session: Session, opening: Opening): Buffer {
+    const { name, version } = this.#ctx.app;
+    const commitBase = session.resumedFromCommit ?? 0;
+    return encodeOpening({ ...opening, app: { name, version }, moves: session.moves, commitBase });
   }
 
   /** A heartbeat leaves: a lease that answers it is counted from here. */
@@ -332,17 +393,20 @@ export class Protection {
     const pending = thawSocket(tcp, opening.flow);
     this.#needGuard().register(opening.flow, {
       epoch,
-      level: 'commit',
+      level: opening.level,
       lease: this.#membership?.lease ?? 0,
       committed: (tcp.rcvNxt + (replica.fin ? 1 : 0)) >>> 0,
       sentEnd: tcp.writeSeq,
       windowScale: opening.template.rcvWscale,
     });
-    const active = activateSocket(pending);
     const { consumed, input, fin, acked, output } = replica;
-    const taken = { commit: replica.n, continued: { consumed, input, fin, acked, output }, opening };
+    const commit = opening.commitBase + replica.n;
+    const taken = { commit, continued: { consumed, input, fin, acked, output }, opening };
     this.#taking.set(sessionId, { epoch, flow: opening.flow });
-    void this.#serve(listener, { moveId, image, state, epoch, source: owner, socket: active, taken });
+    const thawed = { moveId, image, state, epoch, source: owner, taken };
+    if (opening.level === 'commit')
+      void this.#serve(listener, { ...thawed, socket: activateSocket(pending) });
+    else void this.#ask(listener, { pending, replica, opening, epoch, thawed });
     this.#ctx.counters.add('endpoint_take_overs_total');
     return { takeOverUs: Math.round((this.#ctx.clock.monotonicMs() - startMs) * 1000), commit: replica.n };
   }
@@ -364,6 +428,7 @@ export class Protection {
       owned.session.leave('fenced');
       this.#ctx.onFenced(owned.session);
     }
+    this.#bare.reset();
     this.store.clear();
     this.#ctx.counters.add('endpoint_fenced_total');
   }
@@ -386,12 +451,36 @@ export class Protection {
     }
   }
 
+  /** Level periodic: the client is served only if it says that nothing has passed since the checkpoint. */
+  async #ask(
+    listener: ProtectedListener,
+    asked: PeriodicReplica & { readonly thawed: Omit<TakenSession, 'socket'> },
+  ): Promise<void> {
+    const { sessionId, flow } = asked.thawed.image;
+    try {
+      const socket = await this.#periodic.decide(asked, this.#needPins(), this.#needGuard());
+      if (socket !== undefined)
+        return await this.#serve(listener, { ...asked.thawed, socket } as TakenSession);
+      this.#removeLater(flow, asked.epoch);
+    } catch (error) {
+      this.#ctx.counters.add('endpoint_take_overs_failed_total');
+      this.#ctx.logger.error({ session: sessionId }, toRestitchError(error).message);
+    }
+    this.#taking.delete(sessionId);
+  }
+
   async #join(): Promise<void> {
     const { options, name, instance, logger } = this.#ctx;
     const membership = await joinAgent(options.agentSocket, { name, instance: instance() });
     this.#membership = membership;
-    this.#guard = createGuardControl(openGuardPins(membership.pinDirectory));
+    this.#pins = openGuardPins(membership.pinDirectory);
+    this.#guard = createGuardControl(this.#pins);
     membership.onLost(() => logger.warn({ agent: options.agentSocket }, 'host agent lost'));
+  }
+
+  #needPins(): GuardPins {
+    if (this.#pins === undefined) throw new RestitchError('internal', 'the host agent was not joined');
+    return this.#pins;
   }
 
   #needGuard(): GuardControl {
@@ -399,18 +488,25 @@ export class Protection {
     return this.#guard;
   }
 
-  #open(session: Session, socket: Socket, guard: GuardControl): Opening {
+  #open(
+    session: Session,
+    socket: Socket,
+    { level, at }: { readonly level: Opening['level']; readonly at: TemplateOffsets },
+  ): Opening {
     const fd = (socket as unknown as { readonly _handle: { readonly fd: number } })._handle.fd;
     const family = familyOf(session.flow.vip.address) === afInet6 ? afInet6 : afInet;
-    const at = { inputRead: 0, outputWritten: 0 };
     const template = readTemplate(fd, family, at, this.#ctx.clock.wallMs());
-    const clientStart = guard.originOf(session.flow)?.clientStart ?? template.clientStart;
+    const isNew = at.inputRead === 0;
+    const origin = isNew ? this.#needGuard().originOf(session.flow) : undefined;
+    const clientStart = origin?.clientStart ?? template.clientStart;
     return {
       flow: session.flow,
       listener: session.listener,
       app: this.#ctx.app,
       openedAtMs: session.openedAtMs,
       moves: session.moves,
+      level,
+      commitBase: 0,
       template: { ...template, clientStart },
     };
   }
@@ -453,7 +549,7 @@ export class Protection {
     for (const session of this.#sessions.values()) if (session.buddy === buddy) this.#schedule.mark(session);
   }
 
-  #assign(owned: ProtectedSession, next: string | undefined): void {
+  #assign(owned: ReplicatedSession, next: string | undefined): void {
     const before = owned.buddy;
     if (before === next) return;
     owned.buddy = next;
@@ -492,7 +588,7 @@ export class Protection {
    * The buddy has commit `n`. As long as another endpoint has an older replica the gate stays shut: after two deaths
    * that one would be taken for the newest.
    */
-  #stored(owned: ProtectedSession, n: number): void {
+  #stored(owned: ReplicatedSession, n: number): void {
     owned.storedN = Math.max(owned.storedN, n);
     if (owned.storedN === 0) return;
     this.#noteReplica(owned);
@@ -513,7 +609,7 @@ export class Protection {
     this.#reports.repeat(this.#sessions.values());
   }
 
-  #noteReplica(owned: ProtectedSession): void {
+  #noteReplica(owned: ReplicatedSession): void {
     if (owned.bereavedSinceMs === undefined) return;
     const { clock, counters } = this.#ctx;
     counters.add('endpoint_rereplications_total');
@@ -541,11 +637,11 @@ export class Protection {
   }
 
   /** Number of the newest commit, whether this call made it or an earlier one. A frozen session makes none. */
-  #commitOne(owned: ProtectedSession): number {
+  #commitOne(owned: ReplicatedSession): number {
     return owned.isHeld ? owned.owner.n : this.#commitNow(owned);
   }
 
-  #commitNow(owned: ProtectedSession): number {
+  #commitNow(owned: ReplicatedSession): number {
     const commit = owned.makeCommit();
     if (commit !== undefined && owned.buddy !== undefined) this.#links.get(owned.buddy)?.send(commit);
     // Without a buddy a session goes on unprotected, or stalls until there is one, as its listener says.
@@ -554,15 +650,18 @@ export class Protection {
     return owned.owner.n;
   }
 
-  #closed(owned: ProtectedSession): void {
+  #closed(owned: ReplicatedSession): void {
     const { id, epoch, flow } = owned.session;
     if (this.#sessions.get(id) === owned) this.#sessions.delete(id);
     this.#schedule.forget(owned);
     for (const buddy of [...owned.formerBuddies, owned.buddy ?? '']) {
       this.#links.get(buddy)?.send({ t: 'forget', id, epoch });
     }
-    const remove = (): void => void this.#guard?.remove(flow, epoch);
-    setTimeout(remove, closedLingerMs).unref();
+    this.#removeLater(flow, epoch);
     this.#ctx.logger.debug({ session: id, flow: formatFlow(flow) }, 'protected session ended');
+  }
+
+  #removeLater(flow: Flow, epoch: number): void {
+    setTimeout(() => void this.#guard?.remove(flow, epoch), closedLingerMs).unref();
   }
 }

@@ -13,6 +13,8 @@ const ownPrefix = 'stream: ';
 export class MoveGuards {
   readonly freezeHooks: FreezeHook[] = [];
   readonly thawHooks: FreezeHook[] = [];
+  /** The last busy token was given back: the application marks a safe point. */
+  onIdle: () => void = () => undefined;
   readonly #pins = new Set<string>();
   #busyCount = 0;
   #waiters: Array<() => void> = [];
@@ -34,7 +36,9 @@ export class MoveGuards {
       if (!isHeld) return;
       isHeld = false;
       this.#busyCount--;
-      if (this.#busyCount === 0) this.wake();
+      if (this.#busyCount > 0) return;
+      this.wake();
+      this.onIdle();
     };
   }
 

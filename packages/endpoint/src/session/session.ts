@@ -56,6 +56,9 @@ export class Session extends Duplex {
   readonly resumedFromCommit: number | undefined;
   /** @internal What commits this session now and returns the commit's number; set for protected sessions. */
   commitNow: (() => number) | undefined;
+  #commitBase = 0;
+  #committedN = 0;
+  #awaited: Array<{ readonly n: number; readonly done: () => void }> = [];
 
   /** @internal Ownership number; higher wins. */
   epoch: number;
@@ -101,6 +104,8 @@ export class Session extends Duplex {
     this.resumed = r !== undefined;
     this.resumeReason = r?.reason;
     this.resumedFromCommit = r?.commit;
+    this.#commitBase = r?.commit ?? 0;
+    this.#committedN = this.#commitBase;
     this.#state = r?.state ?? null;
     this.moves = r?.moves ?? 0;
     this.#bytesPushed = r?.bytesRead ?? 0;
@@ -252,6 +257,46 @@ export class Session extends Duplex {
   onThaw(hook: FreezeHook): this {
     this.guards.thawHooks.push(hook);
     return this;
+  }
+
+  // ---- what surviving a crash adds ----
+
+  /**
+   * Commits now what has happened so far, instead of at the end of this turn of the event loop, and returns the
+   * commit's number: it grows over all owners, and `onCommitted` tells when the buddy has it. With `replay` it also
+   * says that `session.state` describes everything up to here. 0 for a session that is not protected. Held busy tokens
+   * mean that this is no safe point: then only input is committed.
+   */
+  commit(): number {
+    return this.commitNow === undefined ? 0 : this.#commitBase + this.commitNow();
+  }
+
+  /** Newest commit that survives this server; 0 if there is none yet. */
+  get committedN(): number {
+    return this.#committedN;
+  }
+
+  /** Runs `done` once commit `n` survives this server; at once if it does, never if the session ends or moves before. */
+  onCommitted(n: number, done: () => void): this {
+    if (n <= this.#committedN || this.commitNow === undefined) done();
+    else this.#awaited.push({ n, done });
+    return this;
+  }
+
+  /** @internal */
+  noteCommitted(ownN: number): void {
+    const n = this.#commitBase + ownN;
+    if (n <= this.#committedN) return;
+    this.#committedN = n;
+    const due = this.#awaited.filter((waiting) => waiting.n <= n);
+    this.#awaited = this.#awaited.filter((waiting) => waiting.n > n);
+    for (const { done } of due) done();
+    this.emit('committed', n);
+  }
+
+  /** @internal What has been given to the application and not consumed. */
+  get unread(): Buffer {
+    return Buffer.concat(this.#ledger.tail(this.readableLength));
   }
 
   // ---- Duplex ----

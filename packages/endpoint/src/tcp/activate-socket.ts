@@ -32,14 +32,22 @@ export interface ActiveTcp {
   readonly ownSegsIn: number;
 }
 
+/** How a socket begins to serve, where not in the ordinary way. */
+export interface ActivateOptions {
+  /** Puts another filter in the place of the one that keeps everything out. */
+  readonly replaceFilter?: (fd: number) => void;
+  /** False: the client is not probed yet. */
+  readonly isProbing?: boolean;
+}
+
 /**
  * Leaves repair and serves. Where that does no harm, the kernel sends a probe with an old sequence number, which the
  * client answers; it is its answer that tells what the client has and that it followed. Throws `thaw_failed` with the
  * socket closed and the session lost.
  */
-export function activateSocket(pending: PendingTcp): ActiveTcp {
+export function activateSocket(pending: PendingTcp, options: ActivateOptions = {}): ActiveTcp {
   try {
-    return serve(pending);
+    return serve(pending, options);
   } catch (cause) {
     // The session has no other socket any more: its client must see an end, not wait for ever.
     discardPendingSocket(pending);
@@ -54,12 +62,13 @@ export function activateSocket(pending: PendingTcp): ActiveTcp {
   }
 }
 
-function serve(pending: PendingTcp): ActiveTcp {
+function serve(pending: PendingTcp, options: ActivateOptions): ActiveTcp {
   const { fd, tcp: image, finSender } = pending;
   // On a local path the answer to the probe arrives within the call that sends it: the filter must be off before.
-  detachFilter(fd);
+  if (options.replaceFilter === undefined) detachFilter(fd);
+  else options.replaceFilter(fd);
   if (image.sentBytes > 0) unblockOutput(fd, familyOf(pending.flow.vip.address));
-  leaveRepair(fd, isProbeHarmless(image.window, image.mssClamp));
+  leaveRepair(fd, options.isProbing !== false && isProbeHarmless(image.window, image.mssClamp));
   if (image.options.cork === 1) setIntOption(fd, solTcp, tcp.cork, 1);
   restoreFins(pending);
   const timers = continueTimers(fd, image);

@@ -41,6 +41,9 @@ export interface GuardPins {
   readonly maps: Readonly<Record<GuardMapName, Fd>>;
   readonly egress: Fd;
   readonly control: Fd;
+  /** Socket filter and its map, see witness.ts. */
+  readonly witness: Fd;
+  readonly witnesses: Fd;
   close(): void;
 }
 
@@ -80,6 +83,8 @@ export function openGuardPins(pinDirectory: string): GuardPins {
       maps,
       egress: take('egress'),
       control: take('control'),
+      witness: take('witness'),
+      witnesses: take('guard_witnesses'),
       close: () => open.forEach((fd) => fd.close()),
     };
   } catch (error) {
@@ -125,6 +130,11 @@ function create(options: GuardHostOptions, home: string): void {
     programs: ['guard_control'],
     reuse,
   });
+  const witness = loadBpfObject({
+    path: objectPath('witness'),
+    maps: ['guard_witnesses'],
+    programs: ['guard_witness'],
+  });
   const aside = `${options.pinDirectory}/building-${process.pid}`;
   try {
     neverEnding(guard.maps.guard_leases as Fd);
@@ -138,12 +148,15 @@ function create(options: GuardHostOptions, home: string): void {
     for (const name of mapNames) pin(name, guard.maps[name]);
     pin('egress', guard.programs.guard_egress);
     pin('control', control.programs.guard_control);
+    pin('witness', witness.programs.guard_witness);
+    pin('guard_witnesses', witness.maps.guard_witnesses);
     if (options.groupId !== undefined) chownSync(aside, -1, options.groupId);
     renameSync(aside, home);
   } finally {
     rmSync(aside, { recursive: true, force: true });
     guard.close();
     control.close();
+    witness.close();
   }
 }
 
@@ -155,6 +168,6 @@ function neverEnding(leases: Fd): void {
 }
 
 /** Same path from src (tests) and dist: both are two levels below the package. */
-function objectPath(name: 'guard' | 'control'): string {
+function objectPath(name: 'guard' | 'control' | 'witness'): string {
   return fileURLToPath(new URL(`../../build/${name}.bpf.o`, import.meta.url));
 }

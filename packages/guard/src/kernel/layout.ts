@@ -2,7 +2,7 @@
 import { decodeFlowKey, encodeFlowKey, type Flow } from '@restitch/core';
 
 /** Changes with any layout in bpf/maps.h; part of the pins' path, so that another version's maps are never read wrongly. */
-export const guardLayoutVersion = 1;
+export const guardLayoutVersion = 2;
 
 /** Guarded processes on one host. Lease 0 is nobody's and never ends. */
 export const maxLeases = 1024;

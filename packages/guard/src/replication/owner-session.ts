@@ -25,7 +25,7 @@ export interface OwnerSessionOptions {
   readonly epoch: number;
   /** What never changes in this epoch, already encoded. */
   readonly opening: Uint8Array;
-  readonly settings: Pick<ProtectionSettings, 'sessionBoundBytes' | 'logBoundBytes' | 'deterministic'>;
+  readonly settings: Pick<ProtectionSettings, 'sessionBoundBytes' | 'logBoundBytes' | 'replay'>;
   /** Where the streams stand when this epoch begins; zeros for a new session. */
   readonly start?: { readonly input: number; readonly output: number };
 }
@@ -113,7 +113,7 @@ export function createOwnerSession(options: OwnerSessionOptions): OwnerSession {
   let inFlightBytes = 0;
 
   /** Output an application that is not deterministic made after its last safe point is not yet anyone's word. */
-  const outputLimit = (): number => (settings.deterministic ? output.end : safe.outputAt);
+  const outputLimit = (): number => (settings.replay ? output.end : safe.outputAt);
 
   const isSnapshotDue = (): boolean =>
     n === 0 || deltaBytes > Math.max(settings.logBoundBytes, deltasPerSnapshot * safe.encoded.length);
@@ -151,12 +151,15 @@ export function createOwnerSession(options: OwnerSessionOptions): OwnerSession {
     const inputBytes = input.end - inputStart;
     // A copy of the input is made only if it is sent: at a safe point it usually is not.
     const log = (): Commit => push({ ...common, inputStart, input: input.slice(inputStart, input.end) });
-    if (!hasNewState) return log();
+    if (!hasNewState) {
+      if (settings.replay) deltaBytes += inputBytes;
+      return log();
+    }
     const patch = known === safe.state ? nullPatch : encodePlain(diffPlain(known ?? null, safe.state));
     const rest = Math.max(last.inputEnd, safe.consumed);
     const patchBytes = patch.length + input.end - rest;
     deltaBytes += Math.min(patchBytes, inputBytes);
-    if (settings.deterministic && inputBytes < patchBytes) return log();
+    if (settings.replay && inputBytes < patchBytes) return log();
     known = safe.state;
     return push({
       ...common,

@@ -5,7 +5,7 @@ import { createBuddyStore } from './buddy-store.js';
 import type { Commit, ToBuddy, ToOwner } from './messages.js';
 import { createOwnerSession, type OwnerSession } from './owner-session.js';
 
-const settings = { sessionBoundBytes: 4096, logBoundBytes: 1024, deterministic: false };
+const settings = { sessionBoundBytes: 4096, logBoundBytes: 1024, replay: false };
 const opening = Buffer.from('opening');
 const owner = (over: Partial<typeof settings> = {}, epoch = 1): OwnerSession =>
   createOwnerSession({ id: 's1', epoch, opening, settings: { ...settings, ...over } });
@@ -40,7 +40,7 @@ describe('an owner session', () => {
 
   it('sends the state where it is smaller than the input that led to it, and the input where that is smaller', () => {
     for (const deterministic of [true, false]) {
-      const session = owner({ deterministic });
+      const session = owner({ replay: deterministic });
       session.commit({ consumed: 0, state: { sum: 0 } });
       session.received(Buffer.alloc(500));
       expect(must(session.commit({ consumed: 500, state: { sum: 1 } })).input).toHaveLength(0);
@@ -209,7 +209,7 @@ const step: fc.Arbitrary<Step> = fc.oneof(
 
 /** One owner, one buddy and a wire between them that loses, repeats and reorders. */
 function runSteps(steps: readonly Step[], deterministic: boolean): void {
-  const session = owner({ deterministic, sessionBoundBytes: 1 << 20, logBoundBytes: 1024 });
+  const session = owner({ replay: deterministic, sessionBoundBytes: 1 << 20, logBoundBytes: 1024 });
   const store = createBuddyStore();
   const wire: ToBuddy[] = [];
   let answers: ToOwner[] = [];
@@ -295,7 +295,7 @@ describe('owner and buddy over a wire that loses, repeats and reorders', () => {
   );
 
   it('bound the log by snapshots', () => {
-    const session = owner({ deterministic: true, sessionBoundBytes: 1 << 20, logBoundBytes: 1024 });
+    const session = owner({ replay: true, sessionBoundBytes: 1 << 20, logBoundBytes: 1024 });
     const store = createBuddyStore();
     let most = 0;
     let state: PlainData = 0;
