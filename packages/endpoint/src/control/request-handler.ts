@@ -51,7 +51,7 @@ export class RequestHandler {
       case 'replicas':
         return this.#need().replicasOf(request.owner);
       case 'take-over':
-        return this.#need().takeOver(request);
+        return this.#need().takeOvers.takeOver(request);
       case 'forget-owner':
         return { forgotten: this.#need().store.forgetOwner(request.owner) };
       default:
@@ -69,7 +69,10 @@ export class RequestHandler {
     const pending = new Set(this.#ctx.target.reports().map((report) => formatFlow(report.flow)));
     const { table, protection } = this.#ctx;
     return flows.map(
-      (flow) => table.ownsFlow(flow) || pending.has(formatFlow(flow)) || protection?.isTaking(flow) === true,
+      (flow) =>
+        table.ownsFlow(flow) ||
+        pending.has(formatFlow(flow)) ||
+        protection?.takeOvers.isTaking(flow) === true,
     );
   }
 

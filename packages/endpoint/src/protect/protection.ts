@@ -7,16 +7,8 @@
  */
 import type { Socket } from 'node:net';
 import type { Channel, TlsFiles } from '@restitch/channel';
-import {
-  type Clock,
-  type Counters,
-  type Flow,
-  formatFlow,
-  type Logger,
-  RestitchError,
-  toRestitchError,
-} from '@restitch/core';
-import { type FromEndpoint, type Peer, type ToEndpoint, parseMessage } from '@restitch/core/internal';
+import { type Clock, type Counters, type Flow, formatFlow, type Logger, RestitchError } from '@restitch/core';
+import { type FromEndpoint, type Peer, parseMessage } from '@restitch/core/internal';
 import type { ProtectionSettings } from '@restitch/guard';
 import {
   type AgentMembership,
@@ -35,28 +27,19 @@ import { afInet, afInet6, familyOf } from '@restitch/sys/internal';
 import type { AcceptingListener, ThawedSession } from '../move/target-moves.js';
 import { Carrier } from '../session/carrier.js';
 import type { Session } from '../session/session.js';
-import {
-  activateSocket,
-  discardFrozenSocket,
-  freezeSocket,
-  imageFromCheckpoint,
-  readTemplate,
-  type TemplateOffsets,
-  thawSocket,
-} from '../tcp/index.js';
+import { discardFrozenSocket, freezeSocket, readTemplate, type TemplateOffsets } from '../tcp/index.js';
 import { BuddyReports } from './buddy-reports.js';
 import { CommitSchedule } from './commit-schedule.js';
-import { decodeOpening, encodeOpening, type Opening } from './opening.js';
+import { encodeOpening, type Opening } from './opening.js';
 import { BareSessions } from './bare-sessions.js';
-import { type LostSession, type PeriodicReplica, PeriodicTakeOvers } from './periodic-take-over.js';
+import type { LostSession } from './periodic-take-over.js';
 import { PeriodicSession } from './periodic-session.js';
 import { PlannedMoves } from './planned-moves.js';
 import { ProtectedCarrier } from './protected-carrier.js';
 import { type ContinuedFrom, ProtectedSession } from './protected-session.js';
-import { imageOf } from './replica-image.js';
 import type { ReplicatedSession } from './replicated-session.js';
 import { ReplicationLink } from './replication-link.js';
-import { settleTakenSocket } from './take-over.js';
+import { TakeOvers } from './take-overs.js';
 
 /** What an application says to have its sessions protected. */
 export interface GuardOptions {
@@ -108,11 +91,6 @@ export interface CarriedFrom {
   readonly moved?: TemplateOffsets & { readonly continued: ContinuedFrom };
 }
 
-type TakeOverRequest = Extract<ToEndpoint, { t: 'take-over' }>;
-
-/** Wall clocks of two hosts differ by less; each owner's begins so much ahead of the one before. */
-const ownerLeadMs = 1000;
-
 /** Guarded flows of closed connections are kept this long: their last FIN may have to be repeated. */
 const closedLingerMs = 60_000;
 
@@ -121,6 +99,8 @@ export class Protection {
   readonly store: BuddyStore;
   /** What planned moves need. */
   readonly moves: PlannedMoves;
+  /** What is done for sessions of dead endpoints. */
+  readonly takeOvers: TakeOvers;
   readonly #ctx: ProtectionContext;
   readonly #sessions = new Map<string, ReplicatedSession>();
   readonly #links = new Map<string, ReplicationLink>();
@@ -128,10 +108,7 @@ export class Protection {
   readonly #beatsAtNs = new Map<number, bigint>();
   readonly #full = new Set<string>();
   readonly #reports: BuddyReports;
-  /** Epochs of sessions whose socket stands and whose application does not have them yet. */
-  readonly #taking = new Map<string, { readonly epoch: number; readonly flow: Flow }>();
   readonly #bare = new BareSessions();
-  readonly #periodic: PeriodicTakeOvers;
   #peers: readonly Peer[] = [];
   #membership: AgentMembership | undefined;
   #pins: GuardPins | undefined;
@@ -146,11 +123,21 @@ export class Protection {
       onTurnDone: () => this.#links.forEach((link) => link.flush()),
       clock: context.clock,
     });
-    this.#periodic = new PeriodicTakeOvers(context);
     const { replicaBoundBytes: boundBytes } = context.options;
     this.store = createBuddyStore({
       counters: context.counters,
       ...(boundBytes === undefined ? {} : { boundBytes }),
+    });
+    this.takeOvers = new TakeOvers(context, {
+      store: this.store,
+      guard: () => this.#needGuard(),
+      pins: () => this.#pins,
+      lease: () => this.#membership?.lease ?? 0,
+      servedEpoch: (id) => {
+        const known = this.#sessions.get(id);
+        return known === undefined || known.isHeld ? undefined : known.session.epoch;
+      },
+      removeLater: (flow, epoch) => this.#removeLater(flow, epoch),
     });
     this.moves = new PlannedMoves({
       store: this.store,
@@ -348,67 +335,9 @@ export class Protection {
     if (message.t === 'commit') this.moves.committed(name, message.id);
   }
 
-  /** True for a session that was taken over and that its application does not have yet. */
-  isTaking(flow: Flow): boolean {
-    return [...this.#taking.values()].some((taking) => formatFlow(taking.flow) === formatFlow(flow));
-  }
-
   /** What there is of a dead endpoint's sessions. */
   replicasOf(owner: string): Record<string, unknown> {
     return { replicas: this.store.list(owner).map(({ id, epoch, n }) => ({ id, epoch, n })) };
-  }
-
-  /** The record names this endpoint: make the socket, serve. Throws what the access point is told. */
-  takeOver(request: TakeOverRequest): Record<string, unknown> {
-    const startMs = this.#ctx.clock.monotonicMs();
-    const { owner, sessionId, epoch, moveId } = request;
-    // The access point asks again when an answer was lost, and so does a new daemon.
-    const known = this.#sessions.get(sessionId);
-    const isServed = known?.session.epoch === epoch && !known.isHeld;
-    if (isServed || this.#taking.get(sessionId)?.epoch === epoch) return { takeOverUs: 0, isRepeat: true };
-    const replica = this.store.takeOver(owner, sessionId, epoch - 1);
-    const opening = decodeOpening(replica.opening);
-    const listener = this.#ctx.findListener(opening.listener);
-    if (listener === undefined || !listener.accepts(opening.app)) {
-      throw new RestitchError(
-        'app_refused',
-        `${opening.app.name} ${opening.app.version} is not accepted here`,
-      );
-    }
-    const tcp = imageFromCheckpoint(
-      opening.template,
-      {
-        inputEnd: replica.inputEnd,
-        finReceived: replica.fin,
-        outputStart: replica.acked,
-        output: replica.output,
-      },
-      // Each owner's clock begins a little ahead of the one before: PAWS drops what comes from the past.
-      this.#ctx.clock.wallMs() + ownerLeadMs * (epoch - 1),
-    );
-    const image = imageOf(replica, opening, epoch, tcp);
-    const state = listener.upgradeState(image);
-    // A planned move may have left a copy of it here, frozen or rebuilt: the flow has room for one socket.
-    this.#ctx.dropCopies(sessionId);
-    const pending = thawSocket(tcp, opening.flow);
-    this.#needGuard().register(opening.flow, {
-      epoch,
-      level: opening.level,
-      lease: this.#membership?.lease ?? 0,
-      committed: (tcp.rcvNxt + (replica.fin ? 1 : 0)) >>> 0,
-      sentEnd: tcp.writeSeq,
-      windowScale: opening.template.rcvWscale,
-    });
-    const { consumed, input, fin, acked, output } = replica;
-    const commit = opening.commitBase + replica.n;
-    const taken = { commit, continued: { consumed, input, fin, acked, output }, opening };
-    this.#taking.set(sessionId, { epoch, flow: opening.flow });
-    const thawed = { moveId, image, state, epoch, source: owner, taken };
-    if (opening.level === 'commit')
-      void this.#serve(listener, { ...thawed, socket: activateSocket(pending) });
-    else void this.#ask(listener, { pending, replica, opening, epoch, thawed });
-    this.#ctx.counters.add('endpoint_take_overs_total');
-    return { takeOverUs: Math.round((this.#ctx.clock.monotonicMs() - startMs) * 1000), commit: replica.n };
   }
 
   /** This instance was declared dead: its sockets go without a packet, for the sessions are others' by now. */
@@ -439,36 +368,6 @@ export class Protection {
     this.#membership?.close();
   }
 
-  async #serve(listener: ProtectedListener, thawed: TakenSession): Promise<void> {
-    try {
-      const socket = await settleTakenSocket(thawed.socket, thawed.image.flow, this.#ctx.clock);
-      listener.resume({ ...thawed, socket } as TakenSession);
-    } catch (error) {
-      this.#ctx.counters.add('endpoint_take_overs_failed_total');
-      this.#ctx.logger.error({ session: thawed.image.sessionId }, toRestitchError(error).message);
-    } finally {
-      this.#taking.delete(thawed.image.sessionId);
-    }
-  }
-
-  /** Level periodic: the client is served only if it says that nothing has passed since the checkpoint. */
-  async #ask(
-    listener: ProtectedListener,
-    asked: PeriodicReplica & { readonly thawed: Omit<TakenSession, 'socket'> },
-  ): Promise<void> {
-    const { sessionId, flow } = asked.thawed.image;
-    try {
-      const socket = await this.#periodic.decide(asked, this.#needPins(), this.#needGuard());
-      if (socket !== undefined)
-        return await this.#serve(listener, { ...asked.thawed, socket } as TakenSession);
-      this.#removeLater(flow, asked.epoch);
-    } catch (error) {
-      this.#ctx.counters.add('endpoint_take_overs_failed_total');
-      this.#ctx.logger.error({ session: sessionId }, toRestitchError(error).message);
-    }
-    this.#taking.delete(sessionId);
-  }
-
   async #join(): Promise<void> {
     const { options, name, instance, logger } = this.#ctx;
     const membership = await joinAgent(options.agentSocket, { name, instance: instance() });
@@ -476,11 +375,6 @@ export class Protection {
     this.#pins = openGuardPins(membership.pinDirectory);
     this.#guard = createGuardControl(this.#pins);
     membership.onLost(() => logger.warn({ agent: options.agentSocket }, 'host agent lost'));
-  }
-
-  #needPins(): GuardPins {
-    if (this.#pins === undefined) throw new RestitchError('internal', 'the host agent was not joined');
-    return this.#pins;
   }
 
   #needGuard(): GuardControl {

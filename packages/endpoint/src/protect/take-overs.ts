@@ -1,0 +1,135 @@
+/** Sessions of dead endpoints go on here: a replica becomes a socket, and then a session or an honest reset. */
+import { type Flow, formatFlow, RestitchError, toRestitchError } from '@restitch/core';
+import type { ToEndpoint } from '@restitch/core/internal';
+import type { BuddyStore, GuardControl, GuardPins } from '@restitch/guard/internal';
+import { activateSocket, imageFromCheckpoint, thawSocket } from '../tcp/index.js';
+import { decodeOpening } from './opening.js';
+import { type PeriodicReplica, PeriodicTakeOvers } from './periodic-take-over.js';
+import type { ProtectedListener, ProtectionContext, TakenSession } from './protection.js';
+import { imageOf } from './replica-image.js';
+import { settleTakenSocket } from './take-over.js';
+
+type TakeOverRequest = Extract<ToEndpoint, { t: 'take-over' }>;
+
+/** Wall clocks of two hosts differ by less; each owner's begins so much ahead of the one before. */
+const ownerLeadMs = 1000;
+
+/** What taking over needs of the protection it belongs to. */
+export interface TakeOverHost {
+  readonly store: BuddyStore;
+  readonly guard: () => GuardControl;
+  readonly pins: () => GuardPins | undefined;
+  readonly lease: () => number;
+  /** Epoch of a session that is served here. */
+  readonly servedEpoch: (sessionId: string) => number | undefined;
+  /** The guard forgets the flow when its last packets are surely gone. */
+  readonly removeLater: (flow: Flow, epoch: number) => void;
+}
+
+/** The take-overs of one endpoint. */
+export class TakeOvers {
+  readonly #ctx: ProtectionContext;
+  readonly #host: TakeOverHost;
+  readonly #periodic: PeriodicTakeOvers;
+  /** Epochs of sessions whose socket stands and whose application does not have them yet. */
+  readonly #taking = new Map<string, { readonly epoch: number; readonly flow: Flow }>();
+
+  constructor(context: ProtectionContext, host: TakeOverHost) {
+    this.#ctx = context;
+    this.#host = host;
+    this.#periodic = new PeriodicTakeOvers(context);
+  }
+
+  /** True for a session that was taken over and that its application does not have yet. */
+  isTaking(flow: Flow): boolean {
+    return [...this.#taking.values()].some((taking) => formatFlow(taking.flow) === formatFlow(flow));
+  }
+
+  /** The record names this endpoint: make the socket, serve. Throws what the access point is told. */
+  takeOver(request: TakeOverRequest): Record<string, unknown> {
+    const startMs = this.#ctx.clock.monotonicMs();
+    const { owner, sessionId, epoch, moveId } = request;
+    // The access point asks again when an answer was lost, and so does a new daemon.
+    const isServed = this.#host.servedEpoch(sessionId) === epoch;
+    if (isServed || this.#taking.get(sessionId)?.epoch === epoch) return { takeOverUs: 0, isRepeat: true };
+    const replica = this.#host.store.takeOver(owner, sessionId, epoch - 1);
+    const opening = decodeOpening(replica.opening);
+    const listener = this.#ctx.findListener(opening.listener);
+    if (listener === undefined || !listener.accepts(opening.app)) {
+      throw new RestitchError(
+        'app_refused',
+        `${opening.app.name} ${opening.app.version} is not accepted here`,
+      );
+    }
+    const tcp = imageFromCheckpoint(
+      opening.template,
+      {
+        inputEnd: replica.inputEnd,
+        finReceived: replica.fin,
+        outputStart: replica.acked,
+        output: replica.output,
+      },
+      // Each owner's clock begins a little ahead of the one before: PAWS drops what comes from the past.
+      this.#ctx.clock.wallMs() + ownerLeadMs * (epoch - 1),
+    );
+    const image = imageOf(replica, opening, epoch, tcp);
+    const state = listener.upgradeState(image);
+    // A planned move may have left a copy of it here, frozen or rebuilt: the flow has room for one socket.
+    this.#ctx.dropCopies(sessionId);
+    const pending = thawSocket(tcp, opening.flow);
+    this.#host.guard().register(opening.flow, {
+      epoch,
+      level: opening.level,
+      lease: this.#host.lease(),
+      committed: (tcp.rcvNxt + (replica.fin ? 1 : 0)) >>> 0,
+      sentEnd: tcp.writeSeq,
+      windowScale: opening.template.rcvWscale,
+    });
+    const { consumed, input, fin, acked, output } = replica;
+    const commit = opening.commitBase + replica.n;
+    const taken = { commit, continued: { consumed, input, fin, acked, output }, opening };
+    this.#taking.set(sessionId, { epoch, flow: opening.flow });
+    const thawed = { moveId, image, state, epoch, source: owner, taken };
+    if (opening.level === 'commit')
+      void this.#serve(listener, { ...thawed, socket: activateSocket(pending) });
+    else void this.#ask(listener, { pending, replica, opening, epoch, thawed });
+    this.#ctx.counters.add('endpoint_take_overs_total');
+    return { takeOverUs: Math.round((this.#ctx.clock.monotonicMs() - startMs) * 1000), commit: replica.n };
+  }
+
+  async #serve(listener: ProtectedListener, thawed: TakenSession): Promise<void> {
+    try {
+      const socket = await settleTakenSocket(thawed.socket, thawed.image.flow, this.#ctx.clock);
+      listener.resume({ ...thawed, socket } as TakenSession);
+    } catch (error) {
+      this.#ctx.counters.add('endpoint_take_overs_failed_total');
+      this.#ctx.logger.error({ session: thawed.image.sessionId }, toRestitchError(error).message);
+    } finally {
+      this.#taking.delete(thawed.image.sessionId);
+    }
+  }
+
+  /** Level periodic: the client is served only if it says that nothing has passed since the checkpoint. */
+  async #ask(
+    listener: ProtectedListener,
+    asked: PeriodicReplica & { readonly thawed: Omit<TakenSession, 'socket'> },
+  ): Promise<void> {
+    const { sessionId, flow } = asked.thawed.image;
+    try {
+      const socket = await this.#periodic.decide(asked, this.#needPins(), this.#host.guard());
+      if (socket !== undefined)
+        return await this.#serve(listener, { ...asked.thawed, socket } as TakenSession);
+      this.#host.removeLater(flow, asked.epoch);
+    } catch (error) {
+      this.#ctx.counters.add('endpoint_take_overs_failed_total');
+      this.#ctx.logger.error({ session: sessionId }, toRestitchError(error).message);
+    }
+    this.#taking.delete(sessionId);
+  }
+
+  #needPins(): GuardPins {
+    const pins = this.#host.pins();
+    if (pins === undefined) throw new RestitchError('internal', 'the host agent was not joined');
+    return pins;
+  }
+}
