@@ -2,6 +2,7 @@
 import { RestitchError, createCounters, silentLogger, systemClock } from '@restitch/core';
 import type { Clock, Counters, Logger } from '@restitch/core';
 import { listenChannels } from '@restitch/channel';
+import { openIcmpEcho } from '@restitch/sys/internal';
 import type { ChannelListener } from '@restitch/channel';
 import type { Dataplane } from '@restitch/dataplane';
 import { startWorkerRunner } from './analytics/engine-runner.js';
@@ -68,6 +69,7 @@ class Daemon implements AccessPoint {
       counters: options.counters ?? createCounters(),
       ids: openEndpointIds(config.stateDirectory),
       reload: () => this.reload(),
+      openEcho: openIcmpEcho,
       startAnalytics: startWorkerRunner,
     });
   }

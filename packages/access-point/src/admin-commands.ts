@@ -130,6 +130,7 @@ function endpointOf(d: DaemonState, e: Endpoint): object {
     lastHeardAgoMs: e.link === undefined ? null : d.clock.monotonicMs() - e.link.lastHeardMs,
     counters: e.counters,
     telemetry: d.collectors.telemetry.viewOf(e),
+    path: d.collectors.paths.viewOf(e) ?? null,
     notice: d.collectors.notices.viewOf(e) ?? null,
     draining: d.drains.progressOf(e.name) ?? null,
     replication: replicationOf(e),

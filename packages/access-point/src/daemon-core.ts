@@ -3,6 +3,7 @@ import { randomBytes } from 'node:crypto';
 import type { Clock, Counters, Logger } from '@restitch/core';
 import type { Channel } from '@restitch/channel';
 import type { Dataplane } from '@restitch/dataplane';
+import type { IcmpEcho } from '@restitch/sys/internal';
 import type { DaemonConfig } from './config/index.js';
 import { ControlPlane } from './control-plane.js';
 import { Coordinator } from './coordinator.js';
@@ -37,6 +38,8 @@ export interface DaemonCoreDeps {
   readonly reload: () => Promise<void>;
   /** Where the analytics engine runs; without it there are no analytics. */
   readonly startAnalytics?: StartRunner;
+  /** ICMP for the probes of paths; without it they are not probed. */
+  readonly openEcho?: () => IcmpEcho;
   /** Begins the ids of moves; random by default. */
   readonly idPrefix?: string;
 }
@@ -91,7 +94,14 @@ export class DaemonCore {
       lingerMs,
       newId,
     });
-    const collectors = new Collectors({ ...base, endpoints, sessions, drains, config: () => this.#config });
+    const collectors = new Collectors({
+      ...base,
+      endpoints,
+      sessions,
+      drains,
+      config: () => this.#config,
+      openEcho: deps.openEcho,
+    });
     const analytics =
       deps.startAnalytics === undefined
         ? undefined

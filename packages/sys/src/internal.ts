@@ -19,6 +19,8 @@ export { openNeighbourTable, parseNeighbours } from './netlink-neighbours.js';
 export type { Neighbour, NeighbourState, NeighbourTable } from './netlink-neighbours.js';
 export { interfaceIndex, interfaceMac } from './network-interface.js';
 export { enterNetworkNamespace } from './network-namespace.js';
+export { openIcmpEcho } from './icmp-echo.js';
+export type { EchoReply, IcmpEcho } from './icmp-echo.js';
 export { openRawSender } from './raw-sender.js';
 export type { RawSender } from './raw-sender.js';
 export { maxTapFrameBytes, openTap, vnetHeaderBytes } from './tap.js';

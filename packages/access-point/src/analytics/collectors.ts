@@ -2,12 +2,14 @@
 import type { Clock, Counters, Logger } from '@restitch/core';
 import type { TelemetryOrder } from '@restitch/core/internal';
 import type { Dataplane } from '@restitch/dataplane';
+import type { IcmpEcho } from '@restitch/sys/internal';
 import type { DaemonConfig } from '../config/index.js';
 import type { Drains } from '../drains.js';
 import type { EndpointRegistry } from '../endpoint-registry.js';
 import type { SessionRegistry } from '../session-registry.js';
 import { type InputHub, createInputHub } from './input-hub.js';
 import { Notices } from './notices.js';
+import { PathProbes } from './path-probes.js';
 import { OwnCountsReader } from './own-counts.js';
 import { TelemetryIntake } from './telemetry-intake.js';
 
@@ -21,6 +23,8 @@ export interface CollectorsDeps {
   readonly sessions: SessionRegistry;
   readonly drains: Drains;
   readonly config: () => DaemonConfig;
+  /** ICMP for the paths; without it they are not probed. */
+  readonly openEcho: (() => IcmpEcho) | undefined;
 }
 
 /** The schema's least: more often would cost more than it tells. */
@@ -31,6 +35,7 @@ export class Collectors {
   readonly inputs: InputHub;
   readonly telemetry: TelemetryIntake;
   readonly notices: Notices;
+  readonly paths: PathProbes;
   readonly #config: () => DaemonConfig;
 
   constructor(deps: CollectorsDeps) {
@@ -38,10 +43,14 @@ export class Collectors {
     this.#config = config;
     this.inputs = createInputHub();
     const base = { ...deps, sink: this.inputs };
-    this.telemetry = new TelemetryIntake({
+    const ownCounts = new OwnCountsReader(deps);
+    this.telemetry = new TelemetryIntake({ ...base, order: () => this.telemetryOrder, ownCounts });
+    this.paths = new PathProbes({
       ...base,
-      order: () => this.telemetryOrder,
-      ownCounts: new OwnCountsReader(deps),
+      openEcho: deps.openEcho,
+      ownCounts,
+      intervalMs: () => config().inputs.probeIntervalMs,
+      bandwidthBps: (name) => config().endpoints.find((e) => e.name === name)?.bandwidthBps,
     });
     this.notices = new Notices({
       ...base,
@@ -61,10 +70,12 @@ export class Collectors {
   start(): void {
     this.telemetry.start();
     this.notices.start();
+    this.paths.start();
   }
 
   close(): void {
     this.telemetry.close();
     this.notices.close();
+    this.paths.close();
   }
 }
