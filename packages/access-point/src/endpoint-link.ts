@@ -82,7 +82,7 @@ export class EndpointLink {
     }
     const numbered = this.#number(message, done);
     this.#flushPatient();
-    this.#channel.send(numbered);
+    this.#channel.sendUrgently(numbered);
   }
 
   /** Counts as lost at once: a peer that does not answer may not answer the close either. */
@@ -115,7 +115,7 @@ export class EndpointLink {
 
   #receive(raw: unknown, listeners: LinkListeners): void {
     if (this.#isClosed) return;
-    const message = isReply(raw) ? raw : parseMessage(fromEndpointSchema, raw, this.peerName);
+    const message = parseMessage(fromEndpointSchema, raw, this.peerName);
     this.#lastHeardMs = this.#clock.monotonicMs();
     if (message.t !== 'reply' && message.t !== 'refusal') {
       listeners.onEvent(message);
@@ -137,14 +137,6 @@ export class EndpointLink {
     this.#waiting.clear();
     for (const done of waiting) done('lost');
   }
-}
-
-/** The schema of a reply by hand: five of the seven messages of a move are replies. */
-function isReply(raw: unknown): raw is Extract<FromEndpoint, { t: 'reply' }> {
-  if (typeof raw !== 'object' || raw === null) return false;
-  const { t, re, ok, data } = raw as { t?: unknown; re?: unknown; ok?: unknown; data?: unknown };
-  if (t !== 'reply' || ok !== true || !Number.isSafeInteger(re)) return false;
-  return typeof data === 'object' && data !== null && !Array.isArray(data);
 }
 
 /** A request as a promise, for what is not in a hurry. Rejects with the refusal or `deadline_exceeded`. */

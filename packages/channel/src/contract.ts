@@ -27,6 +27,8 @@ export interface Channel {
   readonly peer: PeerIdentity;
   /** Queues one message for the end of this turn. Never throws; after close it does nothing. */
   send(message: object): void;
+  /** Queues one message that somebody waits for: it leaves with the end of this callback, before other events are looked at. */
+  sendUrgently(message: object): void;
   /** Writes what is queued now instead of at the end of the turn. */
   flush(): void;
   /** Bytes queued and not yet taken by the kernel, for back-pressure. */

@@ -30,6 +30,7 @@ export class TlsChannel implements Channel {
   #pending: Buffer[] = [];
   #pendingBytes = 0;
   #flushScheduled = false;
+  #isUrgent = false;
   #messageListener: ((message: unknown) => void) | undefined;
   #closeListeners: Array<(reason: Error | undefined) => void> = [];
   #backlog: unknown[] = [];
@@ -72,6 +73,16 @@ export class TlsChannel implements Channel {
     this.#flushScheduled = true;
     setImmediate(() => {
       this.#flushScheduled = false;
+      this.flush();
+    });
+  }
+
+  sendUrgently(message: object): void {
+    this.send(message);
+    if (this.#isUrgent) return;
+    this.#isUrgent = true;
+    process.nextTick(() => {
+      this.#isUrgent = false;
       this.flush();
     });
   }

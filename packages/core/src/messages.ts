@@ -8,6 +8,12 @@
 import { z } from 'zod';
 import { RestitchError, type ErrorCode, isErrorCode } from './errors.js';
 import { normalizeAddress } from './flow.js';
+import {
+  type OrdinaryCheck,
+  isOrdinaryFromEndpoint,
+  isOrdinaryToEndpoint,
+  isOrdinaryToTarget,
+} from './ordinary-message.js';
 import { telemetryOrderSchema, telemetrySchema, verdictsSchema } from './telemetry.js';
 
 /** Version of the message protocol; majors must match, a newer minor may add keys. */
@@ -287,8 +293,16 @@ export function fromFailure(f: Failure): RestitchError {
   return new RestitchError(code, f.message, { details: (f.details ?? {}) as Record<string, string> });
 }
 
+/** Messages that need not go through their schema. */
+const ordinaryChecks = new Map<z.ZodType, OrdinaryCheck>([
+  [toEndpointSchema, isOrdinaryToEndpoint],
+  [fromEndpointSchema, isOrdinaryFromEndpoint],
+  [toTargetSchema, isOrdinaryToTarget],
+]);
+
 /** Checks a plain value against a schema. Throws `message_invalid` with paths only, never values. */
 export function parseMessage<T>(schema: z.ZodType<T>, value: unknown, from: string): T {
+  if (ordinaryChecks.get(schema)?.(value) === true) return value as T;
   const parsed = schema.safeParse(value);
   if (parsed.success) return parsed.data;
   const where = parsed.error.issues

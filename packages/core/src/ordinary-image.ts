@@ -6,8 +6,7 @@
  */
 import { normalizeAddress } from './flow.js';
 import { isPrintable } from './messages.js';
-
-type Fields = Readonly<Record<string, unknown>>;
+import { isBoolean, isBytes, isFields, isNatural, isNonNegative, isText, isU32 } from './plain-checks.js';
 
 const imageKeys = 16;
 const tcpKeys = 20;
@@ -97,35 +96,4 @@ function isApp(app: unknown): boolean {
 
 function isWords(value: unknown): boolean {
   return isText(value, 0, 64) && isPrintable(value as string);
-}
-
-/** A plain object with exactly so many keys: one more would have to be left out. */
-function isFields(value: unknown, keys: number): value is Fields {
-  if (typeof value !== 'object' || value === null || Object.getPrototypeOf(value) !== Object.prototype)
-    return false;
-  return Object.keys(value).length === keys;
-}
-
-function isU32(value: unknown): boolean {
-  return isNatural(value, 0xffffffff);
-}
-
-function isNatural(value: unknown, max: number): boolean {
-  return Number.isSafeInteger(value) && (value as number) >= 0 && (value as number) <= max;
-}
-
-function isNonNegative(value: unknown): boolean {
-  return typeof value === 'number' && Number.isFinite(value) && value >= 0;
-}
-
-function isText(value: unknown, min: number, max: number): boolean {
-  return typeof value === 'string' && value.length >= min && value.length <= max;
-}
-
-function isBoolean(value: unknown): boolean {
-  return typeof value === 'boolean';
-}
-
-function isBytes(value: unknown): boolean {
-  return value instanceof Uint8Array;
 }

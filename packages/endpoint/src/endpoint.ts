@@ -78,6 +78,7 @@ export class Endpoint
       app: { name: app.name, version: app.version },
       openState: (target) => this.#pool.open(target),
       protection: () => this.protection,
+      readyState: (target) => this.#pool.ready(target),
       maxImageBytes,
       clock,
       counters,
@@ -87,6 +88,7 @@ export class Endpoint
       table: this.table,
       findListener: (listener) => this.#servers.get(listener),
       tell: (message) => this.#link.tell(message),
+      tellUrgently: (message) => this.#link.tellUrgently(message),
       protection: () => this.protection,
       capacitySessions,
       maxImageBytes,
@@ -329,7 +331,10 @@ export class Endpoint
       this.#closeIfDone();
     };
     try {
-      const answer = this.#requests.handle(message);
+      const answer = this.#requests.handle(message, (data) =>
+        this.#link.tellNow({ t: 'reply', re, ok: true, data }),
+      );
+      if (answer === undefined) return;
       if (answer instanceof Promise) answer.then(reply, refuse);
       else reply(answer);
     } catch (error) {

@@ -16,8 +16,9 @@ export class FakeLink {
     const peer: PeerIdentity = { cluster: 'test', role: 'endpoint', name };
     this.channel = {
       peer,
-      queuedBytes: 0,
       flush: () => undefined,
+      queuedBytes: 0,
+      sendUrgently: (message) => this.channel.send(message),
       send: (message) => {
         if (this.isOpenHere) this.toEndpoint.push(structuredClone(message) as ToEndpoint);
       },

@@ -108,6 +108,18 @@ export class ControlLink {
     if (this.#isWelcome) this.#channel?.send(message);
   }
 
+  /** As `tell`, for what the client waits for. */
+  tellUrgently(message: FromEndpoint): void {
+    this.#flush();
+    if (this.#isWelcome) this.#channel?.sendUrgently(message);
+  }
+
+  /** As `tell`, but leaves before this call returns. */
+  tellNow(message: FromEndpoint): void {
+    this.tell(message);
+    this.#channel?.flush();
+  }
+
   opened(report: SessionReport): void {
     if (!this.#isWelcome) return;
     this.#opened.push(report);

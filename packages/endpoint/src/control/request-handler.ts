@@ -25,7 +25,11 @@ export class RequestHandler {
     this.#ctx = context;
   }
 
-  handle(request: EndpointRequest): Answer | Promise<Answer> {
+  /** `answerNow` is for answers that must not wait until all is done; nothing is returned then. */
+  handle(
+    request: EndpointRequest,
+    answerNow: (answer: Answer) => void,
+  ): Answer | Promise<Answer> | undefined {
     const { source, target } = this.#ctx;
     switch (request.t) {
       case 'reserve':
@@ -35,7 +39,7 @@ export class RequestHandler {
       case 'freeze':
         return source.freeze(request);
       case 'activate':
-        return target.activate(request);
+        return target.activate(request, answerNow);
       case 'abort':
         return target.abort(request);
       case 'revert':

@@ -54,6 +54,8 @@ export interface SourceContext {
   readonly app: { readonly name: string; readonly version: string };
   readonly openState: (target: StateTarget) => Promise<Channel>;
   readonly protection: () => Protection | undefined;
+  /** The same, if it stands already. */
+  readonly readyState: (target: StateTarget) => Channel | undefined;
   readonly maxImageBytes: number;
   readonly clock: Clock;
   readonly counters: Counters;
@@ -110,19 +112,30 @@ export class SourceMoves {
     }
   }
 
-  /** Freezes and sends the image. Rejects with the session served on in place. */
-  async freeze(request: Request<'freeze'>): Promise<Record<string, unknown>> {
+  /**
+   * Freezes and sends the image, in the same turn unless there is something to wait for. Throws or rejects with the
+   * session served on in place.
+   */
+  freeze(request: Request<'freeze'>): Record<string, unknown> | Promise<Record<string, unknown>> {
     const move = this.#need(request.moveId);
     const { session } = move;
     if (move.phase !== 'prepared') {
       throw new RestitchError('message_invalid', `move ${move.moveId} is ${move.phase}, not prepared`);
     }
     assertHigherEpoch(session, request.epoch);
+    // Usually the one that prepare opened; it may have broken since.
+    const channel = this.#ctx.readyState(move.target);
+    if (channel === undefined || !isAtSafePoint(session)) return this.#freezeLater(move, request);
+    assertMovable(session, move.isForced);
+    this.#waitForOrder(move);
+    return this.#freezeNow(move, request.epoch, channel);
+  }
+
+  async #freezeLater(move: SourceMove, request: Request<'freeze'>): Promise<Record<string, unknown>> {
     move.phase = 'freezing';
     try {
       await this.#reachSafePoint(move, request.budgetMs);
       this.#waitForOrder(move);
-      // Usually the one that prepare opened; it may have broken since.
       const channel = await withDeadline(
         this.#ctx.openState(move.target),
         request.budgetMs / 2,
@@ -332,7 +345,7 @@ export class SourceMoves {
         },
         this.#ctx.maxImageBytes,
       );
-      channel.send({ t: 'image', moveId: move.moveId, epoch, image });
+      channel.sendUrgently({ t: 'image', moveId: move.moveId, epoch, image });
       move.phase = 'frozen';
       move.epoch = epoch;
       counters.add('endpoint_freezes_total');
@@ -397,6 +410,11 @@ async function waitIdle(session: Session, waitMs: number, clock: Clock): Promise
     () => undefined,
   );
   if (session.busyReason !== undefined) throw busy(session);
+}
+
+/** Nothing in hand and no hook: it may be frozen as it is. */
+function isAtSafePoint(session: Session): boolean {
+  return session.busyReason === undefined && session.guards.freezeHooks.length === 0;
 }
 
 function busy(session: Session): RestitchError {

@@ -29,7 +29,8 @@ export interface StatePoolOptions {
 
 interface Pooled {
   readonly opening: Promise<Channel>;
-  isOpen: boolean;
+  /** Once it stands. */
+  channel: Channel | undefined;
   cancelIdle: () => void;
 }
 
@@ -49,7 +50,7 @@ export class StatePool {
 
   /** An open connection to the target. Rejects with `transfer_failed`, the reason as its cause. */
   async open(target: StateTarget): Promise<Channel> {
-    const key = `${target.name} ${target.address.address} ${target.address.port}`;
+    const key = keyOf(target);
     const pooled = this.#pooled.get(key) ?? this.#start(key, target);
     this.#touch(key, pooled);
     try {
@@ -61,6 +62,14 @@ export class StatePool {
         { cause, details: { target: target.name } },
       );
     }
+  }
+
+  /** The connection to the target if it stands, without a turn of the event loop. */
+  ready(target: StateTarget): Channel | undefined {
+    const key = keyOf(target);
+    const pooled = this.#pooled.get(key);
+    if (pooled?.channel !== undefined) this.#touch(key, pooled);
+    return pooled?.channel;
   }
 
   /** Closes all. */
@@ -76,14 +85,14 @@ export class StatePool {
   }
 
   #start(key: string, target: StateTarget): Pooled {
-    const pooled: Pooled = { opening: this.#dial(target), isOpen: false, cancelIdle: () => undefined };
+    const pooled: Pooled = { opening: this.#dial(target), channel: undefined, cancelIdle: () => undefined };
     this.#pooled.set(key, pooled);
     const forget = (): void => {
       pooled.cancelIdle();
       if (this.#pooled.get(key) === pooled) this.#pooled.delete(key);
     };
     pooled.opening.then((channel) => {
-      pooled.isOpen = true;
+      pooled.channel = channel;
       channel.onClose(forget);
     }, forget);
     return pooled;
@@ -135,4 +144,8 @@ export class StatePool {
       );
     });
   }
+}
+
+function keyOf({ name, address }: StateTarget): string {
+  return `${name} ${address.address} ${address.port}`;
 }

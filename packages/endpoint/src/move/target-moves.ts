@@ -23,16 +23,17 @@ import {
   decodeImage,
   toFailure,
 } from '@restitch/core/internal';
-import { closeFd, threadCpuNs } from '@restitch/sys';
 import type { ProtectionSettings } from '@restitch/guard';
 import { type ArrivedSession, completeFromReplica, continuedFrom } from '../protect/planned-move.js';
 import type { ReplicaBase } from '../protect/planned-moves.js';
 import type { Protection } from '../protect/protection.js';
 import type { Session } from '../session/session.js';
+import { threadCpuNs } from '@restitch/sys';
 import type { SessionTable } from '../session-table.js';
 import {
   type ActiveTcp,
   type PendingTcp,
+  ReservedSocket,
   activateSocket,
   discardPendingSocket,
   thawSocket,
@@ -76,6 +77,8 @@ interface Reservation {
   readonly source: string;
   readonly listener: AcceptingListener;
   readonly listenerName: string;
+  /** The socket the image will fill. */
+  readonly socket: ReservedSocket;
   readonly cancelExpiry: () => void;
 }
 
@@ -102,6 +105,8 @@ export interface TargetContext {
   readonly table: SessionTable;
   readonly findListener: (name: string) => AcceptingListener | undefined;
   readonly tell: (message: FromEndpoint) => void;
+  /** For what the client waits for. */
+  readonly tellUrgently: (message: FromEndpoint) => void;
   readonly protection: () => Protection | undefined;
   readonly capacitySessions: number;
   readonly maxImageBytes: number;
@@ -158,6 +163,7 @@ export class TargetMoves {
       source: request.source,
       listener,
       listenerName: request.listener,
+      socket: this.#reserveSocket(request.flow),
       cancelExpiry: clock.after(request.expiresMs, () => this.#expire(request.moveId)),
     });
     return { features: [...features] };
@@ -165,10 +171,9 @@ export class TargetMoves {
 
   /** Takes the image of a reservation and rebuilds the socket. Throws what the sender is told. */
   takeImage(source: string, incoming: IncomingImage): void {
-    const { moveId } = incoming;
     const reservation = this.#claim(source, incoming);
     const arrival = { source, reservation, startMs: this.#ctx.clock.monotonicMs() };
-    this.#orFail(moveId, () => {
+    this.#orFail(reservation, () => {
       const image = decodeImage(incoming.image, this.#ctx.maxImageBytes);
       assertFits(image, reservation);
       assertLevels(image, reservation, this.#ctx.protection());
@@ -186,25 +191,29 @@ export class TargetMoves {
     const giveUp = this.#ctx.protection()?.moves.awaitReplica(source, image.sessionId, base, (replica) => {
       isHere = true;
       this.#awaiting.delete(moveId);
-      this.#orFail(moveId, () => this.#build(arrival, completeFromReplica(image, replica)));
+      this.#orFail(reservation, () => this.#build(arrival, completeFromReplica(image, replica)));
     });
-    if (!isHere && giveUp !== undefined) this.#awaiting.set(moveId, giveUp);
+    if (isHere || giveUp === undefined) return;
+    this.#awaiting.set(moveId, () => {
+      giveUp();
+      reservation.socket.close();
+    });
   }
 
   /** The socket stands, in repair; a protected session is replicated from here before anybody is told. */
   #build({ reservation, startMs }: Arrival, image: SessionImage): void {
-    const { tell, clock, counters } = this.#ctx;
+    const { tellUrgently, clock, counters } = this.#ctx;
     const { moveId, listener, epoch } = reservation;
     const startCpuNs = threadCpuNs();
     const state = listener.upgradeState(image);
-    const socket = thawSocket(image.tcp, image.flow);
+    const socket = thawSocket(image.tcp, image.flow, reservation.socket);
     const thawCpuUs = (threadCpuNs() - startCpuNs) / 1000;
     const pending: Pending = { reservation, image, state, socket, thawCpuUs };
     this.#pending.set(moveId, pending);
     counters.add('endpoint_thaws_total');
     const told = (): void => {
       if (this.#pending.get(moveId) !== pending) return;
-      tell({ t: 'thawed', moveId, thawUs: Math.round((clock.monotonicMs() - startMs) * 1000) });
+      tellUrgently({ t: 'thawed', moveId, thawUs: Math.round((clock.monotonicMs() - startMs) * 1000) });
     };
     const { protection } = this.#ctx;
     if (image.protection === undefined || listener.protection === undefined) return told();
@@ -215,10 +224,11 @@ export class TargetMoves {
   }
 
   /** What goes wrong with an image is told to the access point and to whoever sent it. */
-  #orFail(moveId: string, run: () => void): void {
+  #orFail({ moveId, socket }: Reservation, run: () => void): void {
     try {
       run();
     } catch (error) {
+      socket.close();
       const failure = toRestitchError(error, 'thaw_failed');
       const pending = this.#pending.get(moveId);
       if (pending !== undefined) this.#discard(pending);
@@ -237,8 +247,14 @@ export class TargetMoves {
     arrived?.session.destroy();
   }
 
-  /** The record names this endpoint: leave repair and serve. */
-  activate(request: Request<'activate'>): Record<string, unknown> {
+  /**
+   * The record names this endpoint: leave repair and serve. Answered as soon as the socket takes packets, before the
+   * application has its session: until then the access point keeps the client's packets.
+   */
+  activate(
+    request: Request<'activate'>,
+    answer: (data: Record<string, unknown>) => void,
+  ): Record<string, unknown> | undefined {
     const { moveId, epoch } = request;
     const pending = this.#pending.get(moveId);
     if (pending === undefined) {
@@ -252,41 +268,53 @@ export class TargetMoves {
     const startMs = this.#ctx.clock.monotonicMs();
     const startCpuNs = threadCpuNs();
     this.#pending.delete(moveId);
+    let active: ActiveTcp;
     try {
-      if (arrived !== undefined)
-        this.#ctx.protection()?.moves.guardArrived(arrived, socket.tcp, reservation.source);
-      const active = this.#activate(socket);
-      reservation.listener.resume({
-        moveId,
-        image,
-        state,
-        epoch,
-        source: reservation.source,
-        socket: active,
-        ...(arrived === undefined ? {} : { arrived }),
-      });
+      this.#guard(pending);
+      active = activateSocket(socket);
     } catch (error) {
-      this.#finished.set(moveId, 'failed');
-      this.#ctx.counters.add('endpoint_sessions_lost_total');
+      this.#lost(moveId);
       throw toRestitchError(error, 'thaw_failed');
     }
-    this.#finished.set(moveId, 'activated');
-    this.#ctx.counters.add('endpoint_activations_total');
-    return {
+    answer({
       activateUs: Math.round((this.#ctx.clock.monotonicMs() - startMs) * 1000),
       /** Both halves of the thaw. */
       thawCpuUs: Math.round(thawCpuUs + (threadCpuNs() - startCpuNs) / 1000),
-    };
+    });
+    const { source } = reservation;
+    const resumed = { moveId, image, state, epoch, source, socket: active };
+    this.#resume(reservation, arrived === undefined ? resumed : { ...resumed, arrived });
+    return undefined;
   }
 
-  #activate(socket: PendingTcp): ActiveTcp {
+  #guard({ arrived, socket, reservation }: Pending): void {
+    if (arrived === undefined) return;
     try {
-      return activateSocket(socket);
+      this.#ctx.protection()?.moves.guardArrived(arrived, socket.tcp, reservation.source);
     } catch (error) {
-      // Out of repair or not, nobody else can serve it any more: what closing sends is the truth.
-      closeFd(socket.fd);
+      discardPendingSocket(socket);
       throw error;
     }
+  }
+
+  /** The access point takes it for served already: what goes wrong now is the session's end. */
+  #resume({ listener, sessionId: id, flow, epoch }: Reservation, session: ThawedSession): void {
+    try {
+      listener.resume(session);
+    } catch (error) {
+      const failure = toRestitchError(error, 'thaw_failed');
+      this.#lost(session.moveId);
+      this.#ctx.logger.error({ moveId: session.moveId, code: failure.code }, failure.message);
+      this.#ctx.tell({ t: 'ended', sessions: [{ id, flow, epoch, reason: failure.code }] });
+      return;
+    }
+    this.#finished.set(session.moveId, 'activated');
+    this.#ctx.counters.add('endpoint_activations_total');
+  }
+
+  #lost(moveId: string): void {
+    this.#finished.set(moveId, 'failed');
+    this.#ctx.counters.add('endpoint_sessions_lost_total');
   }
 
   /** Drops whatever there is of a move, in silence. */
@@ -302,8 +330,7 @@ export class TargetMoves {
     this.#pending.delete(moveId);
     this.#awaiting.get(moveId)?.();
     this.#awaiting.delete(moveId);
-    this.#reserved.get(moveId)?.cancelExpiry();
-    this.#reserved.delete(moveId);
+    this.#giveBack(moveId);
     this.#finished.set(moveId, 'aborted');
     return {};
   }
@@ -333,8 +360,7 @@ export class TargetMoves {
 
   /** Drops reservations and pending sockets in silence. */
   close(): void {
-    for (const { cancelExpiry } of this.#reserved.values()) cancelExpiry();
-    this.#reserved.clear();
+    for (const moveId of [...this.#reserved.keys()]) this.#giveBack(moveId);
     for (const pending of this.#pending.values()) this.#discard(pending);
     this.#pending.clear();
     for (const giveUp of this.#awaiting.values()) giveUp();
@@ -375,8 +401,31 @@ export class TargetMoves {
     return reservation;
   }
 
+  #reserveSocket(flow: Flow): ReservedSocket {
+    try {
+      return new ReservedSocket(flow);
+    } catch (cause) {
+      throw new RestitchError(
+        'no_capacity',
+        `no socket for ${formatFlow(flow)}: ${(cause as Error).message}`,
+        {
+          cause,
+        },
+      );
+    }
+  }
+
+  /** Ends a reservation that no image came for; false if there is none. */
+  #giveBack(moveId: string): boolean {
+    const reservation = this.#reserved.get(moveId);
+    if (reservation === undefined) return false;
+    reservation.cancelExpiry();
+    reservation.socket.close();
+    return this.#reserved.delete(moveId);
+  }
+
   #expire(moveId: string): void {
-    if (!this.#reserved.delete(moveId)) return;
+    if (!this.#giveBack(moveId)) return;
     this.#finished.set(moveId, 'expired');
     this.#ctx.counters.add('endpoint_reservations_expired_total');
   }

@@ -3,7 +3,7 @@ export { inspectSocket, isOutOfOrderLikely } from './inspect-socket.js';
 export type { SocketInspection, UnsupportedReason } from './inspect-socket.js';
 export { discardFrozenSocket, freezeSocket, unfreezeSocket } from './freeze-socket.js';
 export type { FreezeOptions, FrozenTcp } from './freeze-socket.js';
-export { discardPendingSocket, thawSocket } from './thaw-socket.js';
+export { ReservedSocket, discardPendingSocket, thawSocket } from './thaw-socket.js';
 export type { PendingTcp } from './thaw-socket.js';
 export { activateSocket, probeClient, readConfirmation, readTimeouts } from './activate-socket.js';
 export type { ActiveTcp, Confirmation } from './activate-socket.js';

@@ -62,18 +62,60 @@ export interface PendingTcp {
   readonly isCongestionKept: boolean;
 }
 
+/**
+ * A socket opened beforehand for a thaw: shut off inwards, in repair, and not yet of any connection. What can be done
+ * before the image is here need not be done while the client's packets are held.
+ */
+export class ReservedSocket {
+  readonly family: number;
+  #fd: number;
+
+  /** Throws `SyscallError`. */
+  constructor(flow: Flow) {
+    this.family = familyOf(normalizeAddress(flow.vip.address));
+    this.#fd = openTcpSocket(this.family);
+    try {
+      attachDropFilter(this.#fd);
+      enterRepair(this.#fd);
+    } catch (error) {
+      this.close();
+      throw error;
+    }
+  }
+
+  /** The descriptor, which is the caller's from now on. */
+  take(): number {
+    const fd = this.#fd;
+    this.#fd = -1;
+    return fd;
+  }
+
+  /** Closes it unless it was taken. */
+  close(): void {
+    const fd = this.take();
+    if (fd >= 0) closeFd(fd);
+  }
+}
+
 /** Room a send buffer needs beyond its bytes for the kernel's own bookkeeping, as a factor. */
 const sendBufferFactor = 2;
 
 /**
- * Builds the socket of `image` for `flow`. Throws `thaw_failed` with the step in its message and `details.step`,
+ * Builds the socket of `image` for `flow`, in the socket `reserved` for it if there is one. Throws `thaw_failed` with the step in its message and `details.step`,
  * after closing what it made in silence.
  */
-export function thawSocket(image: TcpImage, flow: Flow): PendingTcp {
+export function thawSocket(
+  image: TcpImage,
+  flow: Flow,
+  reserved: ReservedSocket = new ReservedSocket(flow),
+): PendingTcp {
   const at = { step: 'socket' };
   const opened: number[] = [];
   try {
-    return build(image, flow, at, opened);
+    const { family } = reserved;
+    const fd = reserved.take();
+    opened.push(fd);
+    return build({ image, flow, fd, family, opened }, at);
   } catch (cause) {
     // In repair or not yet connected: closing sends nothing.
     for (const fd of opened) closeFd(fd);
@@ -91,13 +133,17 @@ export function discardPendingSocket(pending: PendingTcp): void {
   pending.finSender?.close();
 }
 
-function build(image: TcpImage, flow: Flow, at: { step: string }, opened: number[]): PendingTcp {
-  const family = familyOf(normalizeAddress(flow.vip.address));
-  const fd = openTcpSocket(family);
-  opened.push(fd);
+interface Build {
+  readonly image: TcpImage;
+  readonly flow: Flow;
+  readonly fd: number;
+  readonly family: number;
+  /** Descriptors to close if a step fails. */
+  readonly opened: number[];
+}
+
+function build({ image, flow, fd, family, opened }: Build, at: { step: string }): PendingTcp {
   at.step = 'repair';
-  attachDropFilter(fd);
-  enterRepair(fd);
   setIntOption(fd, solTcp, tcp.maxseg, image.mssClamp);
   at.step = 'options';
   applyPlainOptions(fd, family, image.options);
