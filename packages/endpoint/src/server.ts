@@ -316,7 +316,7 @@ function protectionOf(host: ServerHost, options: ServerOptions): ProtectionSetti
 
 /** Where the streams of a moved session stand at its socket, and what that has sent and the client may lack. */
 function movedFrom(image: SessionImage, unsentBytes: number): NonNullable<CarriedFrom['moved']> {
-  const { bytesRead, bytesWritten, unread, unwritten, tcp: at } = image;
+  const { bytesRead, bytesWritten, unread, unwritten, tcp: at, outputEnded, inputEnded } = image;
   const outputWritten = bytesWritten - unwritten.length - unsentBytes;
   const output = at.sendQueue.subarray(0, at.sentBytes);
   const inputRead = bytesRead + unread.length;
@@ -324,6 +324,13 @@ function movedFrom(image: SessionImage, unsentBytes: number): NonNullable<Carrie
   return {
     inputRead,
     outputWritten,
-    continued: { consumed: bytesRead, input: unread, fin: at.finReceived, acked, output },
+    continued: {
+      state: { app: image.state, outputEnded, inputEnded },
+      consumed: bytesRead,
+      input: unread,
+      fin: at.finReceived,
+      acked,
+      output,
+    },
   };
 }

@@ -5,7 +5,15 @@
 import { randomBytes } from 'node:crypto';
 import { addSeq, type Flow } from '@restitch/core';
 import { closeFd } from '@restitch/sys';
-import { familyOf, receiveBytes, sendBytes, setIntOption, so, solSocket } from '@restitch/sys/internal';
+import {
+  familyOf,
+  receiveBytes,
+  sendBytes,
+  setIntOption,
+  so,
+  solSocket,
+  unacknowledgedBytes,
+} from '@restitch/sys/internal';
 import {
   attachGuard,
   createGuardControl,
@@ -17,15 +25,19 @@ import {
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import {
   activateSocket,
+  type ActiveTcp,
   type CheckpointPositions,
   discardFrozenSocket,
   freezeSocket,
   imageFromCheckpoint,
   readRemainder,
   readTemplate,
+  readTimeouts,
+  rethawAsSent,
   type TcpTemplate,
   thawSocket,
 } from '../../../packages/endpoint/src/tcp/index.js';
+import { Settling } from '../../../packages/endpoint/src/protect/take-over.js';
 import { openPair, pause, readExactly, waitFor, writeAll } from '../socket-pair.js';
 import { createTwoEndpoints, type TwoEndpoints } from '../two-endpoints.js';
 
@@ -76,57 +88,96 @@ function gate({ flow, template }: Gated, inputEnd: number): void {
   guard.register(flow, { epoch: 1, level: 'commit', lease: 0, committed, sentEnd, windowScale });
 }
 
-/** The owner is gone without a word, its buddy serves on b. */
-function takeOver({ server, flow, template }: Gated, at: CheckpointPositions): number {
+/** The owner is gone without a word, its buddy serves on b; `isUnsent`: and takes the output for what was never sent. */
+function takeOver({ server, flow, template }: Gated, at: CheckpointPositions, isUnsent = false): ActiveTcp {
   net.steer('nowhere');
   freezeSocket(server);
   discardFrozenSocket(server);
   const image = imageFromCheckpoint(template, at, Date.now() + 1000);
-  const pending = net.inside('b', () => thawSocket(image, flow));
+  const sentBytes = isUnsent ? 0 : image.sentBytes;
+  const pending = net.inside('b', () => thawSocket({ ...image, sentBytes }, flow));
   net.steer('b');
-  return activateSocket(pending).fd;
+  return activateSocket(pending);
 }
 
-describe.each(['4', '6'] as const)(
-  'a take-over from a checkpoint far behind the client over IPv%s',
-  (version) => {
-    it('goes on both ways', async () => {
-      const gated = await openWide(version);
-      const { client, server } = gated;
-      const download = randomBytes(300_000);
-      await writeAll(server, download);
-      expect((await readExactly(client, download.length)).equals(download)).toBe(true);
+describe.each(['4', '6'] as const)('a take-over far behind the client over IPv%s', (version) => {
+  it('goes on both ways', async () => {
+    const gated = await openWide(version);
+    const { client, server } = gated;
+    const download = randomBytes(300_000);
+    await writeAll(server, download);
+    expect((await readExactly(client, download.length)).equals(download)).toBe(true);
 
-      const upload = randomBytes(3_000_000);
-      let written = 0;
-      let inputEnd = 0;
-      const heard = Buffer.alloc(upload.length);
-      const pump = (): number => {
-        written += sendBytes(client, upload.subarray(written, written + 65_536));
-        inputEnd += Math.max(0, receiveBytes(server, heard.subarray(inputEnd)));
-        return inputEnd;
-      };
-      // Long enough that the client keeps more in flight than a fresh socket's window.
-      await waitFor(() => pump() > 1_000_000);
-      const acknowledged = inputEnd;
-      gate(gated, acknowledged);
-      // The buddy has this; that it may be acknowledged was the owner's last commit, and never got out.
-      await waitFor(() => pump() > acknowledged + 1500);
-      await pause(50);
-      written += sendBytes(client, upload.subarray(written));
+    const upload = randomBytes(3_000_000);
+    let written = 0;
+    let inputEnd = 0;
+    const heard = Buffer.alloc(upload.length);
+    const pump = (): number => {
+      written += sendBytes(client, upload.subarray(written, written + 65_536));
+      inputEnd += Math.max(0, receiveBytes(server, heard.subarray(inputEnd)));
+      return inputEnd;
+    };
+    // Long enough that the client keeps more in flight than a fresh socket's window.
+    await waitFor(() => pump() > 1_000_000);
+    const acknowledged = inputEnd;
+    gate(gated, acknowledged);
+    // The buddy has this; that it may be acknowledged was the owner's last commit, and never got out.
+    await waitFor(() => pump() > acknowledged + 1500);
+    await pause(50);
+    written += sendBytes(client, upload.subarray(written));
 
-      // What the client has acknowledged of the download was never told to the buddy.
-      const fd = takeOver(gated, { inputEnd, finReceived: false, outputStart: 0, output: download });
-      const [rest] = await Promise.all([
-        readExactly(fd, upload.length - inputEnd, 20_000),
-        writeAll(client, upload.subarray(written), 20_000),
-      ]);
-      expect(rest.equals(upload.subarray(inputEnd))).toBe(true);
-      await waitFor(() => readRemainder(fd) === 0);
-      await writeAll(fd, Buffer.from('thanks'));
-      expect((await readExactly(client, 6)).toString()).toBe('thanks');
-      closeFd(fd);
-      closeFd(client);
-    }, 60_000);
-  },
-);
+    // What the client has acknowledged of the download was never told to the buddy.
+    const { fd } = takeOver(gated, { inputEnd, finReceived: false, outputStart: 0, output: download });
+    const [rest] = await Promise.all([
+      readExactly(fd, upload.length - inputEnd, 20_000),
+      writeAll(client, upload.subarray(written), 20_000),
+    ]);
+    expect(rest.equals(upload.subarray(inputEnd))).toBe(true);
+    await waitFor(() => readRemainder(fd) === 0);
+    await writeAll(fd, Buffer.from('thanks'));
+    expect((await readExactly(client, 6)).toString()).toBe('thanks');
+    closeFd(fd);
+    closeFd(client);
+  }, 60_000);
+
+  it('sends a long tail that was lost again without a timeout', async () => {
+    const gated = await openWide(version);
+    const { client, server, flow } = gated;
+    const promised = randomBytes(400_000);
+    await writeAll(server, promised.subarray(0, 10_000));
+    await readExactly(client, 10_000);
+    const at = { inputEnd: 0, finReceived: false, outputStart: 5000, output: promised.subarray(5000) };
+    const settling = new Settling(takeOver(gated, at), flow, performance.now());
+    let settled: ActiveTcp | undefined;
+    await waitFor(() => {
+      settled = net.inside('b', () => settling.look(performance.now()));
+      return settled !== undefined;
+    });
+    const { fd, unsent } = settled as unknown as ActiveTcp;
+    const [got] = await Promise.all([readExactly(client, 390_000), writeAll(fd, unsent)]);
+    expect(got.equals(promised.subarray(10_000))).toBe(true);
+    expect(readTimeouts(fd)).toBe(0);
+    closeFd(fd);
+    closeFd(client);
+  }, 30_000);
+
+  it('finds its way back when the client has more than it seemed', async () => {
+    const gated = await openWide(version);
+    const { client, server, flow } = gated;
+    const promised = randomBytes(100_000);
+    await writeAll(server, promised);
+    await readExactly(client, promised.length);
+    const at = { inputEnd: 0, finReceived: false, outputStart: 0, output: promised };
+    const wrong = takeOver(gated, at, true);
+    const unsent = wrong.unsent.subarray(sendBytes(wrong.fd, wrong.unsent));
+    await pause(300);
+    // The client's acknowledgements are ahead of what this socket has sent, and it is deaf to them.
+    expect(unacknowledgedBytes(wrong.fd) + unsent.length).toBe(promised.length);
+    const { fd } = net.inside('b', () => rethawAsSent({ fd: wrong.fd, unsent }, flow));
+    await waitFor(() => readRemainder(fd) === 0);
+    await writeAll(fd, Buffer.from('thanks'));
+    expect((await readExactly(client, 6)).toString()).toBe('thanks');
+    closeFd(fd);
+    closeFd(client);
+  }, 30_000);
+});

@@ -108,14 +108,16 @@ export function continuedFrom(image: SessionImage): { continued: ContinuedFrom; 
   if (protection === undefined || acked < 0) {
     throw new RestitchError('thaw_failed', `session ${image.sessionId}: more bytes queued than written`);
   }
+  const { state: app, outputEnded, inputEnded } = image;
   const continued = {
+    state: { app, outputEnded, inputEnded },
     consumed: bytesRead,
     input: unread,
     fin: protection.fin,
     acked,
     output: Buffer.concat([tcp.sendQueue, unwritten]),
     written,
-    outputEnded: image.outputEnded,
+    outputEnded,
   };
   return { continued, opening: decodeOpening(protection.opening) };
 }

@@ -29,6 +29,8 @@ export type SafeState = {
 
 /** Where a session goes on that came from a replica. */
 export interface ContinuedFrom {
+  /** State of the replica: the application's own and what goes with it, as its dead owner committed it. */
+  readonly state: PlainData;
   readonly consumed: number;
   readonly input: Uint8Array;
   readonly fin: boolean;
@@ -98,13 +100,16 @@ export class ProtectedSession extends BuddyPlace implements ReplicatedSession {
     this.session = init.session;
     this.settings = init.settings;
     const from = init.continued;
-    const start = { input: from?.consumed ?? 0, output: from?.acked ?? 0 };
+    const start = {
+      input: from?.consumed ?? 0,
+      output: from?.acked ?? 0,
+      ...(from === undefined ? {} : { state: from.state, promised: from.output }),
+    };
     const { id, epoch } = init.session;
     this.owner = createOwnerSession({ id, epoch, opening: init.opening, settings: init.settings, start });
     if (from !== undefined) {
       this.owner.received(from.input);
       if (from.fin) this.owner.receivedFin();
-      this.owner.produced(from.output);
     }
     this.#produced = start.output + (from?.output.length ?? 0);
     this.#written = from?.written ?? this.#produced;

@@ -2,45 +2,106 @@
  * The buddy goes on: a replica becomes a socket in service, and then a session.
  *
  * What was promised to the client is restored as sent. Its answer to the probe says what it really has; what it lacks
- * is sent at once from a second socket, instead of after a retransmission timeout. Between the two, this host's own
- * guard drops the RST that an arriving packet would draw.
+ * is sent at once from a second socket, instead of after a retransmission timeout (3 s on a socket that has no measure of
+ * the round trip yet). Between the two, this host's own guard drops the RST that an arriving packet would draw.
  */
-import { type Clock, RestitchError } from '@restitch/core';
-import { readConfirmation, readRemainder, rethawRemainder } from '../tcp/index.js';
-import type { ActiveTcp } from '../tcp/index.js';
-import type { Flow } from '@restitch/core';
+import { type Clock, type Flow, RestitchError } from '@restitch/core';
+import { sendBytes } from '@restitch/sys/internal';
+import {
+  type ActiveTcp,
+  readConfirmation,
+  readRemainder,
+  rethawAsSent,
+  rethawRemainder,
+} from '../tcp/index.js';
 
 const lookMs = 1;
 /** A client further away than this gets its tail by the kernel's own timeout. */
-const longestWaitMs = 250;
+const longestWaitMs = 500;
 
 /**
  * The client's answer may be older than the probe (packets that were held carry old acknowledgements), so it may have
- * more than it seems. Bytes restored as unsent that it already has are harmless only as long as the initial congestion
- * window (10 segments) covers them: beyond it its acknowledgement lies ahead of what was sent, and the connection hangs
- * for good. More than this is left to the kernel's own timeout.
+ * more than it seems. Bytes restored as unsent that it already has are harmless as long as the initial congestion window
+ * (10 segments) covers them: beyond it its acknowledgement lies ahead of what was sent, and is thrown away.
  */
-const longestResentBytes = 8 * 1024;
+const harmlessBytes = 8 * 1024;
+
+/** Acknowledgements that stand still for this long are the newest: what was held comes in one burst. */
+const quietMs = 15;
+
+/** A client that says something and acknowledges nothing for so long has more than it seemed. */
+const watchMs = 200;
+
+type Stage =
+  | { readonly t: 'hear'; readonly sinceMs: number }
+  | { readonly t: 'quiet'; readonly sinceMs: number; readonly remainder: number }
+  | { readonly t: 'watch'; readonly sinceMs: number; readonly bytes: number };
 
 /** The socket once the client has answered (or did not in time), with nothing left that waits for a timeout. */
 export async function settleTakenSocket(active: ActiveTcp, flow: Flow, clock: Clock): Promise<ActiveTcp> {
-  const startMs = clock.monotonicMs();
-  if (readRemainder(active.fd) <= 0) return active;
-  while (!readConfirmation(active).isConfirmed) {
-    if (clock.monotonicMs() - startMs > longestWaitMs) return active;
+  const settling = new Settling(active, flow, clock.monotonicMs());
+  for (;;) {
+    const settled = settling.look(clock.monotonicMs());
+    if (settled !== undefined) return settled;
     await new Promise<void>((resolve) => clock.after(lookMs, resolve));
-  }
-  const remainder = readRemainder(active.fd);
-  if (remainder <= 0 || remainder > longestResentBytes) return active;
-  try {
-    return rethawRemainder(active.fd, flow);
-  } catch (error) {
-    // A freeze that fails leaves the socket in service: the tail then comes by the kernel's own timeout.
-    if (isErrorWith(error, 'freeze_failed')) return active;
-    throw error;
   }
 }
 
-function isErrorWith(error: unknown, code: string): boolean {
-  return error instanceof RestitchError && error.code === code;
+/** The steps of settling, each one a look at the socket. */
+export class Settling {
+  #active: ActiveTcp;
+  readonly #flow: Flow;
+  #stage: Stage;
+
+  constructor(active: ActiveTcp, flow: Flow, nowMs: number) {
+    this.#active = active;
+    this.#flow = flow;
+    this.#stage = { t: 'hear', sinceMs: nowMs };
+  }
+
+  /** The settled socket, or undefined: look again in a moment. In the socket's own network namespace. */
+  look(nowMs: number): ActiveTcp | undefined {
+    const stage = this.#stage;
+    const waitedMs = nowMs - stage.sinceMs;
+    const remainder = readRemainder(this.#active.fd);
+    if (stage.t === 'watch') return this.#watch(stage.bytes, waitedMs);
+    if (remainder <= 0) return this.#active;
+    if (stage.t === 'hear') {
+      if (!readConfirmation(this.#active).isConfirmed)
+        return waitedMs > longestWaitMs ? this.#active : undefined;
+      if (remainder > harmlessBytes) {
+        this.#stage = { t: 'quiet', sinceMs: nowMs, remainder };
+        return undefined;
+      }
+      return this.#resend(nowMs);
+    }
+    if (remainder !== stage.remainder) {
+      this.#stage = { t: 'quiet', sinceMs: nowMs, remainder };
+      return undefined;
+    }
+    return waitedMs < quietMs ? undefined : this.#resend(nowMs);
+  }
+
+  #resend(nowMs: number): ActiveTcp | undefined {
+    try {
+      const fresh = rethawRemainder(this.#active.fd, this.#flow);
+      const bytes = fresh.unsent.length;
+      this.#active = { ...fresh, unsent: fresh.unsent.subarray(sendBytes(fresh.fd, fresh.unsent)) };
+      if (bytes <= harmlessBytes) return this.#active;
+      this.#stage = { t: 'watch', sinceMs: nowMs, bytes };
+      return undefined;
+    } catch (error) {
+      // A freeze that fails leaves the socket in service: the tail then comes by the kernel's own timeout.
+      if (error instanceof RestitchError && error.code === 'freeze_failed') return this.#active;
+      throw error;
+    }
+  }
+
+  #watch(bytes: number, waitedMs: number): ActiveTcp | undefined {
+    const active = this.#active;
+    const { isConfirmed, unacknowledgedBytes } = readConfirmation(active);
+    if (unacknowledgedBytes + active.unsent.length < bytes) return active;
+    if (waitedMs < watchMs) return undefined;
+    return isConfirmed ? rethawAsSent(active, this.#flow) : active;
+  }
 }

@@ -85,9 +85,10 @@ export class TakeOvers {
       sentEnd: tcp.writeSeq,
       windowScale: opening.template.rcvWscale,
     });
-    const { consumed, input, fin, acked, output } = replica;
+    const { state: safeState, consumed, input, fin, acked, output } = replica;
     const commit = opening.commitBase + replica.n;
-    const taken = { commit, continued: { consumed, input, fin, acked, output }, opening };
+    const continued = { state: safeState, consumed, input, fin, acked, output };
+    const taken = { commit, continued, opening };
     this.#taking.set(sessionId, { epoch, flow: opening.flow });
     const thawed = { moveId, image, state, epoch, source: owner, taken };
     if (opening.level === 'commit')

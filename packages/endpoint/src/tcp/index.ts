@@ -9,7 +9,7 @@ export { activateSocket, probeClient, readConfirmation, readTimeouts } from './a
 export type { ActiveTcp, Confirmation } from './activate-socket.js';
 export { restoreTimers } from './timers.js';
 export type { TimerSettings } from './timers.js';
-export { readRemainder, rethawRemainder } from './settle-remainder.js';
+export { readRemainder, rethawAsSent, rethawRemainder } from './settle-remainder.js';
 export { imageFromCheckpoint, readTemplate } from './checkpoint-socket.js';
 export type { CheckpointPositions, TcpTemplate, TemplateOffsets } from './checkpoint-socket.js';
 export { measureMoveCpu } from './measure-move-cpu.js';

@@ -5,7 +5,7 @@
  * kernel drops those from its queue. If some stay, they were lost on the way, and the kernel would resend them only
  * after a timeout that a fresh socket sets long (0.4 to 3 s). `rethawRemainder` sends them at once.
  */
-import type { Flow } from '@restitch/core';
+import { addSeq, type Flow } from '@restitch/core';
 import { tcpState, unacknowledgedBytes, unsentBytes } from '@restitch/sys/internal';
 import { type ActiveTcp, activateSocket } from './activate-socket.js';
 import { discardFrozenSocket, freezeSocket } from './freeze-socket.js';
@@ -27,4 +27,17 @@ export function rethawRemainder(fd: number, flow: Flow): ActiveTcp {
   discardFrozenSocket(fd);
   const finSent = tcp.finSent && tcp.state === tcpState.finWait2;
   return activateSocket(thawSocket({ ...tcp, sentBytes: 0, finSent }, flow));
+}
+
+/**
+ * Takes `rethawRemainder` back: the client has more than it seemed, and its acknowledgements, ahead of all that was sent,
+ * are thrown away for good. All of the remainder becomes sent, so that they count again; what is missing then comes by the
+ * kernel's own timeout. Throws as `rethawRemainder` does.
+ */
+export function rethawAsSent({ fd, unsent }: Pick<ActiveTcp, 'fd' | 'unsent'>, flow: Flow): ActiveTcp {
+  const { tcp } = freezeSocket(fd);
+  discardFrozenSocket(fd);
+  const sendQueue = Buffer.concat([tcp.sendQueue, unsent]);
+  const writeSeq = addSeq(tcp.writeSeq, unsent.length);
+  return activateSocket(thawSocket({ ...tcp, sendQueue, writeSeq, sentBytes: sendQueue.length }, flow));
 }

@@ -27,7 +27,13 @@ export interface OwnerSessionOptions {
   readonly opening: Uint8Array;
   readonly settings: Pick<ProtectionSettings, 'sessionBoundBytes' | 'logBoundBytes' | 'replay'>;
   /** Where the streams stand when this epoch begins; zeros for a new session. */
-  readonly start?: { readonly input: number; readonly output: number };
+  readonly start?: {
+    readonly input: number;
+    readonly output: number;
+    /** After a take-over: the state that came with it, and output that is promised from `output` on. */
+    readonly state?: PlainData;
+    readonly promised?: Uint8Array;
+  };
 }
 
 /** The owner's half of one session. */
@@ -91,6 +97,8 @@ export function createOwnerSession(options: OwnerSessionOptions): OwnerSession {
   /** Input from the last safe point on; output from the client's last acknowledgement on. */
   const input = createByteLog(start.input);
   const output = createByteLog(start.output);
+  // The first commit may come before the first safe point: until then what was taken over is the safe point.
+  output.append(options.start?.promised ?? new Uint8Array());
   const none: Mark = { inputEnd: start.input, outputEnd: start.output, fin: false };
   let fin = false;
   let n = 0;
@@ -102,9 +110,9 @@ export function createOwnerSession(options: OwnerSessionOptions): OwnerSession {
   let pending: Pending[] = [];
   let safe: SafePoint & { outputAt: number; encoded: Buffer } = {
     consumed: start.input,
-    state: null,
-    outputAt: start.output,
-    encoded: encodePlain(null),
+    state: options.start?.state ?? null,
+    outputAt: output.end,
+    encoded: encodePlain(options.start?.state ?? null),
   };
   /** The state the buddy will have once all pending commits have arrived. */
   let known: PlainData | undefined;

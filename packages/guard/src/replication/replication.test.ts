@@ -50,6 +50,19 @@ describe('an owner session', () => {
     }
   });
 
+  it('goes on from what was taken over when its first commit comes before its first safe point', () => {
+    const start = { input: 10, output: 20, state: { count: 3 }, promised: Buffer.from('promised') };
+    const session = createOwnerSession({ id: 's1', epoch: 2, opening, settings, start });
+    session.received(Buffer.from('next'));
+    session.produced(Buffer.from('not yet'));
+    const store = createBuddyStore();
+    store.receive('b', must(session.commit()));
+    const replica = store.takeOver('b', 's1', 2);
+    expect(replica.state).toEqual({ count: 3 });
+    expect([replica.consumed, replica.input.toString()]).toEqual([10, 'next']);
+    expect([replica.acked, replica.output.toString()]).toEqual([20, 'promised']);
+  });
+
   it('has no room left at its bound, and room again when the client has acknowledged', () => {
     const session = owner();
     session.produced(Buffer.alloc(4096));
