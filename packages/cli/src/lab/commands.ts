@@ -10,6 +10,7 @@ import type { LabChaosOptions } from './chaos/lab-chaos.js';
 import { adminSocketOf } from './lab-config.js';
 import { forgeries } from './forge-frames.js';
 import { Lab } from './lab.js';
+import { crashLevels } from './crash-levels.js';
 import { crashFaults, runLabCrash } from './lab-crash.js';
 import type { LabCrashOptions } from './lab-crash.js';
 import { labPorts } from './lab-plan.js';
@@ -105,7 +106,7 @@ export function registerLabCommands(program: Command): void {
       new Option('--fault <kind>', 'what is done to an endpoint').choices(crashFaults).default('process'),
     )
     .addOption(new Option('--forge <how>', 'tests of the laboratory itself').choices(forgeries).hideHelp())
-    .addOption(new Option('--level <level>', 'of protection').choices(['commit']).default('commit'))
+    .addOption(new Option('--level <level>', 'of protection').choices(crashLevels).default('commit'))
     .addOption(new Option('--seed <n>', 'of choices and losses').argParser(parseWhole).default(1))
     .option('--json', 'one JSON object on standard output')
     .action(async (options: LabCrashOptions) => {

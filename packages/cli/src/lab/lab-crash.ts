@@ -11,7 +11,6 @@ import type { ClientReport, ClientSpec } from './clients/driver-messages.js';
 import type { Lab } from './lab.js';
 import { LabAdmin, clientKey } from './lab-admin.js';
 import { setPartyLink } from './lab-network.js';
-import { labPorts } from './lab-plan.js';
 import { forgeFrames } from './forge-frames.js';
 import type { Forgery } from './forge-frames.js';
 import { findGapMs, toAnswerSeries, toPauseSeries } from './measure/gaps.js';
@@ -22,6 +21,15 @@ import { isClean, sumBytes } from './move-report.js';
 import type { ByteCounts } from './move-report.js';
 import type { FencedCount } from './measure/sources.js';
 import { openLab } from './open-lab.js';
+import {
+  type CrashLevel,
+  echoPortOf,
+  formatPromised,
+  isPromiseKept,
+  type PromisedResets,
+  recordsPerSecOf,
+  splitPromised,
+} from './crash-levels.js';
 import { createRandom, pickOne } from './seeded-random.js';
 import { ownersByPort, SourceWatch } from './source-watch.js';
 import { agentNameOf, awaitHealthy, startAgent, startEndpoint } from './start-parties.js';
@@ -39,6 +47,7 @@ export interface LabCrashOptions {
   readonly fault: CrashFault;
   /** Endpoints are hit in turn and not at random. */
   readonly isRolling?: boolean;
+  readonly level?: CrashLevel;
   readonly rttMs: number;
   readonly loss: number;
   readonly seed: number;
@@ -56,9 +65,12 @@ export interface CrashReport {
   /** Sessions that got another owner, and sessions nobody could go on with. */
   readonly taken: number;
   readonly lost: number;
+  /** At levels below commit: of the clients that were not reset as promised; so `clientResets` and `stories`. */
   readonly bytes: ByteCounts;
   readonly clientResets: number;
   readonly clientRtos: number;
+  /** At levels below commit. */
+  readonly promised?: PromisedResets;
   /** From the endpoint's last word to the take-over. */
   readonly detectMs: Distribution;
   /** Longest pause of each client that hit a fault, less what it is used to. */
@@ -103,8 +115,7 @@ export async function runLabCrash(env: CliEnv, options: LabCrashOptions): Promis
     const { report, connections } = await crashUnderLoad(lab, options, progress);
     env.out(options.json === true ? `${JSON.stringify(report)}\n` : formatReport(report));
     const isFenced = (report.fencedBytes ?? 0) === 0;
-    const isGood =
-      isClean(report) && isFenced && report.lost === 0 && (report.taken > 0 || options.fault === 'agent');
+    const isGood = isFenced && isKept(report, options.fault);
     if (!isGood) {
       progress(lab.lastLogLines(12));
       progress(`evidence: ${keepEvidence(lab, connections)}`);
@@ -116,6 +127,12 @@ export async function runLabCrash(env: CliEnv, options: LabCrashOptions): Promis
   } finally {
     await lab.down();
   }
+}
+
+function isKept(report: CrashReport, fault: CrashFault): boolean {
+  const { promised } = report;
+  if (promised !== undefined) return isClean(report) && isPromiseKept(promised, fault);
+  return isClean(report) && report.lost === 0 && (report.taken > 0 || fault === 'agent');
 }
 
 async function crashUnderLoad(
@@ -222,9 +239,9 @@ function createClients(lab: Lab, options: LabCrashOptions): ClientSpec[] {
     tag: `c${i}`,
     kind: i % 4 === 3 ? 'bulk' : 'line',
     address: options.ipv6 === true ? lab.plan.vipIpv6 : lab.plan.vipIpv4,
-    port: labPorts.echo,
+    port: echoPortOf(options.level),
     recordBytes: 64,
-    recordsPerSec: 50,
+    recordsPerSec: recordsPerSecOf(options.level, i),
     bytesPerSec: 500_000,
   }));
 }
@@ -240,7 +257,9 @@ function toReport(
 ): CrashReport {
   const { clients, notes, takeOvers, fenced } = run;
   const byKind = new Map<string, number[]>();
-  for (const client of clients) {
+  const hit = new Set(notes.flatMap((note) => [...note.clients]));
+  const { others, promised } = splitPromised(options.level, clients, hit);
+  for (const client of others) {
     const series = (client.kind === 'line' ? toAnswerSeries : toPauseSeries)(client.samples);
     const key = clientKey(client.localAddress, client.localPort);
     for (const note of notes) {
@@ -256,13 +275,14 @@ function toReport(
     kills: notes.length,
     taken: sum((r) => r.taken),
     lost: sum((r) => r.lost),
-    bytes: sumBytes(clients),
-    clientResets: clients.reduce((total, c) => total + c.resets, 0),
+    bytes: sumBytes(others),
+    clientResets: others.reduce((total, c) => total + c.resets, 0),
+    ...(promised === undefined ? {} : { promised }),
     clientRtos: clients.reduce((total, c) => total + c.rtos, 0),
     detectMs: describeValues(takeOvers.map((r) => r.detectMs)),
     outageMs: describeValues([...byKind.values()].flat()),
     outageByKindMs: Object.fromEntries([...byKind].map(([kind, values]) => [kind, describeValues(values)])),
-    stories: clients.flatMap((c) => (c.trouble === undefined ? [] : [`${c.tag}: ${c.trouble}`])).slice(0, 10),
+    stories: others.flatMap((c) => (c.trouble === undefined ? [] : [`${c.tag}: ${c.trouble}`])).slice(0, 10),
     ...(fenced === undefined ? {} : { fencedBytes: fenced.bytes, fencedFrames: fenced.frames }),
   };
 }
@@ -276,6 +296,7 @@ function formatReport(report: CrashReport): string {
     `bytes        ${bytes.sent} sent, ${bytes.received} received and checked`,
     `             ${bytes.lost} lost, ${bytes.duplicated} doubled, ${bytes.mismatched} mismatched`,
     `clients      ${report.clientResets} resets, ${report.clientRtos} retransmission timeouts`,
+    ...formatPromised(report.promised),
     `detection    ${ms(report.detectMs)}`,
     `outage       ${ms(report.outageMs)}`,
     ...(report.fencedBytes === undefined

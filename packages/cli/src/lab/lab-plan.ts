@@ -48,7 +48,7 @@ export interface LabListener {
   readonly name: string;
   readonly application: 'burn' | 'echo' | 'files' | 'sink' | 'ticks';
   readonly port: number;
-  readonly level: 'none' | 'commit';
+  readonly level: 'none' | 'periodic' | 'commit';
   /** Share of new sessions by endpoint name; all alike if left out. */
   readonly weights?: Readonly<Record<string, number>>;
 }
@@ -64,6 +64,7 @@ export const protectedPorts = {
   sink: 7002,
   sinkNone: 7003,
   ticks: 7004,
+  echoPeriodic: 7005,
 } as const;
 
 /** What endpoints listen on; in a protected laboratory the default applications are at level commit. */
@@ -77,6 +78,7 @@ export function labListeners(isProtected: boolean): readonly LabListener[] {
   return [
     ...ordinary,
     { name: 'echo-none', application: 'echo', port: protectedPorts.echoNone, level: 'none' },
+    { name: 'echo-periodic', application: 'echo', port: protectedPorts.echoPeriodic, level: 'periodic' },
     { name: 'files-none', application: 'files', port: protectedPorts.filesNone, level: 'none' },
     { name: 'sink', application: 'sink', port: protectedPorts.sink, level: 'commit' },
     { name: 'sink-none', application: 'sink', port: protectedPorts.sinkNone, level: 'none' },

@@ -46,6 +46,8 @@ export class PeriodicSession extends BuddyPlace implements ReplicatedSession {
   #committedN = 0;
   #isOver = false;
   #lastMs = Number.NEGATIVE_INFINITY;
+  /** Until a checkpoint was looked for at a safe point. */
+  #isIntervalOver = true;
   #cancel: () => void = () => undefined;
   #askAtBytes = askAfterBytes;
 
@@ -93,11 +95,13 @@ export class PeriodicSession extends BuddyPlace implements ReplicatedSession {
   makeCommit(): Commit | undefined {
     const { session, owner } = this;
     const nowMs = this.#init.clock.monotonicMs();
-    const isDue = this.isAsked || owner.n === 0 || nowMs - this.#lastMs >= this.settings.intervalMs;
+    const isQuiet = nowMs - this.#lastMs >= this.settings.intervalMs;
+    const isDue = this.isAsked || this.#isIntervalOver || isQuiet;
     const isSafe =
       session.busyReason === undefined && session.bytesWritten === owner.producedEnd && !session.destroyed;
     if (this.#isOver || !isDue || !isSafe) return undefined;
     this.isAsked = false;
+    this.#isIntervalOver = false;
     this.#noteClientAcks();
     const state: SafeState = { app: session.state, outputEnded: false, inputEnded: session.readableEnded };
     const { bytesRead: consumed, unread } = session;
@@ -124,6 +128,7 @@ export class PeriodicSession extends BuddyPlace implements ReplicatedSession {
   #tick(): void {
     this.#cancel = this.#init.clock.after(this.settings.intervalMs, () => {
       if (this.#isOver || this.session.destroyed) return;
+      this.#isIntervalOver = true;
       this.#init.onDirty(this);
       this.#tick();
     });
