@@ -11,6 +11,8 @@ export interface Skill {
   readonly certainty: number;
   /** Effective number of independent cases in memory. */
   readonly cases: number;
+  /** Mean loss difference (reference − model) itself. */
+  readonly gain?: number;
 }
 
 /** Size of the memory. */
@@ -61,6 +63,7 @@ export class SkillTracker {
     const error = Math.sqrt(variance / Math.max(cases, 1));
     return {
       skill: 1 - this.model / this.reference,
+      gain: mean,
       certainty:
         error > 0
           ? mean / error

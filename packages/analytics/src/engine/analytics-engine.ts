@@ -45,6 +45,11 @@ import { SessionBook } from './session-book.js';
 const MAX_WAITING = 200_000;
 /** The governor judges the model once in so many ticks. */
 const JUDGE_TICKS = 10;
+/**
+ * A Brier score worse by less says nothing: while no limit is crossed for a long time both rules are almost perfect, and the
+ * ratio of two losses near zero would condemn a forecast for a few cautious percent.
+ */
+const IMMATERIAL_LOSS = 0.01;
 /** Plans that may still be accepted. */
 const MAX_PLANS = 60;
 
@@ -272,6 +277,7 @@ export class AnalyticsEngine {
   private judge(outputs: EngineOutput[]): void {
     const { skill } = this.loads;
     if (skill === undefined || this.ticks % JUDGE_TICKS !== 0) return;
+    if ((skill.gain ?? 0) < 0 && skill.gain! > -IMMATERIAL_LOSS) return;
     this.govern({ t: 'skill', skill }, outputs);
   }
 
