@@ -231,7 +231,12 @@ export class ControlPlane {
   }
 
   #announce(endpoint: Endpoint, reports: readonly SessionReport[], isLast: boolean): void {
-    for (const report of reports) this.#deps.reconciler.report(endpoint, normalReport(report));
+    // Declared dead and told so: it is about to come back as another process, its sessions are others'.
+    if (this.#deps.protection.isDead(endpoint)) return;
+    for (const report of reports) {
+      this.#deps.reconciler.report(endpoint, normalReport(report));
+      if (this.#deps.protection.isDead(endpoint)) return;
+    }
     if (!isLast) return;
     this.#deps.reconciler.endAnnounce(endpoint);
     this.setLiveness(endpoint, 'healthy');

@@ -70,7 +70,12 @@ export class DaemonCore {
     const lingerMs = (): number => this.#config.flows.closingLingerMs;
     const idPrefix = deps.idPrefix ?? `${randomBytes(6).toString('base64url')}-`;
     const parties = { endpoints, sessions, history, batch };
-    const reconciler = new Reconciler({ ...base, ...parties, lingerMs });
+    const reconciler = new Reconciler({
+      ...base,
+      ...parties,
+      lingerMs,
+      onStale: (endpoint) => this.state.protection.contradicted(endpoint),
+    });
     const onDoubt = (session: Session): void => reconciler.askOwner(session);
     const mayReceive = (endpoint: Endpoint): boolean => protection.mayReceive(endpoint);
     const coordinator = new Coordinator({ ...base, ...parties, policy, idPrefix, onDoubt, mayReceive });

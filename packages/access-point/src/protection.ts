@@ -20,6 +20,9 @@ import type { EndpointLink } from './endpoint-link.js';
 import type { Endpoint, EndpointRegistry } from './endpoint-registry.js';
 import type { EventFeed } from './event-feed.js';
 import type { FlowBatch } from './flow-batch.js';
+import { gatherReplicas, judgeReplica } from './recovery.js';
+import type { KnownReplica, RecoveryVerdict } from './recovery.js';
+import { makeSession } from './session-registry.js';
 import type { Session, SessionRegistry } from './session-registry.js';
 import type { TakeOverHistory } from './take-over-history.js';
 import { TakeOvers } from './take-overs.js';
@@ -85,7 +88,11 @@ export class Protection {
 
   constructor(deps: ProtectionDeps) {
     this.#deps = deps;
-    this.#takeOvers = new TakeOvers({ ...deps, members: () => this.#members() });
+    this.#takeOvers = new TakeOvers({
+      ...deps,
+      members: () => this.#members(),
+      hasDied: (instance) => (this.#watched.get(instance)?.state.t ?? 'taken') === 'taken',
+    });
   }
 
   start(): void {
@@ -129,7 +136,8 @@ export class Protection {
     const nowMs = this.#deps.clock.monotonicMs();
     known.lastHeardMs = nowMs;
     this.#step(known, { t: 'heard', nowMs });
-    this.#step(known, { t: 'lease-requested', nowMs }, n);
+    // What it serves must be known first: a process that was taken over from while nobody watched must not send.
+    if (endpoint.liveness !== 'joining') this.#step(known, { t: 'lease-requested', nowMs }, n);
   }
 
   linkLost(endpoint: Endpoint): void {
@@ -157,6 +165,100 @@ export class Protection {
       nowMs: this.#deps.clock.monotonicMs(),
       isFenced: event.isFenced,
     });
+  }
+
+  /** True for a process that was declared dead: what it says of its sessions counts no more. */
+  isDead(endpoint: Endpoint): boolean {
+    const t = this.#watched.get(endpoint.hello?.instance ?? '')?.state.t;
+    return t === 'dead' || t === 'taken';
+  }
+
+  /**
+   * The start of a daemon is over: whoever died while none was there is found by the replicas of its sessions, which are
+   * given away now. Resolves when their records are kept, the rest goes on.
+   */
+  async recover(startedAtMs: number, areRecordsNew: boolean): Promise<void> {
+    const { clock, endpoints, batch, counters } = this.#deps;
+    if (this.#members().length === 0) return;
+    const { leaseMs, leaseMarginMs } = this.#settings();
+    // The daemon before may have granted a lease just before it died; this one has granted none to who has not come.
+    const waitMs = startedAtMs + leaseMs + leaseMarginMs - clock.monotonicMs();
+    if (waitMs > 0) await new Promise<void>((resolve) => clock.after(waitMs, resolve));
+    const replicas = await gatherReplicas(this.#members(), clock);
+    const dead = new Map<string, Watched>();
+    for (const replica of replicas.values()) {
+      const owner = endpoints.ensure(replica.owner);
+      const verdict = this.#judge(replica, owner, areRecordsNew);
+      if (verdict === 'leave') continue;
+      const { instance } = replica;
+      const known = this.#watched.get(instance) ?? this.#declareDead(owner, instance, startedAtMs);
+      dead.set(instance, known);
+      this.#adopt(replica, known, verdict);
+    }
+    batch.flush();
+    for (const known of dead.values()) {
+      counters.add('protection_recoveries_total');
+      void this.#takeOver(known, 'host');
+    }
+  }
+
+  /**
+   * The endpoint announced a session that was given away while this process could not be told: it is fenced, and all it
+   * has is given away, also what it had not announced yet.
+   */
+  contradicted(endpoint: Endpoint): void {
+    const known = this.#watched.get(endpoint.hello?.instance ?? '');
+    if (known === undefined || this.isDead(endpoint)) return;
+    const nowMs = this.#deps.clock.monotonicMs();
+    this.#step(known, { t: 'process-ended', nowMs, isFenced: false });
+    endpoint.link?.tell({ t: 'fenced', reason: 'cut' });
+    this.#deps.counters.add('protection_contradictions_total');
+    void this.recover(nowMs, false).catch((error: Error) =>
+      this.#deps.logger.error({ reason: error.message }, 'sessions of the fenced are not found'),
+    );
+  }
+
+  #judge(replica: KnownReplica, owner: Endpoint, areRecordsNew: boolean): RecoveryVerdict {
+    const { sessions, dataplane } = this.#deps;
+    const { id, flow, buddy } = replica;
+    return judgeReplica(replica, {
+      isServed: sessions.byId(id) !== undefined || sessions.byFlow(flow) !== undefined,
+      ownerInstance: owner.hello?.instance,
+      ownerId: owner.id,
+      buddyId: buddy.id,
+      record: dataplane.lookup(flow),
+      areRecordsNew,
+    });
+  }
+
+  /** Should it come back after all, it is told that it is fenced. */
+  #declareDead(endpoint: Endpoint, instance: string, lastHeardMs: number): Watched {
+    const nowMs = this.#deps.clock.monotonicMs();
+    const state: WatchState = { t: 'taken', reason: 'host', deadAtMs: nowMs, atMs: nowMs };
+    const known = { endpoint, instance, state, lastHeardMs, held: new Set<Session>() };
+    this.#watched.set(instance, known);
+    return known;
+  }
+
+  /** The registry learns of a session that nobody announces, and its packets are kept. */
+  #adopt(replica: KnownReplica, known: Watched, verdict: RecoveryVerdict): void {
+    const { sessions, dataplane, batch, clock } = this.#deps;
+    const { id, flow, openedAtMs, buddy } = replica;
+    const isSwitched = verdict === 'let-serve';
+    const epoch = dataplane.lookup(flow)?.epoch ?? replica.epoch;
+    const owner = isSwitched ? buddy : known.endpoint;
+    const report = { id, flow, epoch, phase: 'live' as const, openedAtMs };
+    const session = makeSession(owner, report, clock.monotonicMs());
+    session.isOrphan = true;
+    sessions.add(session);
+    if (verdict === 'claim-and-give-away') batch.push({ op: 'claim', flow, endpointId: owner.id, epoch });
+    batch.push({ op: 'hold', flow, epoch, deadlineNs: this.#holdDeadlineNs() });
+    if (isSwitched) void this.#takeOvers.letServe(session, buddy, known.endpoint);
+    else known.held.add(session);
+  }
+
+  #holdDeadlineNs(): bigint {
+    return this.#deps.clock.monotonicNs() + BigInt(holdMs) * 1_000_000n;
   }
 
   #settings(): WatchSettings {
@@ -201,6 +303,8 @@ export class Protection {
       );
     }
     for (const action of actions) this.#perform(known, action, heartbeat);
+    // Its next process may announce an empty list before the lease has ended: they are not over, they wait.
+    if (state.t === 'dead' && before !== 'dead') this.#markOrphans(known);
   }
 
   #perform(known: Watched, action: WatchAction, heartbeat: number): void {
@@ -230,6 +334,13 @@ export class Protection {
     }
   }
 
+  #markOrphans(known: Watched): Session[] {
+    const own = [...known.held, ...this.#takeOvers.takeWaiting(known.instance)];
+    const orphans = [...new Set(own)].filter((session) => session.owner === known.endpoint);
+    for (const session of orphans) session.isOrphan = true;
+    return orphans;
+  }
+
   /** A session in the middle of a move is kept by the move, and one that was moved away is not this endpoint's. */
   #giveBack({ flow, epoch, owner, move }: Session, endpoint: Endpoint): void {
     if (owner === endpoint && (move === undefined || move.isHoldOver)) {
@@ -244,7 +355,7 @@ export class Protection {
   }
 
   #hold(known: Watched): void {
-    const deadlineNs = this.#deps.clock.monotonicNs() + BigInt(holdMs) * 1_000_000n;
+    const deadlineNs = this.#holdDeadlineNs();
     known.held = new Set(known.endpoint.sessions);
     for (const { flow, epoch } of known.held) this.#deps.batch.push({ op: 'hold', flow, epoch, deadlineNs });
     this.#deps.batch.flush();
@@ -255,8 +366,7 @@ export class Protection {
     const { clock, counters, logger } = this.#deps;
     const { endpoint } = known;
     const beganMs = clock.monotonicMs();
-    const orphans = [...known.held].filter((session) => session.owner === endpoint);
-    for (const session of orphans) session.isOrphan = true;
+    const orphans = this.#markOrphans(known);
     this.#publishPeers();
     const { taken, lost } = await this.#takeOvers.giveAway(orphans, endpoint);
     const record: TakeOverRecord = {
@@ -270,8 +380,9 @@ export class Protection {
     this.records.push(record);
     if (this.records.length > keptRecords) this.records.shift();
     known.held.clear();
-    this.#watched.delete(known.instance);
-    if (endpoint.hello?.instance === known.instance) this.#watched.set(known.instance, known);
+    // As long as no other process speaks for its name it may come back, and must learn that it is fenced.
+    const isReplaced = endpoint.hello !== undefined && endpoint.hello.instance !== known.instance;
+    if (isReplaced) this.#watched.delete(known.instance);
     counters.add('protection_take_overs_total');
     counters.add('protection_sessions_taken_total', taken);
     logger.warn({ ...record }, 'sessions of a dead endpoint were taken over');

@@ -8,6 +8,7 @@
 import type { Clock, Logger } from '@restitch/core';
 import type { Dataplane } from '@restitch/dataplane';
 import type { EndpointRegistry } from './endpoint-registry.js';
+import type { Protection } from './protection.js';
 import type { Reconciler } from './reconciler.js';
 
 /** What the start works with. */
@@ -17,6 +18,7 @@ export interface RebuildDeps {
   readonly dataplane: Dataplane;
   readonly endpoints: EndpointRegistry;
   readonly reconciler: Reconciler;
+  readonly protection: Protection;
   readonly graceMs: number;
 }
 
@@ -25,6 +27,7 @@ export class Rebuild {
   readonly #deps: RebuildDeps;
   #isStarting = false;
   #isRebuilding = false;
+  #startedAtMs = 0;
   #cancel: (() => void) | undefined;
 
   constructor(deps: RebuildDeps) {
@@ -39,6 +42,7 @@ export class Rebuild {
   start(): void {
     const { dataplane, clock, logger, endpoints, graceMs } = this.#deps;
     this.#isStarting = true;
+    this.#startedAtMs = clock.monotonicMs();
     this.#isRebuilding = !dataplane.isAdopted;
     dataplane.setRebuilding(this.#isRebuilding);
     const expected = endpoints.all().map((e) => e.name);
@@ -62,9 +66,16 @@ export class Rebuild {
     this.#cancel?.();
     if (!this.#isStarting) return;
     this.#isStarting = false;
-    this.#isRebuilding = false;
-    this.#deps.reconciler.endOfStart();
-    this.#deps.dataplane.setRebuilding(false);
-    this.#deps.logger.info({ why }, 'start is over');
+    const { reconciler, protection, dataplane, logger } = this.#deps;
+    reconciler.endOfStart();
+    // Before unknown flows are steered: those that a dead endpoint had are claimed for it first.
+    protection
+      .recover(this.#startedAtMs, this.#isRebuilding)
+      .catch((error: Error) => logger.error({ reason: error.message }, 'sessions of the dead are not found'))
+      .finally(() => {
+        this.#isRebuilding = false;
+        dataplane.setRebuilding(false);
+        logger.info({ why }, 'start is over');
+      });
   }
 }

@@ -23,6 +23,8 @@ export interface ReconcilerDeps {
   readonly endpoints: EndpointRegistry;
   readonly sessions: SessionRegistry;
   readonly lingerMs: () => number;
+  /** An endpoint serves a session that is another's by now. */
+  readonly onStale: (endpoint: Endpoint) => void;
 }
 
 /** A copy whose fate cannot be said before another endpoint speaks. */
@@ -121,6 +123,8 @@ export class Reconciler {
 
   #settle(copy: WaitingCopy): void {
     const { endpoint, report } = copy;
+    // It is being given away: who has it is decided there.
+    if (this.#deps.sessions.byId(report.id)?.isOrphan === true) return;
     this.#deps.batch.flush();
     this.#giveUpMoveWithout(endpoint, report);
     const record = this.#deps.dataplane.lookup(report.flow);
@@ -226,6 +230,7 @@ export class Reconciler {
           { endpoint: endpoint.name, session: sessionId, epoch },
           'a live copy the record contradicts',
         );
+        this.#deps.onStale(endpoint);
     }
   }
 

@@ -30,6 +30,8 @@ export interface TakeOverDeps {
   readonly newId: () => string;
   /** Endpoints that may keep replicas: those that are not dead. */
   readonly members: () => readonly Endpoint[];
+  /** True once the sessions of that process are being given away, or have been. */
+  readonly hasDied: (instance: string) => boolean;
 }
 
 /** The newest replica of a session and who keeps it. */
@@ -54,6 +56,8 @@ const resetMs = 4000;
 /** Gives sessions away. */
 export class TakeOvers {
   readonly #deps: TakeOverDeps;
+  /** Sessions whose buddy was told to serve and has not answered, with the buddy's process. */
+  readonly #waiting = new Map<Session, string>();
 
   constructor(deps: TakeOverDeps) {
     this.#deps = deps;
@@ -149,7 +153,7 @@ export class TakeOvers {
     }
     this.#deps.sessions.setOwner(session, buddy, newEpoch);
     session.doubt = undefined;
-    return (await this.letServe(session, buddy, dead)) ? 'taken' : 'lost';
+    return this.letServe(session, buddy, dead);
   }
 
   /** A move that ended with its source may have let go of the record, or be about to: it is held again first. */
@@ -171,31 +175,44 @@ export class TakeOvers {
     return true;
   }
 
-  /** The record names the buddy: tells it until it serves, refuses, or is dead itself. True if it serves. */
-  async letServe(session: Session, buddy: Endpoint, dead: Endpoint): Promise<boolean> {
-    const { clock, batch, members, logger, newId } = this.#deps;
+  /** Sessions that were given to this process and of which it has not said yet that it serves them: it died as well. */
+  takeWaiting(instance: string): Session[] {
+    const found = [...this.#waiting].filter(([, by]) => by === instance).map(([session]) => session);
+    for (const session of found) this.#waiting.delete(session);
+    return found;
+  }
+
+  /** The record names the buddy: tells it until it serves, refuses, or is dead itself; then its own take-over decides. */
+  async letServe(session: Session, buddy: Endpoint, dead: Endpoint): Promise<Fate> {
+    const { clock, batch, logger, newId, hasDied } = this.#deps;
+    const instance = buddy.hello?.instance ?? '';
+    this.#waiting.set(session, instance);
     const { id: sessionId, flow, epoch } = session;
     const moveId = newId();
     session.residesSinceMs = clock.monotonicMs();
-    for (;;) {
+    while (this.#waiting.get(session) === instance) {
       try {
         await this.#request(buddy, { t: 'take-over', moveId, owner: dead.name, sessionId, epoch });
+        this.#waiting.delete(session);
         session.isOrphan = false;
         batch.push({ op: 'release', flow, epoch });
         this.#note(session, { from: dead.name, to: buddy.name, outcome: 'taken' });
-        return true;
+        return 'taken';
       } catch (thrown) {
         const error = toRestitchError(thrown);
         logger.error({ session: sessionId, buddy: buddy.name }, error.message);
         // An answer that is only missing may be a yes: the buddy is asked again, or its own death decides.
         const isSilence = error.code === 'peer_lost' || error.code === 'deadline_exceeded';
-        if (!isSilence || !members().includes(buddy)) {
+        const isUnclaimed = this.#waiting.get(session) === instance && hasDied(instance);
+        if (!isSilence || isUnclaimed) {
+          this.#waiting.delete(session);
           this.#giveUp(session, dead, error.message);
-          return false;
+          return 'lost';
         }
         await this.#pause();
       }
     }
+    return 'moved';
   }
 
   #change(change: FlowChange): Promise<FlowChangeResult> {

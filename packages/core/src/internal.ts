@@ -12,6 +12,7 @@ export {
   peerSchema,
   protocolVersion,
   replicaReportSchema,
+  replicasPerPage,
   sessionReportSchema,
   socketAddressSchema,
   toEndpointSchema,

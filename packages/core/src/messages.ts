@@ -98,7 +98,18 @@ export const peerSchema = z.object({
 export type Peer = z.infer<typeof peerSchema>;
 
 /** One replica, as the buddy tells of it. */
-export const replicaReportSchema = z.object({ id, epoch: epochSchema, n: u32 });
+export const replicaReportSchema = z.object({
+  id,
+  epoch: epochSchema,
+  n: u32,
+  /** These only when all replicas are asked for: whose it is, of which process, and of which connection. */
+  owner: name.optional(),
+  instance: id.optional(),
+  flow: flowSchema.optional(),
+  openedAtMs: z.number().nonnegative().optional(),
+});
+/** Replicas on a page. */
+export const replicasPerPage = 2048;
 /** One replica, as the buddy tells of it. */
 export type ReplicaReport = z.infer<typeof replicaReportSchema>;
 
@@ -229,8 +240,11 @@ export const toEndpointSchema = z.discriminatedUnion('t', [
   z.object({ t: z.literal('peers'), peers: z.array(peerSchema).max(4096) }),
   /** This instance was declared dead and its sessions are others' now: let go of them without a packet. */
   z.object({ t: z.literal('fenced'), reason: words(64) }),
-  /** Buddy: which sessions of that dead endpoint can you go on with? Answer {replicas: ReplicaReport[]}. */
-  z.object({ t: z.literal('replicas'), ...request, owner: name }),
+  /**
+   * Buddy: which sessions of that dead endpoint can you go on with? Answer {replicas: ReplicaReport[]}. Without owner, of
+   * all: a page from `offset` on, the last one is not full (`replicasPerPage`).
+   */
+  z.object({ t: z.literal('replicas'), ...request, owner: name.optional(), offset: u32.optional() }),
   /** Buddy: the record names you; go on with it under `epoch`. */
   z.object({
     t: z.literal('take-over'),

@@ -53,7 +53,7 @@ export class RequestHandler {
       case 'stats':
         return { sessions: this.#stats(request.sessionIds) };
       case 'replicas':
-        return this.#need().replicasOf(request.owner);
+        return this.#need().replicasOf(request.owner, request.offset ?? 0);
       case 'take-over':
         return this.#need().takeOvers.takeOver(request);
       case 'forget-owner':

@@ -27,6 +27,7 @@ const openingSchema = z.object({
   app: appSchema,
   openedAtMs: z.number().nonnegative(),
   moves: z.number().int().nonnegative(),
+  instance: z.string().max(64).optional(),
   template: templateSchema,
   level: z.enum(['periodic', 'commit']),
   commitBase: z.number().int().nonnegative(),
@@ -39,6 +40,8 @@ export interface Opening {
   readonly app: { readonly name: string; readonly version: string };
   readonly openedAtMs: number;
   readonly moves: number;
+  /** The owner's process; unknown of an owner of an older version. */
+  readonly instance?: string | undefined;
   readonly template: TcpTemplate;
   /** How a take-over goes: at `periodic` the client is asked first. */
   readonly level: 'periodic' | 'commit';

@@ -38,6 +38,7 @@ import { PlannedMoves } from './planned-moves.js';
 import { ProtectedCarrier } from './protected-carrier.js';
 import { type ContinuedFrom, ProtectedSession } from './protected-session.js';
 import type { ReplicatedSession } from './replicated-session.js';
+import { reportReplicas } from './report-replicas.js';
 import { ReplicationLink } from './replication-link.js';
 import { TakeOvers } from './take-overs.js';
 
@@ -284,7 +285,8 @@ export class Protection {
   #encodeOpening(session: Session, opening: Opening): Buffer {
     const { name, version } = this.#ctx.app;
     const commitBase = session.resumedFromCommit ?? 0;
-    return encodeOpening({ ...opening, app: { name, version }, moves: session.moves, commitBase });
+    const instance = this.#ctx.instance();
+    return encodeOpening({ ...opening, app: { name, version }, moves: session.moves, commitBase, instance });
   }
 
   /** A heartbeat leaves: a lease that answers it is counted from here. */
@@ -335,9 +337,9 @@ export class Protection {
     if (message.t === 'commit') this.moves.committed(name, message.id);
   }
 
-  /** What there is of a dead endpoint's sessions. */
-  replicasOf(owner: string): Record<string, unknown> {
-    return { replicas: this.store.list(owner).map(({ id, epoch, n }) => ({ id, epoch, n })) };
+  /** What there is of a dead endpoint's sessions, or a page of all replicas with whose they are. */
+  replicasOf(owner: string | undefined, offset: number): Record<string, unknown> {
+    return { replicas: reportReplicas(this.store, owner, offset) };
   }
 
   /** This instance was declared dead: its sockets go without a packet, for the sessions are others' by now. */

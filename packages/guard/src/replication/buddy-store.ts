@@ -48,6 +48,8 @@ export interface ReplicaStatus {
   readonly epoch: number;
   readonly n: number;
   readonly keptBytes: number;
+  /** What the owner said of it first, encoded. */
+  readonly opening: Uint8Array;
 }
 
 /** All replicas one endpoint keeps for others. */
@@ -234,7 +236,14 @@ export function createBuddyStore(
     list: (owner) =>
       [...entries.values()]
         .filter((e) => !e.isFenced && (owner === undefined || e.owner === owner))
-        .map((e) => ({ id: e.id, owner: e.owner, epoch: e.epoch, n: e.n, keptBytes: sizeOf(e) })),
+        .map((e) => ({
+          id: e.id,
+          owner: e.owner,
+          epoch: e.epoch,
+          n: e.n,
+          keptBytes: sizeOf(e),
+          opening: e.opening,
+        })),
     clear() {
       entries.clear();
       tombstones.clear();

@@ -1,0 +1,102 @@
+/**
+ * After the death of a daemon: sessions whose endpoint died before they were given away, or in the middle of it. Their
+ * records are there, nobody serves them, and nobody remembers who was dead; but their buddies know whose replicas they
+ * keep, and of which process. What is to be done with one replica is a pure function.
+ */
+import type { Clock, Flow } from '@restitch/core';
+import { replicaReportSchema, replicasPerPage } from '@restitch/core/internal';
+import type { ReplicaReport } from '@restitch/core/internal';
+import type { FlowRecord } from '@restitch/dataplane';
+import { requestSlowly } from './endpoint-link.js';
+import type { Endpoint } from './endpoint-registry.js';
+
+/** A replica with everything that was asked for. */
+export interface KnownReplica {
+  readonly buddy: Endpoint;
+  readonly id: string;
+  readonly epoch: number;
+  readonly n: number;
+  readonly owner: string;
+  readonly instance: string;
+  readonly flow: Flow;
+  readonly openedAtMs: number;
+}
+
+/** What is known beside the replica. */
+export interface ReplicaCircumstances {
+  /** The session, or another one on its flow, is served by somebody who has announced. */
+  readonly isServed: boolean;
+  /** Process that speaks for the owner's name now; undefined if nobody does. */
+  readonly ownerInstance: string | undefined;
+  readonly ownerId: number;
+  readonly buddyId: number;
+  readonly record: Pick<FlowRecord, 'endpointId' | 'epoch' | 'phase'> | undefined;
+  /** Records are new: that there is none says nothing. */
+  readonly areRecordsNew: boolean;
+}
+
+/**
+ * leave: it is served, has ended, or is another's affair. give-away: its owner is dead, the record names the owner.
+ * let-serve: the record names the buddy already, which has not served yet. claim-and-give-away: there is no record.
+ */
+export type RecoveryVerdict = 'leave' | 'give-away' | 'let-serve' | 'claim-and-give-away';
+
+/** What is to be done with the newest replica of one session. */
+export function judgeReplica(
+  replica: Pick<KnownReplica, 'epoch' | 'instance'>,
+  c: ReplicaCircumstances,
+): RecoveryVerdict {
+  // The owner's process lives and speaks: what it has not announced has ended.
+  if (c.isServed || c.ownerInstance === replica.instance) return 'leave';
+  const { record } = c;
+  if (record === undefined) return c.areRecordsNew ? 'claim-and-give-away' : 'leave';
+  if (record.phase === 'closing') return 'leave';
+  if (record.endpointId === c.ownerId && record.epoch === replica.epoch) return 'give-away';
+  // Only the crash branch leaves the buddy's flow kept; a planned move to it has its own way to end.
+  const isKept = record.phase === 'hold' || record.phase === 'frozen';
+  return isKept && record.endpointId === c.buddyId && record.epoch > replica.epoch ? 'let-serve' : 'leave';
+}
+
+const answerMs = 2000;
+const tries = 3;
+
+/** Newest replica of each session that the endpoints keep. One that does not answer is passed over after some tries. */
+export async function gatherReplicas(
+  endpoints: readonly Endpoint[],
+  clock: Clock,
+): Promise<Map<string, KnownReplica>> {
+  const newest = new Map<string, KnownReplica>();
+  await Promise.all(
+    endpoints.map(async (buddy) => {
+      for (const report of await askAll(buddy, clock)) {
+        const { owner, instance, flow, openedAtMs } = report;
+        if (owner === undefined || instance === undefined || flow === undefined) continue;
+        const replica = { ...report, buddy, owner, instance, flow, openedAtMs: openedAtMs ?? 0 };
+        const known = newest.get(report.id);
+        const isNewer =
+          known === undefined ||
+          report.epoch > known.epoch ||
+          (report.epoch === known.epoch && report.n > known.n);
+        if (isNewer) newest.set(report.id, replica);
+      }
+    }),
+  );
+  return newest;
+}
+
+async function askAll(buddy: Endpoint, clock: Clock): Promise<ReplicaReport[]> {
+  const all: ReplicaReport[] = [];
+  for (let failures = 0; failures < tries; ) {
+    const { link } = buddy;
+    if (link === undefined) return all;
+    try {
+      const data = await requestSlowly(link, { t: 'replicas', offset: all.length }, clock, answerMs);
+      const page = replicaReportSchema.array().max(replicasPerPage).parse(data['replicas']);
+      all.push(...page);
+      if (page.length < replicasPerPage) return all;
+    } catch {
+      failures++;
+    }
+  }
+  return all;
+}
