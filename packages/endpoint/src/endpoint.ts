@@ -244,6 +244,7 @@ export class Endpoint
       onRequest: (message) => this.#onRequest(message),
       onUp: (by, telemetry) => {
         this.#telemetry.start(telemetry);
+        this.protection?.tellAllBuddies();
         this.emit('status', { t: 'connected', accessPoint: by });
       },
       onDown: (reason) => {

@@ -33,6 +33,7 @@ export const noTotals: DriverTotals = {
   rtos: 0,
   open: 0,
   stalestMs: 0,
+  broken: [],
 };
 
 /** One driver process. */

@@ -22,8 +22,8 @@ export interface SessionLine {
   readonly moves: number;
   readonly move: { readonly id: string } | null;
   readonly doubt: string | null;
+  /** Who keeps its replica, and the same name again once it is there; null at level none. */
   readonly buddy: string | null;
-  /** Its buddy, once that has all of it. */
   readonly cheapTarget: string | null;
 }
 

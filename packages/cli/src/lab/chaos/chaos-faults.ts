@@ -1,8 +1,8 @@
 /**
  * What chaos does to a laboratory. Each fault leaves it whole again: what was killed is started, what was cut is healed.
  *
- * No fault takes a session's only copy: an endpoint is drained before it is killed, because surviving that is the
- * guard's business and not what is tested here.
+ * No fault takes the only copy of a session at level commit: two endpoints never die together, and each session is on
+ * its buddy again before the next one dies. Sessions at level none die with their process, and only then.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { setPartyLink } from '../lab-network.js';
@@ -22,6 +22,11 @@ export const faultKinds = [
   'cutEndpoint',
   'cutClient',
   'stallEndpoint',
+  'killEndpoint',
+  'killBuddy',
+  'cutHost',
+  'stopEndpoint',
+  'killAgent',
 ] as const;
 
 /** A kind of step. */
@@ -39,6 +44,11 @@ export const faultWeights: Readonly<Record<FaultKind, number>> = {
   cutEndpoint: 30,
   cutClient: 30,
   stallEndpoint: 26,
+  killEndpoint: 6,
+  killBuddy: 5,
+  cutHost: 5,
+  stopEndpoint: 5,
+  killAgent: 5,
 };
 
 const burstMoves = 8;
@@ -79,7 +89,58 @@ export const faults: Readonly<Record<FaultKind, (bed: ChaosBed) => Promise<void>
     void moveRandom(bed);
     await stall(bed, pickEndpoint(bed), 20 + bed.random() * 200);
   },
+  killEndpoint: async (bed) => {
+    const name = pickEndpoint(bed);
+    const strike = async (): Promise<void> => {
+      // Some are caught in the middle of a move, here or there.
+      for (let i = 0; i < 2; i++) void moveProtected(bed);
+      await sleep(bed.random() * 10);
+      await bed.killEndpoint(name);
+    };
+    await bed.withDeath(name, strike, () => bed.startEndpoint(name));
+  },
+  killBuddy: async (bed) => {
+    const id = pickOne(bed.random, bed.protectedIds);
+    const name = (await bed.admin.sessions()).find((s) => s.id === id)?.buddy ?? pickEndpoint(bed);
+    await bed.withDeath(
+      name,
+      () => bed.killEndpoint(name),
+      () => bed.startEndpoint(name),
+    );
+  },
+  cutHost: async (bed) => {
+    const name = pickEndpoint(bed);
+    const link = async (isUp: boolean): Promise<void> =>
+      setPartyLink(bed.lab.plan, bed.lab.party(name), isUp);
+    await bed.withDeath(
+      name,
+      () => link(false),
+      () => link(true),
+    );
+  },
+  stopEndpoint: async (bed) => {
+    const name = pickEndpoint(bed);
+    const found = bed.lab.findProcess(name);
+    const signal = async (which: NodeJS.Signals): Promise<void> => {
+      if (found !== undefined) signalProcess(found, which);
+    };
+    await bed.withDeath(
+      name,
+      () => signal('SIGSTOP'),
+      () => signal('SIGCONT'),
+    );
+  },
+  killAgent: async (bed) => {
+    void moveRandom(bed);
+    await bed.restartAgent(pickEndpoint(bed));
+  },
 };
+
+/** A move of a session that survives whatever happens to either side. */
+async function moveProtected(bed: ChaosBed): Promise<void> {
+  const id = pickOne(bed.random, bed.protectedIds);
+  if (id !== undefined) await bed.move(id);
+}
 
 /** A move of a random session to a random other endpoint. */
 async function moveRandom(bed: ChaosBed): Promise<void> {
@@ -125,7 +186,8 @@ async function cut(bed: ChaosBed, name: string): Promise<void> {
   void moveRandom(bed);
   setPartyLink(bed.lab.plan, party, false);
   try {
-    await sleep(20 + bed.random() * 400);
+    // Well below three heartbeats: a longer cut is a death, and a step of its own.
+    await sleep(20 + bed.random() * 250);
   } finally {
     setPartyLink(bed.lab.plan, party, true);
   }

@@ -55,8 +55,10 @@ export interface DriverTotals {
   readonly resets: number;
   readonly rtos: number;
   readonly open: number;
-  /** How long the oldest unanswered record of all sessions has waited. */
+  /** How long the oldest unanswered record of all open sessions has waited. */
   readonly stalestMs: number;
+  /** Tags of sessions whose connection was reset or closed by the server. */
+  readonly broken: readonly string[];
 }
 
 /** What became of one client session. */

@@ -135,6 +135,7 @@ function totals(): DriverTotals {
     rtos: 0,
     open: 0,
     stalestMs: 0,
+    broken: [] as string[],
   };
   const nowMs = monotonicMs();
   for (const session of sessions) {
@@ -147,7 +148,8 @@ function totals(): DriverTotals {
     sum.resets += session.resets;
     sum.rtos += session.rtos;
     sum.open += session.isOpen ? 1 : 0;
-    sum.stalestMs = Math.max(sum.stalestMs, session.staleMs(nowMs));
+    if (session.isOpen) sum.stalestMs = Math.max(sum.stalestMs, session.staleMs(nowMs));
+    if (session.resets > 0) sum.broken.push(session.spec.tag);
   }
   return sum;
 }
