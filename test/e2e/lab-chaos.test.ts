@@ -11,9 +11,15 @@ it(
       faults: Record<string, number>;
       invariants: Record<string, { held: number; broken: number }>;
       violations: unknown[];
+      takeOvers: { deaths: number };
+      clientResets: number;
+      bereaved: number;
     };
     expect(report.violations, err).toEqual([]);
     expect(Object.values(report.faults).every((n) => n >= 1)).toBe(true);
+    // Killed as owner and as buddy, cut off, stopped; only clients at level none may have been reset by it.
+    expect(report.takeOvers.deaths).toBeGreaterThanOrEqual(4);
+    expect(report.clientResets).toBeLessThanOrEqual(report.bereaved);
     expect(Object.values(report.invariants).every((i) => i.held >= 1 && i.broken === 0)).toBe(true);
     expect(code).toBe(0);
     expect(leftoversOf(err)).toEqual([]);
