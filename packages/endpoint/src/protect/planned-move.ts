@@ -4,7 +4,7 @@
  *
  * To the session's own buddy only the last delta and the socket's own words travel; all else is there already.
  */
-import { type PlainData, RestitchError } from '@restitch/core';
+import { formatFlow, type PlainData, RestitchError } from '@restitch/core';
 import type { ImageProtection, SessionImage, TcpImage } from '@restitch/core/internal';
 import { type Commit, commitBytes, type Replica } from '@restitch/guard/internal';
 import type { FrozenSession } from '../session/session-init.js';
@@ -119,5 +119,9 @@ export function continuedFrom(image: SessionImage): { continued: ContinuedFrom; 
     written,
     outputEnded,
   };
-  return { continued, opening: decodeOpening(protection.opening) };
+  const opening = decodeOpening(protection.opening);
+  if (formatFlow(opening.flow) !== formatFlow(image.flow) || opening.listener !== image.listener) {
+    throw new RestitchError('thaw_failed', `session ${image.sessionId}: its opening is of another session`);
+  }
+  return { continued, opening };
 }

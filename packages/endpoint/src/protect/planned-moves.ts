@@ -5,8 +5,10 @@ import type { TcpImage } from '@restitch/core/internal';
 import type { ProtectionSettings } from '@restitch/guard';
 import type { BuddyStore, Commit, GuardControl, Replica } from '@restitch/guard/internal';
 import type { Carrier } from '../session/carrier.js';
+import { getSocketHandle } from '../session/node-handle.js';
 import type { FrozenSession } from '../session/session-init.js';
 import type { Session } from '../session/session.js';
+import { readWrittenEnd } from '../tcp/index.js';
 import type { Opening } from './opening.js';
 import { type ArrivedSession, freezeProtected, type FrozenParts } from './planned-move.js';
 import { ProtectedCarrier } from './protected-carrier.js';
@@ -65,12 +67,14 @@ export class PlannedMoves {
   /** The move came to nothing: the session is to be served in place again. undefined if it is not protected. */
   unfreeze(session: Session, socket: Socket): void {
     const owned = this.#host.sessionOf(session.id);
+    // The freeze failed before it was known how far the kernel's queue goes: what Node had buffered is to be written again.
+    if (owned?.isHeld === false) owned.hold(readWrittenEnd(fdOf(socket)));
     session.attach(
       owned === undefined
         ? this.#host.plainCarrier(session, socket)
         : new ProtectedCarrier(socket, session.carrierEvents, owned),
     );
-    if (owned?.isHeld !== true) return;
+    if (owned === undefined) return;
     owned.serve();
     this.#host.noteBuddy(owned);
   }
@@ -136,4 +140,8 @@ export class PlannedMoves {
   committed(owner: string, id: string): void {
     this.#awaited.get(`${owner}/${id}`)?.();
   }
+}
+
+function fdOf(socket: Socket): number {
+  return getSocketHandle(socket)?.fd ?? -1;
 }
