@@ -81,6 +81,8 @@ const protectionSchema = z.object({
   opening: bytes,
   /** The client's FIN was read, not only received. */
   fin: z.boolean(),
+  /** Commits made so far, as the application counts them. */
+  commits: offset,
   /**
    * The target is the buddy and has the rest: state, unread input and all output as of commit `n` of `epoch`. Queues,
    * state and `tcp.sentBytes` are then empty here.

@@ -187,6 +187,7 @@ export class Server extends EventEmitter<ServerEvents> implements ProtectedListe
   }
 
   #makeSession(image: SessionImage, state: PlainData, epoch: number, taken?: TakenSession['taken']): Session {
+    const commit = taken?.commit ?? image.protection?.commits;
     return new Session({
       id: image.sessionId,
       epoch,
@@ -196,7 +197,7 @@ export class Server extends EventEmitter<ServerEvents> implements ProtectedListe
       openedAtMs: image.openedAtMs,
       resumed: {
         reason: taken === undefined ? 'move' : 'failover',
-        ...(taken === undefined ? {} : { commit: taken.commit }),
+        ...(commit === undefined ? {} : { commit }),
         state,
         moves: image.moves,
         bytesRead: image.bytesRead,

@@ -41,8 +41,9 @@ export function freezeProtected(
   const isToBuddy = sendCommit !== undefined && owned.isSafe;
   const last = isToBuddy ? owned.makeCommit() : undefined;
   const kernelEnd = owned.hold(tcp.writeSeq);
+  const commits = (session.resumedFromCommit ?? 0) + owner.n;
   if (!isToBuddy) {
-    const protection = { opening: owned.opening, fin: owner.hasFin };
+    const protection = { opening: owned.opening, fin: owner.hasFin, commits };
     const unwritten = Buffer.concat([owner.outputFrom(kernelEnd), frozen.unwritten]);
     const { unread } = frozen;
     return { protection, state: session.state, tcp, unread, unwritten, deltaBytes: 0, isToBuddy };
@@ -56,7 +57,7 @@ export function freezeProtected(
     kernelEnd,
   };
   return {
-    protection: { opening: nothing, fin: owner.hasFin, base },
+    protection: { opening: nothing, fin: owner.hasFin, commits, base },
     state: null,
     tcp: { ...tcp, sendQueue: nothing, sentBytes: 0 },
     unread: nothing,
@@ -96,7 +97,7 @@ export function completeFromReplica(image: SessionImage, replica: Replica): Sess
     tcp: { ...image.tcp, sendQueue, sentBytes: base.sentBytes },
     unread: replica.input,
     unwritten: replica.output.subarray(queueEnd - start),
-    protection: { opening: replica.opening, fin: protection.fin },
+    protection: { ...protection, opening: replica.opening },
   };
 }
 

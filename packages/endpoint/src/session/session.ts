@@ -52,7 +52,7 @@ export class Session extends Duplex {
   /** On a session that was moved away: where to. Set before 'close'. */
   movedTo: string | undefined;
 
-  /** Of a session that was taken over: the number of the commit it goes on from, in the epoch of its dead owner. */
+  /** Of a protected session that was taken over or moved: the number of the commit it goes on from. */
   readonly resumedFromCommit: number | undefined;
   /** @internal What commits this session now and returns the commit's number; set for protected sessions. */
   commitNow: (() => number) | undefined;

@@ -96,6 +96,27 @@ export function readTemplate(fd: number, family: number, at: TemplateOffsets, no
   }
 }
 
+/** Sequence number behind the last byte the kernel has taken, our FIN not counted. In repair for some microseconds. */
+export function readWrittenEnd(fd: number): number {
+  const isFinCounted = finCountedStates.has(getTcpInfo(fd).state);
+  enterRepair(fd);
+  try {
+    selectQueue(fd, 'send');
+    const end = readQueueSeq(fd);
+    selectQueue(fd, 'none');
+    return addSeq(end, isFinCounted ? -1 : 0);
+  } finally {
+    leaveRepair(fd, false);
+  }
+}
+
+const finCountedStates: ReadonlySet<number> = new Set([
+  tcpState.finWait1,
+  tcpState.finWait2,
+  tcpState.closing,
+  tcpState.lastAck,
+]);
+
 /** Sequence number behind the last byte that was read from the socket; bytes may arrive between two looks. */
 function readReadEnd(fd: number): number {
   for (;;) {
