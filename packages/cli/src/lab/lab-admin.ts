@@ -59,6 +59,23 @@ export interface DaemonStatus {
   readonly counters: Readonly<Record<string, number>>;
 }
 
+/** What the analytics say of themselves and of each endpoint; loads in CPUs. */
+export interface AnalyticsStatus {
+  readonly engine: {
+    readonly rule?: string;
+    readonly configuredRule?: string;
+    readonly endpoints?: ReadonlyArray<{
+      readonly name: string;
+      readonly sessions: number;
+      readonly score?: number;
+      readonly load?: number | null;
+      readonly p50?: number | null;
+      readonly p90?: number | null;
+      readonly cores?: number;
+    }>;
+  };
+}
+
 /** One session's record and moves. */
 export interface SessionStory {
   readonly session: SessionLine | null;
@@ -136,6 +153,15 @@ export class LabAdmin {
       onProgress?.(event as DrainProgress),
     );
     return answer as DrainProgress;
+  }
+
+  async analytics(): Promise<AnalyticsStatus> {
+    return (await this.#call({ cmd: 'analytics.status' })) as AnalyticsStatus;
+  }
+
+  /** Says that an endpoint will be taken away for certain. */
+  async notice(endpoint: string, inMs: number): Promise<void> {
+    await this.#call({ cmd: 'notice', endpoint, what: 'preemption', inMs, cancel: false });
   }
 
   async undrain(endpoint: string): Promise<void> {

@@ -4,7 +4,8 @@ import { exitCodes } from '../../cli-env.js';
 import type { CliEnv } from '../../cli-env.js';
 import type { PredictMode } from './modes.js';
 import { plotRuns } from './predict-plot.js';
-import { createPredictReport, figuresOf } from './predict-report.js';
+import type { ScoredOutcome } from './calibration.js';
+import { createPredictReport, figuresOf, outcomesOf } from './predict-report.js';
 import type { PredictReport, RunFigures } from './predict-report.js';
 import { runPredict } from './predict-run.js';
 import type { PredictRun } from './predict-run.js';
@@ -27,15 +28,17 @@ export interface LabPredictOptions {
 /** Runs all repeats; 0 only if nothing was lost. */
 export async function runLabPredict(env: CliEnv, options: LabPredictOptions): Promise<number> {
   const figures = new Map<PredictMode, RunFigures[]>(options.modes.map((mode) => [mode, []]));
+  const outcomes: ScoredOutcome[] = [];
   for (let repeat = 0; repeat < options.repeats; repeat++) {
     const runs = await runRepeat(env, options, repeat);
     const reference = runs.find((run) => run.mode === 'none');
     for (const run of runs) figures.get(run.mode)?.push(figuresOf(run, reference));
+    if (reference !== undefined) outcomes.push(...outcomesOf(reference));
     if (repeat === 0 && options.plot !== undefined) {
       writeFileSync(options.plot, plotRuns(options.pattern, inOrder(options.modes, runs)));
     }
   }
-  const report = createPredictReport(options.pattern, figures);
+  const report = createPredictReport(options.pattern, figures, outcomes);
   env.out(options.json === true ? `${JSON.stringify(report)}\n` : formatReport(report));
   return report.lost === 0 ? exitCodes.ok : exitCodes.failed;
 }
@@ -63,6 +66,7 @@ function inOrder(modes: readonly PredictMode[], runs: readonly PredictRun[]): Pr
 }
 
 function formatReport(report: PredictReport): string {
+  const { calibration } = report;
   const rows = Object.entries(report.modes).map(
     ([mode, m]) =>
       `${mode.padEnd(12)} ${m.overloadSeconds.toFixed(2).padStart(8)} ${m.clientP99Ms.toFixed(0).padStart(8)} ` +
@@ -78,6 +82,12 @@ function formatReport(report: PredictReport): string {
     'mode         overload s   p99 ms  moves  useless  reverted  lost',
     ...rows,
     ...ratios,
+    ...(calibration === null
+      ? []
+      : [
+          `scores: calibration error ${calibration.error.toFixed(3)}, mean ${calibration.meanScore.toFixed(3)}, ` +
+            `undisturbed ${calibration.undisturbed.toFixed(3)}`,
+        ]),
     '',
   ].join('\n');
 }

@@ -10,21 +10,29 @@ export type PredictMode = (typeof predictModes)[number];
 export const earlyModes = ['early-60', 'early-70', 'early-80'] as const satisfies readonly PredictMode[];
 
 const triggers: Readonly<Partial<Record<PredictMode, number>>> = {
-  reactive: 1,
   'early-60': 0.6,
   'early-70': 0.7,
   'early-80': 0.8,
 };
 
-/** The section `analytics`; undefined where the access point has none. */
-export function analyticsOf(
-  mode: PredictMode,
-  options: { readonly isInverted: boolean },
-): Readonly<Record<string, unknown>> | undefined {
-  void overloadRatio;
-  void triggers;
-  void options;
-  return mode === 'none' ? undefined : undefined;
+/** The longest horizon: what a score promises, it promises for so long. */
+export const horizonMs = 6000;
+
+/**
+ * The section `analytics`. All modes have the same planner, limits and budgets; `none` runs in shadow, so that its scores can be
+ * compared with what happens when nobody acts on them. A minute stands for an hour here, and so horizons and lives are short.
+ */
+export function analyticsOf(mode: PredictMode, isInverted: boolean): Readonly<Record<string, unknown>> {
+  return {
+    mode: mode === 'none' ? 'shadow' : 'act',
+    rule: mode === 'none' || mode === 'predictive' ? 'predictive' : 'reactive',
+    reactiveTrigger: triggers[mode] ?? 1,
+    horizons: ['2s', '4s', `${horizonMs}ms`],
+    limits: { cpu: overloadRatio },
+    budgets: { minimumLife: '10s' },
+    scores: { enter: 0.7, leave: 0.85 },
+    model: isInverted && mode === 'predictive' ? 'inverted' : 'normal',
+  };
 }
 
 /** Reads `--modes`: `reactive-early` stands for its three triggers. Throws `usage`. */

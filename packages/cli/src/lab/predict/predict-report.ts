@@ -1,10 +1,12 @@
 /** From runs to the figures of `lab predict`. */
 import { quantileOfSorted } from '../measure/percentiles.js';
-import { judgeMoves } from './judge-moves.js';
+import { calibrate } from './calibration.js';
+import type { Calibration, ScoredOutcome } from './calibration.js';
+import { disturbedMs, judgeMoves } from './judge-moves.js';
 import type { UselessMoves } from './judge-moves.js';
 import type { PredictMode } from './modes.js';
-import { earlyModes } from './modes.js';
-import { overloadSeconds } from './overload.js';
+import { earlyModes, horizonMs } from './modes.js';
+import { isDisturbed, overloadSeconds } from './overload.js';
 import { medianInterval, ratioOf } from './paired.js';
 import type { MedianInterval } from './paired.js';
 import type { PredictRun } from './predict-run.js';
@@ -49,6 +51,8 @@ export interface PredictReport {
   readonly ratios: Partial<Record<PredictMode, MedianInterval>>;
   /** The early trigger with the least overload among those that moved at most as often as predictive. */
   readonly bestEarly: PredictMode | null;
+  /** Of the scores of mode none, against what happened when nobody acted on them. */
+  readonly calibration: Calibration | null;
   readonly lost: number;
 }
 
@@ -86,6 +90,7 @@ export function figuresOf(run: PredictRun, reference: PredictRun | undefined): R
 export function createPredictReport(
   pattern: TrafficPattern,
   runs: ReadonlyMap<PredictMode, readonly RunFigures[]>,
+  outcomes: readonly ScoredOutcome[],
 ): PredictReport {
   const modes: Partial<Record<PredictMode, ModeFigures>> = {};
   for (const [mode, list] of runs) modes[mode] = summarise(list);
@@ -106,8 +111,20 @@ export function createPredictReport(
     modes,
     ratios,
     bestEarly: findBestEarly(modes),
+    calibration: calibrate(outcomes) ?? null,
     lost: Object.values(modes).reduce((sum, mode) => sum + mode.lost, 0),
   };
+}
+
+/** Scores of a run with what came of them; those whose horizon reaches beyond the run are left out. */
+export function outcomesOf(run: PredictRun): ScoredOutcome[] {
+  const endMs = run.startMs + run.traffic.lengthMs;
+  return run.statements.list.flatMap(({ atMs, endpoint, sessions, score }) => {
+    if (atMs < run.startMs || atMs + horizonMs > endMs || sessions === 0) return [];
+    const samples = run.samples.get(endpoint) ?? [];
+    const stayedUndisturbed = !isDisturbed(samples, atMs, atMs + horizonMs, disturbedMs);
+    return [{ score, stayedUndisturbed, weight: sessions }];
+  });
 }
 
 function summarise(runs: readonly RunFigures[]): ModeFigures {

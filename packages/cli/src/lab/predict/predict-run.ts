@@ -7,6 +7,7 @@ import type { ClientReport, ClientSpec } from '../clients/driver-messages.js';
 import { monotonicMs } from '../clients/monotonic.js';
 import type { Lab } from '../lab.js';
 import { LabAdmin } from '../lab-admin.js';
+import { planClientAddresses } from '../lab-plan.js';
 import type { LabListener } from '../lab-plan.js';
 import { matchSessions, runMoveSeries } from '../move-load.js';
 import { createRandom } from '../seeded-random.js';
@@ -15,7 +16,9 @@ import { CpuSampler } from './cpu-sampler.js';
 import type { CpuSample } from './cpu-sampler.js';
 import { analyticsOf } from './modes.js';
 import type { PredictMode } from './modes.js';
-import { createTraffic } from './traffic.js';
+import { ScoreLog } from './score-log.js';
+import type { Statements } from './score-log.js';
+import { createTraffic, loadedEndpoint, noticeMs } from './traffic.js';
 import type { Traffic, TrafficPattern } from './traffic.js';
 
 /** What one run is about. */
@@ -35,6 +38,7 @@ export interface PredictRun {
   readonly mode: PredictMode;
   readonly seed: number;
   readonly traffic: Traffic;
+  readonly statements: Statements;
   readonly samples: ReadonlyMap<string, readonly CpuSample[]>;
   readonly moves: readonly RunMove[];
   readonly clients: readonly ClientReport[];
@@ -61,7 +65,8 @@ const recordBytes = 64;
 const warmUpSessions = 12;
 const warmUpMoves = 150;
 /** Clients connect and the sampler runs for so long before the traffic begins. */
-const leadMs = 500;
+const leadMs = 1500;
+const drainMs = 20_000;
 
 /** Runs the seed's traffic under one mode. */
 export async function runPredict(env: CliEnv, options: PredictRunOptions): Promise<PredictRun> {
@@ -70,7 +75,6 @@ export async function runPredict(env: CliEnv, options: PredictRunOptions): Promi
     const weights = Object.fromEntries(names.map((other) => [other, other === name ? 100 : 0]));
     return { name: `burn-${name}`, application: 'burn', port: firstPort + i, level: 'none', weights };
   });
-  const analytics = analyticsOf(options.mode, options);
   return withLab(
     { ...env, err: () => undefined },
     {
@@ -80,7 +84,8 @@ export async function runPredict(env: CliEnv, options: PredictRunOptions): Promi
       lossRatio: 0,
       isMetered: true,
       listeners,
-      ...(analytics === undefined ? {} : { analytics }),
+      extraClientAddresses: 1,
+      analytics: analyticsOf(options.mode, options.isInverted),
     },
     (lab) => runInLab(lab, names, options),
   );
@@ -102,16 +107,26 @@ async function runInLab(lab: Lab, names: readonly string[], options: PredictRunO
     const startMs = monotonicMs() + leadMs;
     fleet.plan(toSpecs(lab, names, traffic, startMs));
     const sampler = new CpuSampler(endpoints);
+    const scores = new ScoreLog(admin);
     sampler.start();
+    scores.start();
+    if (traffic.noticeAtMs !== undefined) {
+      await sleep(startMs + traffic.noticeAtMs - monotonicMs());
+      await admin.notice(loadedEndpoint, noticeMs);
+    }
     await sleep(startMs + traffic.lengthMs - monotonicMs());
+    scores.stop();
     sampler.stop();
     const records = await admin.moves(seqBefore);
-    const clients = await fleet.finish();
+    // What waits unanswered is worked off at full speed: it counts as late, but not as lost.
+    for (const name of names) lab.limit(lab.party(name), {});
+    const clients = await fleet.finish(drainMs);
     return {
       mode,
       seed,
       traffic,
       startMs,
+      statements: scores.statements,
       samples: sampler.samples,
       moves: records.map(toRunMove),
       clients,
@@ -124,11 +139,14 @@ async function runInLab(lab: Lab, names: readonly string[], options: PredictRunO
 
 /** A fresh process compiles its code during the first hundred moves, and a quota would make that take long. */
 async function warmUp(lab: Lab, admin: LabAdmin, fleet: ClientFleet, endpoints: number): Promise<void> {
+  const [localAddress] = planClientAddresses(1);
   const opened = await fleet.open(
     Array.from({ length: warmUpSessions }, (_, i) => ({
       tag: `w${i}`,
       kind: 'line',
       address: lab.plan.vipIpv4,
+      // Other clients than those of the traffic: how long these live must not be what is known of those.
+      ...(localAddress === undefined ? {} : { localAddress }),
       port: firstPort + (i % endpoints),
       recordBytes,
       recordsPerSec: 20,

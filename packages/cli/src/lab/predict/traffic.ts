@@ -45,6 +45,9 @@ export interface TrafficOptions {
 /** The endpoint whose clients follow the pattern. */
 export const loadedEndpoint = 'a';
 
+/** How long before its end an endpoint is told of it. */
+export const noticeMs = 15_000;
+
 /** What a request costs an endpoint in all: the application's own work, and Node's sockets and streams (measured). */
 const requestCostUs = requestCpuUs + 200;
 
@@ -145,7 +148,7 @@ const shapes: Readonly<Record<TrafficPattern, (random: () => number, scale: numb
   },
   notice(random, scale) {
     const noticeAtMs = scale * (10_000 + 2000 * random());
-    return { ...one([[0, 0.5]], noticeAtMs + scale * 25_000, noticeAtMs), noticeAtMs };
+    return { ...one([[0, 0.5]], noticeAtMs + noticeMs + 2000, noticeAtMs), noticeAtMs };
   },
 };
 
