@@ -23,6 +23,8 @@ export interface LabServices {
   readonly isMetered?: boolean;
   /** The section `analytics` of the access point's configuration. */
   readonly analytics?: Readonly<Record<string, unknown>>;
+  /** Added to the section `moves`. */
+  readonly moves?: Readonly<Record<string, unknown>>;
 }
 
 /** All listeners of a laboratory. */
@@ -49,7 +51,7 @@ export function createLabConfig(plan: LabPlan, tls: TlsFiles, services: LabServi
       tls: { cert: tls.certFile, key: tls.keyFile, ca: tls.caFile },
     },
     listeners,
-    moves: { minimumResidence: '0s' },
+    moves: { minimumResidence: '0s', ...services.moves },
     ...(analytics === undefined ? {} : { analytics }),
     // Crash detection counts heartbeats: three missed ones are a death.
     ...(isProtected ? { health: { heartbeat: '200ms', suspectAfter: '400ms', deadAfter: '5s' } } : {}),

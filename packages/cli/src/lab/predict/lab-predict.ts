@@ -6,7 +6,7 @@ import type { PredictMode } from './modes.js';
 import { plotRuns } from './predict-plot.js';
 import type { ScoredOutcome } from './calibration.js';
 import { createPredictReport, figuresOf, outcomesOf } from './predict-report.js';
-import type { PredictReport, RunFigures } from './predict-report.js';
+import type { FallBack, PredictReport, RunFigures } from './predict-report.js';
 import { runPredict } from './predict-run.js';
 import type { PredictRun } from './predict-run.js';
 import type { TrafficPattern } from './traffic.js';
@@ -25,22 +25,30 @@ export interface LabPredictOptions {
   readonly json?: boolean;
 }
 
-/** Runs all repeats; 0 only if nothing was lost. */
+/** Runs all repeats; 0 only if nothing was lost, and an inverted model was found out. */
 export async function runLabPredict(env: CliEnv, options: LabPredictOptions): Promise<number> {
   const figures = new Map<PredictMode, RunFigures[]>(options.modes.map((mode) => [mode, []]));
   const outcomes: ScoredOutcome[] = [];
+  const fallBacks: FallBack[] = [];
   for (let repeat = 0; repeat < options.repeats; repeat++) {
     const runs = await runRepeat(env, options, repeat);
     const reference = runs.find((run) => run.mode === 'none');
-    for (const run of runs) figures.get(run.mode)?.push(figuresOf(run, reference));
+    const fallBack = options.model === 'inverted' ? fallBackOf(runs) : undefined;
+    if (fallBack !== undefined) fallBacks.push(fallBack);
+    const notBeforeMs = 1000 * (fallBack?.afterSeconds ?? 0);
+    for (const run of runs) figures.get(run.mode)?.push(figuresOf(run, reference, notBeforeMs));
     if (reference !== undefined) outcomes.push(...outcomesOf(reference));
     if (repeat === 0 && options.plot !== undefined) {
       writeFileSync(options.plot, plotRuns(options.pattern, inOrder(options.modes, runs)));
     }
   }
-  const report = createPredictReport(options.pattern, figures, outcomes);
+  const report: PredictReport = {
+    ...createPredictReport(options.pattern, figures, outcomes),
+    ...(options.model === 'inverted' ? { fallBacks } : {}),
+  };
   env.out(options.json === true ? `${JSON.stringify(report)}\n` : formatReport(report));
-  return report.lost === 0 ? exitCodes.ok : exitCodes.failed;
+  const isStuck = fallBacks.some((fallBack) => fallBack.afterSeconds === null);
+  return report.lost === 0 && !isStuck ? exitCodes.ok : exitCodes.failed;
 }
 
 /** All modes once, on one seed; who begins changes from repeat to repeat, so that no mode always has the warmer machine. */
@@ -61,8 +69,29 @@ async function runRepeat(env: CliEnv, options: LabPredictOptions, repeat: number
   return runs;
 }
 
+function fallBackOf(runs: readonly PredictRun[]): FallBack | undefined {
+  const run = runs.find((candidate) => candidate.mode === 'predictive');
+  if (run === undefined) return undefined;
+  const { fellBackAtMs } = run.statements;
+  const afterSeconds = fellBackAtMs === undefined ? null : Math.round(fellBackAtMs - run.startMs) / 1000;
+  return { seed: run.seed, afterSeconds };
+}
+
 function inOrder(modes: readonly PredictMode[], runs: readonly PredictRun[]): PredictRun[] {
   return modes.flatMap((mode) => runs.filter((run) => run.mode === mode));
+}
+
+function formatNotices(report: PredictReport): string[] {
+  return Object.entries(report.modes).flatMap(([mode, { runs }]) =>
+    runs.flatMap(({ notice, seed }) =>
+      notice === undefined
+        ? []
+        : [
+            `${mode}, seed ${seed}: ${notice.left} of ${notice.sessions} sessions left at the deadline of ${notice.noticeMs} ms, ` +
+              `last away after ${notice.emptyAfterMs} ms, ${notice.movedTwice} moved twice, precious first in ${notice.preciousFirst} of pairs`,
+          ],
+    ),
+  );
 }
 
 function formatReport(report: PredictReport): string {
@@ -82,6 +111,11 @@ function formatReport(report: PredictReport): string {
     'mode         overload s   p99 ms  moves  useless  reverted  lost',
     ...rows,
     ...ratios,
+    ...(report.fallBacks ?? []).map(
+      ({ seed, afterSeconds }) =>
+        `seed ${seed}: fell back to the reactive rule ${afterSeconds ?? 'never'} s after the beginning`,
+    ),
+    ...formatNotices(report),
     ...(calibration === null
       ? []
       : [

@@ -15,6 +15,9 @@ const triggers: Readonly<Partial<Record<PredictMode, number>>> = {
   'early-80': 0.8,
 };
 
+/** Listener of the sessions that are worth more than others. */
+export const preciousService = 'precious';
+
 /** The longest horizon: what a score promises, it promises for so long. */
 export const horizonMs = 6000;
 
@@ -31,6 +34,7 @@ export function analyticsOf(mode: PredictMode, isInverted: boolean): Readonly<Re
     limits: { cpu: overloadRatio },
     budgets: { minimumLife: '10s' },
     scores: { enter: 0.7, leave: 0.85 },
+    classes: { [preciousService]: { weight: 5 } },
     model: isInverted && mode === 'predictive' ? 'inverted' : 'normal',
   };
 }

@@ -2,6 +2,8 @@
 import { quantileOfSorted } from '../measure/percentiles.js';
 import { calibrate } from './calibration.js';
 import type { Calibration, ScoredOutcome } from './calibration.js';
+import { judgeNotice } from './judge-notice.js';
+import type { NoticeFigures } from './judge-notice.js';
 import { disturbedMs, judgeMoves } from './judge-moves.js';
 import type { UselessMoves } from './judge-moves.js';
 import type { PredictMode } from './modes.js';
@@ -26,6 +28,7 @@ export interface RunFigures {
   /** Clients that lost a byte, got one twice or wrong, or were reset. */
   readonly lost: number;
   readonly requests: number;
+  readonly notice?: NoticeFigures;
   readonly stories: readonly string[];
 }
 
@@ -53,12 +56,23 @@ export interface PredictReport {
   readonly bestEarly: PredictMode | null;
   /** Of the scores of mode none, against what happened when nobody acted on them. */
   readonly calibration: Calibration | null;
+  /** Only with an inverted model: what counts begins when the forecast has handed over. */
+  readonly fallBacks?: readonly FallBack[];
   readonly lost: number;
 }
 
-/** Figures of one run; `reference` is the run of the same seed without moves. */
-export function figuresOf(run: PredictRun, reference: PredictRun | undefined): RunFigures {
-  const fromMs = run.startMs + run.traffic.scoredFromMs;
+/** When the model of a run was found to have no skill; seconds from the beginning of the traffic, null for never. */
+export interface FallBack {
+  readonly seed: number;
+  readonly afterSeconds: number | null;
+}
+
+/**
+ * Figures of one run; `reference` is the run of the same seed without moves. Load counts from `notBeforeMs` after the beginning,
+ * if that is later than what the pattern says.
+ */
+export function figuresOf(run: PredictRun, reference: PredictRun | undefined, notBeforeMs = 0): RunFigures {
+  const fromMs = run.startMs + Math.max(notBeforeMs, run.traffic.scoredFromMs);
   const toMs = run.startMs + run.traffic.lengthMs;
   let overload = 0;
   for (const samples of run.samples.values()) overload += overloadSeconds(samples, fromMs, toMs);
@@ -66,6 +80,7 @@ export function figuresOf(run: PredictRun, reference: PredictRun | undefined): R
   const harmed = run.clients.filter(
     (c) => c.lostBytes + c.duplicatedBytes + c.mismatchedBytes > 0 || c.resets > 0,
   );
+  const notice = judgeNotice(run);
   const latencies = scoredLatencies(run, fromMs, toMs);
   return {
     seed: run.seed,
@@ -77,6 +92,7 @@ export function figuresOf(run: PredictRun, reference: PredictRun | undefined): R
     uselessWhy,
     lost: harmed.length,
     requests: latencies.length,
+    ...(notice === undefined ? {} : { notice }),
     stories: [
       ...harmed.map((c) => `client ${c.tag}: ${c.trouble ?? `${c.resets} resets`}`),
       ...run.moves.flatMap((m) =>

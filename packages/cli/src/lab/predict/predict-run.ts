@@ -14,7 +14,7 @@ import { createRandom } from '../seeded-random.js';
 import { withLab } from '../with-lab.js';
 import { CpuSampler } from './cpu-sampler.js';
 import type { CpuSample } from './cpu-sampler.js';
-import { analyticsOf } from './modes.js';
+import { analyticsOf, preciousService } from './modes.js';
 import type { PredictMode } from './modes.js';
 import { ScoreLog } from './score-log.js';
 import type { Statements } from './score-log.js';
@@ -52,6 +52,8 @@ export interface RunMove {
   readonly outcome: MoveRecord['outcome'];
   /** When its packets were kept; its end, if it did not come so far. */
   readonly atMs: number;
+  /** When it was begun, wall time; for the order of moves. */
+  readonly begunAtMs: number;
   /** Why it came to nothing. */
   readonly failure?: string;
   /** The client's local port, by which its report is found. */
@@ -61,6 +63,7 @@ export interface RunMove {
 /** Within it an endpoint can catch up with what neighbours took, and a pause is short against the budget of a move. */
 const cpuPeriodMs = 20;
 const firstPort = 7100;
+const preciousPort = 7190;
 const recordBytes = 64;
 const warmUpSessions = 12;
 const warmUpMoves = 150;
@@ -71,24 +74,34 @@ const drainMs = 20_000;
 /** Runs the seed's traffic under one mode. */
 export async function runPredict(env: CliEnv, options: PredictRunOptions): Promise<PredictRun> {
   const names = Array.from({ length: options.endpoints }, (_, i) => String.fromCharCode(97 + i));
-  const listeners = names.map((name, i): LabListener => {
-    const weights = Object.fromEntries(names.map((other) => [other, other === name ? 100 : 0]));
-    return { name: `burn-${name}`, application: 'burn', port: firstPort + i, level: 'none', weights };
-  });
   return withLab(
-    { ...env, err: () => undefined },
+    env,
     {
       endpoints: options.endpoints,
       ipv6: false,
       rttMs: 0,
       lossRatio: 0,
       isMetered: true,
-      listeners,
+      listeners: createListeners(names),
       extraClientAddresses: 1,
+      // A fifth of a CPU pauses for 16 ms of each 20: one session at a time is quick, two dozen at once are not.
+      moves: { endpointConcurrency: 2, budget: '250ms' },
       analytics: analyticsOf(options.mode, options.isInverted),
     },
     (lab) => runInLab(lab, names, options),
   );
+}
+
+/** A service for each endpoint, which takes all its new sessions, and one for the sessions that are worth more. */
+function createListeners(names: readonly string[]): LabListener[] {
+  const listen = (name: string, home: string, port: number): LabListener => {
+    const weights = Object.fromEntries(names.map((other) => [other, other === home ? 100 : 0]));
+    return { name, application: 'burn', port, level: 'none', weights };
+  };
+  return [
+    ...names.map((name, i) => listen(`burn-${name}`, name, firstPort + i)),
+    listen(preciousService, loadedEndpoint, preciousPort),
+  ];
 }
 
 async function runInLab(lab: Lab, names: readonly string[], options: PredictRunOptions): Promise<PredictRun> {
@@ -161,11 +174,11 @@ async function warmUp(lab: Lab, admin: LabAdmin, fleet: ClientFleet, endpoints: 
 }
 
 function toSpecs(lab: Lab, names: readonly string[], traffic: Traffic, startMs: number): ClientSpec[] {
-  return traffic.clients.map(({ tag, home, pace }) => ({
+  return traffic.clients.map(({ tag, home, isPrecious, pace }) => ({
     tag,
     kind: 'paced',
     address: lab.plan.vipIpv4,
-    port: firstPort + names.indexOf(home),
+    port: isPrecious ? preciousPort : firstPort + names.indexOf(home),
     recordBytes,
     recordsPerSec: 0,
     pace: {
@@ -185,6 +198,7 @@ function toRunMove(record: MoveRecord): RunMove {
     target,
     outcome,
     atMs: (record.holdNs > 0 ? record.holdNs : record.endedNs) / 1e6,
+    begunAtMs: record.startedAtMs,
     clientPort: flow.client.port,
     ...(failure === undefined ? {} : { failure: `${failure.step}: ${failure.message}` }),
   };

@@ -55,7 +55,7 @@ export class ScoreLog {
       for (const { name, sessions, score, load, p50, p90, cores } of status?.engine.endpoints ?? []) {
         if (score === undefined || cores === undefined) continue;
         const share = (cpus: number | null | undefined): number | null =>
-          cpus == null ? null : cpus / cores;
+          cpus === undefined || cpus === null ? null : cpus / cores;
         this.#list.push({
           atMs,
           endpoint: name,

@@ -16,6 +16,8 @@ export type TrafficPattern = (typeof trafficPatterns)[number];
 export interface PlannedClient {
   readonly tag: string;
   readonly home: string;
+  /** Uses the service whose sessions are worth most. */
+  readonly isPrecious: boolean;
   readonly pace: ClientPace;
 }
 
@@ -62,8 +64,17 @@ const unscoredCycles = 2;
 export function createTraffic(options: TrafficOptions): Traffic {
   const random = createRandom(options.seed);
   const shape = shapes[options.pattern](random, options.scale ?? 1);
+  // Some of each crowd are worth more only where the order is the question.
+  const preciousRatio = options.pattern === 'notice' ? 1 / 3 : 0;
   const loaded = shape.cohorts.flatMap((cohort, k) =>
-    spread(random, { ...options, ...cohort, tag: `a${k}-`, home: loadedEndpoint, clients: loadedClients }),
+    spread(random, {
+      ...options,
+      ...cohort,
+      preciousRatio,
+      tag: `a${k}-`,
+      home: loadedEndpoint,
+      clients: loadedClients,
+    }),
   );
   const others = options.endpoints
     .filter((name) => name !== loadedEndpoint)
@@ -72,6 +83,7 @@ export function createTraffic(options: TrafficOptions): Traffic {
         ...options,
         openAtMs: 0,
         load: [[0, otherLoad]],
+        preciousRatio: 0,
         tag: `${home}-`,
         home,
         clients: otherClients,
@@ -160,6 +172,7 @@ interface Crowd extends Cohort, TrafficOptions {
   readonly tag: string;
   readonly home: string;
   readonly clients: number;
+  readonly preciousRatio: number;
 }
 
 /** Shares a crowd's load among its clients, one up to three times as heavy as another. */
@@ -172,6 +185,7 @@ function spread(random: () => number, crowd: Crowd): PlannedClient[] {
   return weights.map((weight, i) => ({
     tag: `${crowd.tag}${i}`,
     home: crowd.home,
+    isPrecious: i < crowd.preciousRatio * crowd.clients,
     pace: {
       openAtMs: crowd.openAtMs + random() * graceMs,
       ...(crowd.closeAtMs === undefined ? {} : { closeAtMs: crowd.closeAtMs + random() * graceMs }),
