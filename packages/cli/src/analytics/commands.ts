@@ -1,6 +1,7 @@
 /** Registers `analytics …` on a commander program; the program decides how errors become exit codes. */
 import type { Command } from 'commander';
 import { formatBacktest, runBacktest } from './backtest.js';
+import { registerLiveCommands } from './live-commands.js';
 
 interface BacktestFlags {
   readonly time: string;
@@ -18,7 +19,7 @@ interface BacktestFlags {
   readonly json?: boolean;
 }
 
-/** Adds the `analytics` command group with `backtest`; returns the group so that others can add to it. */
+/** Adds the `analytics` command group; returns the group so that others can add to it. */
 export function registerAnalyticsCommands(program: Command): Command {
   const group = program
     .command('analytics')
@@ -59,5 +60,6 @@ export function registerAnalyticsCommands(program: Command): Command {
         `${flags.json === true ? JSON.stringify(report, null, 2) : formatBacktest(report)}\n`,
       );
     });
+  registerLiveCommands(group);
   return group;
 }
