@@ -139,7 +139,7 @@ describe('a path', () => {
       bench.echo.stepUs = stepUs;
       await bench.run(5000);
       expect(bench.told.every((t) => t.rttMs === undefined)).toBe(true);
-    expect(bench.told.at(-1)).toMatchObject({ lossRatio: 0 });
+      expect(bench.told.at(-1)).toMatchObject({ lossRatio: 0 });
     },
   );
 
