@@ -68,6 +68,7 @@ export { runRestitch } from './backtest/restitch-method.js';
 export { OverloadWatch } from './risk/overload-watch.js';
 export type { OverloadWatchOptions } from './risk/overload-watch.js';
 export { ClientHistory } from './risk/client-history.js';
+export { clientPrefix } from './engine/session-book.js';
 export type { StoredHistory } from './risk/client-history.js';
 export { encodeModel, parseModel } from './forecast/model-codec.js';
 export type { PanelModel } from './forecast/panel-model.js';

@@ -8,6 +8,7 @@ export {
   flowSchema,
   fromEndpointSchema,
   fromFailure,
+  isPrintable,
   parseMessage,
   peerSchema,
   protocolVersion,

@@ -98,13 +98,24 @@ export class ClientHistory {
     return this.pasts.size;
   }
 
+  /** All prefixes, least recently used first; for storing them one at a time. */
+  prefixes(): IterableIterator<string> {
+    return this.pasts.keys();
+  }
+
+  /** Numbers stored for each prefix. */
+  readonly width = 2 * (BINS + HOURS);
+
+  /** One prefix' numbers as `store` has them; '' is everybody. */
+  numbersOf(prefix: string): readonly number[] | undefined {
+    const past = prefix === '' ? this.all : this.pasts.get(prefix);
+    return past && [...past.endings, ...past.seconds, ...past.requests, ...past.bytes];
+  }
+
   /** Everything, as plain numbers. */
   store(): StoredHistory {
-    const flat = (past: Past) => [...past.endings, ...past.seconds, ...past.requests, ...past.bytes];
-    return {
-      version: 1,
-      prefixes: [['', flat(this.all)], ...[...this.pasts].map(([p, past]) => [p, flat(past)] as const)],
-    };
+    const names = ['', ...this.pasts.keys()];
+    return { version: 1, prefixes: names.map((p) => [p, this.numbersOf(p) ?? []] as const) };
   }
 
   /** Reads what `store` gave; `undefined` for anything else: the caller starts cold and says so. */
