@@ -86,6 +86,7 @@ class Daemon implements AccessPoint {
     const { config } = this.#options;
     const { logger, counters, dataplane } = this.state;
     const { listen, tls, maxMessageBytes, handshakeMs, maxConnections } = config.control;
+    await this.state.collectors.openLocations(config.inputs);
     this.#core.start();
     this.#admin = await openAdminServer(config.adminSocket, createAdminHandler(this.state), logger);
     const { noticeSocket } = config.inputs;
@@ -113,6 +114,7 @@ class Daemon implements AccessPoint {
     if (readConfig === undefined) throw new RestitchError('usage', 'this daemon was not started from a file');
     const next = await readConfig();
     assertReloadable(this.state.config(), next);
+    await this.state.collectors.openLocations(next.inputs);
     this.#core.useConfig(next);
     this.state.logger.info({}, 'configuration reloaded');
   }

@@ -43,6 +43,8 @@ export function createAdminHandler(d: DaemonState): AdminHandler {
         return notice(d, request);
       case 'notices':
         return d.collectors.notices.all();
+      case 'clients.forget':
+        return { prefix: request.prefix, forgotten: await d.collectors.clients.forget(request.prefix) };
       case 'moves':
         return { lastSeq: d.history.lastSeq, moves: d.history.since(request.since, request.limit) };
       case 'watch':
@@ -190,7 +192,10 @@ function storyOf(d: DaemonState, id: string): object {
   if (session === undefined) return { session: null, record: null, moves, takeOvers };
   const record = d.dataplane.lookup(session.flow);
   return {
-    session: sessionLine(session),
+    session: {
+      ...sessionLine(session),
+      location: d.collectors.locationOf(session.flow.client.address) ?? null,
+    },
     record:
       record === undefined
         ? null

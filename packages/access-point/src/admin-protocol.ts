@@ -53,6 +53,8 @@ export const adminRequestSchema = z.discriminatedUnion('cmd', [
     cancel: z.boolean().default(false),
   }),
   z.strictObject({ cmd: z.literal('notices') }),
+  /** Forgets what is remembered of clients in a CIDR block. */
+  z.strictObject({ cmd: z.literal('clients.forget'), prefix: z.string().min(1).max(64) }),
   /** Ended moves with a higher `seq`. */
   z.strictObject({
     cmd: z.literal('moves'),

@@ -104,6 +104,7 @@ export class DaemonCore {
       endpoints,
       sessions,
       drains,
+      feed,
       config: () => this.#config,
       openEcho: deps.openEcho,
     });

@@ -33,8 +33,10 @@ const rooms: readonly CommandRoom[] = [
   },
   {
     names: ['analytics'],
-    mount: async (program) =>
-      void (await import('./analytics/commands.js')).registerAnalyticsCommands(program),
+    mount: async (program) => {
+      const group = (await import('./analytics/commands.js')).registerAnalyticsCommands(program);
+      (await import('./analytics/forget-command.js')).registerForgetCommand(group);
+    },
   },
   {
     names: ['lab'],

@@ -5,9 +5,12 @@ import type { Dataplane } from '@restitch/dataplane';
 import type { IcmpEcho } from '@restitch/sys/internal';
 import type { DaemonConfig } from '../config/index.js';
 import type { Drains } from '../drains.js';
+import type { EventFeed } from '../event-feed.js';
 import type { EndpointRegistry } from '../endpoint-registry.js';
 import type { SessionRegistry } from '../session-registry.js';
+import { ClientStore } from './client-store.js';
 import { type InputHub, createInputHub } from './input-hub.js';
+import { type Locations, noLocations, openLocations } from './locations.js';
 import { Notices } from './notices.js';
 import { PathProbes } from './path-probes.js';
 import { OwnCountsReader } from './own-counts.js';
@@ -22,6 +25,7 @@ export interface CollectorsDeps {
   readonly endpoints: EndpointRegistry;
   readonly sessions: SessionRegistry;
   readonly drains: Drains;
+  readonly feed: EventFeed;
   readonly config: () => DaemonConfig;
   /** ICMP for the paths; without it they are not probed. */
   readonly openEcho: (() => IcmpEcho) | undefined;
@@ -36,15 +40,32 @@ export class Collectors {
   readonly telemetry: TelemetryIntake;
   readonly notices: Notices;
   readonly paths: PathProbes;
+  readonly clients: ClientStore;
+  #locations: Locations = noLocations;
   readonly #config: () => DaemonConfig;
 
   constructor(deps: CollectorsDeps) {
     const { config, drains } = deps;
     this.#config = config;
-    this.inputs = createInputHub();
+    this.inputs = createInputHub(() => this.clients.inputs());
     const base = { ...deps, sink: this.inputs };
     const ownCounts = new OwnCountsReader(deps);
-    this.telemetry = new TelemetryIntake({ ...base, order: () => this.telemetryOrder, ownCounts });
+    this.telemetry = new TelemetryIntake({
+      ...base,
+      order: () => this.telemetryOrder,
+      ownCounts,
+      locationOf: (address) => this.locationOf(address),
+    });
+    this.clients = new ClientStore({
+      ...base,
+      directory: config().analytics.storeDirectory,
+      retentionMs: () => config().inputs.clientRetentionMs,
+      maxPrefixes: config().inputs.clientPrefixes,
+      onEvent: (name, text) => {
+        deps.logger.warn({ event: name }, text);
+        if (deps.feed.isWatched) deps.feed.emit({ t: 'analytics', atMs: deps.clock.wallMs(), name, text });
+      },
+    });
     this.paths = new PathProbes({
       ...base,
       openEcho: deps.openEcho,
@@ -60,6 +81,16 @@ export class Collectors {
     });
   }
 
+  /** Where a client is; undefined: unknown. */
+  locationOf(address: string): string | undefined {
+    return this.#locations.find(address);
+  }
+
+  /** Reads the tables of places; the old ones go on if they are bad. Throws `config_invalid`. */
+  async openLocations(files: DaemonConfig['inputs']): Promise<void> {
+    this.#locations = await openLocations(files);
+  }
+
   /** What endpoints are asked to tell. */
   get telemetryOrder(): TelemetryOrder {
     const { analytics, inputs } = this.#config();
@@ -71,11 +102,14 @@ export class Collectors {
     this.telemetry.start();
     this.notices.start();
     this.paths.start();
+    this.clients.start();
+    this.inputs.attach(this.clients);
   }
 
   close(): void {
     this.telemetry.close();
     this.notices.close();
     this.paths.close();
+    this.clients.close();
   }
 }
