@@ -27,7 +27,10 @@ const openingSchema = z.object({
   app: appSchema,
   openedAtMs: z.number().nonnegative(),
   moves: z.number().int().nonnegative(),
-  instance: z.string().max(64).optional(),
+  instance: z
+    .string()
+    .regex(/^[!-~]{1,64}$/)
+    .optional(),
   template: templateSchema,
   level: z.enum(['periodic', 'commit']),
   commitBase: z.number().int().nonnegative(),

@@ -13,8 +13,15 @@ export function reportReplicas(
   return store
     .list()
     .slice(offset, offset + replicasPerPage)
-    .map(({ id, epoch, n, owner: of, opening }) => {
-      const { flow, instance, openedAtMs } = decodeOpening(opening);
-      return { id, epoch, n, owner: of, flow, openedAtMs, ...(instance === undefined ? {} : { instance }) };
-    });
+    .map(({ id, epoch, n, owner: of, opening }) => ({ id, epoch, n, owner: of, ...readOpening(opening) }));
+}
+
+/** One owner's nonsense must not hide the others' replicas: nobody can go on with that one, and that is all. */
+function readOpening(opening: Uint8Array): Partial<ReplicaReport> {
+  try {
+    const { flow, instance, openedAtMs } = decodeOpening(opening);
+    return { flow, openedAtMs, ...(instance === undefined ? {} : { instance }) };
+  } catch {
+    return {};
+  }
 }

@@ -5,6 +5,7 @@
  * wrap, and a delta names the place where it belongs.
  */
 import { crc32 } from 'node:zlib';
+import { epochSchema } from '@restitch/core/internal';
 import { z } from 'zod';
 
 /** Most bytes one message carries of each kind; larger ones are split by the owner into several commits. */
@@ -12,7 +13,9 @@ export const maxPartBytes = 16 * 1024 * 1024;
 
 const u32 = z.number().int().min(0).max(0xffffffff);
 const offset = z.number().int().nonnegative().max(Number.MAX_SAFE_INTEGER);
-const id = z.string().min(1).max(64);
+/** As strict as the access point's: a replica that it cannot be told of would hide the others beside it. */
+const id = z.string().regex(/^[!-~]{1,64}$/, 'expected 1 to 64 printable characters');
+const epoch = epochSchema;
 const part = z.custom<Uint8Array>(
   (v) => v instanceof Uint8Array && v.length <= maxPartBytes,
   `expected at most ${maxPartBytes} bytes`,
@@ -21,7 +24,7 @@ const part = z.custom<Uint8Array>(
 const commitSchema = z.object({
   t: z.literal('commit'),
   id,
-  epoch: u32,
+  epoch,
   /** Counts from 1 in each epoch. */
   n: u32.min(1),
   /** What never changes in this epoch (ports, sequence origins, options): with the first commit and each snapshot. */
@@ -45,9 +48,9 @@ const commitSchema = z.object({
 export const toBuddySchema = z.discriminatedUnion('t', [
   commitSchema,
   /** After a reconnect: what do you have of these? */
-  z.object({ t: z.literal('resume'), sessions: z.array(z.object({ id, epoch: u32 })).max(4096) }),
+  z.object({ t: z.literal('resume'), sessions: z.array(z.object({ id, epoch })).max(4096) }),
   /** The session ended, or has another buddy. */
-  z.object({ t: z.literal('forget'), id, epoch: u32 }),
+  z.object({ t: z.literal('forget'), id, epoch }),
 ]);
 
 /** Buddy → owner. */
@@ -55,19 +58,19 @@ export const toOwnerSchema = z.discriminatedUnion('t', [
   /** Cumulative, one message for all sessions of a turn. */
   z.object({
     t: z.literal('committed'),
-    sessions: z.array(z.object({ id, epoch: u32, n: u32 })).max(65_536),
+    sessions: z.array(z.object({ id, epoch, n: u32 })).max(65_536),
   }),
   /** n is 0 for a session the buddy does not have. */
   z.object({
     t: z.literal('resume-from'),
-    sessions: z.array(z.object({ id, epoch: u32, n: u32 })).max(4096),
+    sessions: z.array(z.object({ id, epoch, n: u32 })).max(4096),
   }),
   /** What there was of it is gone. */
-  z.object({ t: z.literal('forgotten'), id, epoch: u32 }),
+  z.object({ t: z.literal('forgotten'), id, epoch }),
   z.object({
     t: z.literal('commit-refused'),
     id,
-    epoch: u32,
+    epoch,
     n: u32,
     code: z.enum(['stale_epoch', 'no_capacity', 'message_invalid', 'forbidden']),
   }),
