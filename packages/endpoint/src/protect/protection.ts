@@ -14,6 +14,7 @@ import {
   type AgentMembership,
   type BuddyStore,
   chooseBuddy,
+  commitBytes,
   createBuddyStore,
   createGuardControl,
   type GuardControl,
@@ -39,6 +40,7 @@ import { ProtectedCarrier } from './protected-carrier.js';
 import { type ContinuedFrom, ProtectedSession } from './protected-session.js';
 import type { ReplicatedSession } from './replicated-session.js';
 import { reportReplicas } from './report-replicas.js';
+import { PacedQueue } from './paced-queue.js';
 import { ReplicationLink } from './replication-link.js';
 import { TakeOvers } from './take-overs.js';
 
@@ -110,6 +112,9 @@ export class Protection {
   readonly #full = new Set<string>();
   readonly #reports: BuddyReports;
   readonly #bare = new BareSessions();
+  readonly #reassigning = new PacedQueue<ReplicatedSession>((owned) =>
+    this.#assign(owned, this.#chooseBuddy(owned.session.id)),
+  );
   #peers: readonly Peer[] = [];
   #membership: AgentMembership | undefined;
   #pins: GuardPins | undefined;
@@ -324,7 +329,8 @@ export class Protection {
         session.formerBuddies.delete(former);
         session.forgetting.delete(former);
       }
-      this.#assign(session, this.#chooseBuddy(session.session.id));
+      if (!this.#links.has(session.buddy ?? '')) session.storedN = 0;
+      if (this.#chooseBuddy(session.session.id) !== session.buddy) this.#reassigning.add(session);
       this.#stored(session, 0);
     }
   }
@@ -438,6 +444,7 @@ export class Protection {
       if (session.forgetting.delete(buddy)) this.#stored(session, 0);
     }
     const own = [...this.#sessions.values()].filter((s) => s.buddy === buddy && s.owner.n > 0);
+    for (const session of own) session.resumedFromN = undefined;
     for (let i = 0; i < own.length; i += 2048) {
       const sessions = own.slice(i, i + 2048).map((s) => ({ id: s.session.id, epoch: s.session.epoch }));
       this.#links.get(buddy)?.send({ t: 'resume', sessions });
@@ -445,21 +452,35 @@ export class Protection {
     for (const session of this.#sessions.values()) if (session.buddy === buddy) this.#schedule.mark(session);
   }
 
-  #assign(owned: ReplicatedSession, next: string | undefined): void {
+  /** Returns the bytes that were sent for it. */
+  #assign(owned: ReplicatedSession, next: string | undefined): number {
     const before = owned.buddy;
-    if (before === next) return;
+    if (before === next || owned.isOver) return 0;
     owned.buddy = next;
     // The old replica goes only when the new one is there.
     if (before !== undefined && this.#links.has(before)) owned.formerBuddies.add(before);
     if (next !== undefined) owned.formerBuddies.delete(next);
     owned.storedN = 0;
+    owned.resumedFromN = undefined;
     if (before !== undefined && next !== undefined) owned.bereavedSinceMs ??= this.#ctx.clock.monotonicMs();
     owned.forgetting.clear();
     this.#ctx.counters.add(
       next === undefined ? 'endpoint_sessions_degraded_total' : 'endpoint_buddy_changes_total',
     );
     if (next === undefined) this.#schedule.mark(owned);
-    else for (const commit of owned.owner.resume(0)) this.#links.get(next)?.send(commit);
+    // A link that is not up yet asks what its buddy has when it is.
+    else if (this.#links.get(next)?.isUp === true) return this.#sendFrom(owned, next, 0);
+    return 0;
+  }
+
+  /** Everything that `buddy`, which has the commits up to `has`, lacks; returns the bytes. */
+  #sendFrom(owned: ReplicatedSession, buddy: string, has: number): number {
+    // Each commit that arrives before these makes the buddy ask again: a snapshot for each question would be a storm.
+    if (owned.resumedFromN !== undefined && has < owned.resumedFromN) return 0;
+    const commits = owned.owner.resume(has);
+    owned.resumedFromN = commits[0]?.n;
+    for (const commit of commits) this.#links.get(buddy)?.send(commit);
+    return commits.reduce((sum, commit) => sum + commitBytes(commit), 0);
   }
 
   #hear(buddy: string, message: ToOwner): void {
@@ -475,8 +496,9 @@ export class Protection {
       const owned = this.#sessions.get(id);
       if (owned === undefined || owned.buddy !== buddy || owned.session.epoch !== epoch) continue;
       this.#stored(owned, n);
-      if (message.t === 'committed') continue;
-      for (const commit of owned.owner.resume(n)) this.#links.get(buddy)?.send(commit);
+      if (message.t === 'committed') {
+        if (n >= (owned.resumedFromN ?? 0)) owned.resumedFromN = undefined;
+      } else this.#sendFrom(owned, buddy, n);
     }
   }
 
@@ -528,7 +550,8 @@ export class Protection {
       this.#full.add(`${buddy} ${message.id}`);
       this.#assign(owned, this.#chooseBuddy(message.id));
     } else if (message.code === 'message_invalid') {
-      for (const commit of owned.owner.resume(0)) this.#links.get(buddy)?.send(commit);
+      owned.resumedFromN = undefined;
+      this.#sendFrom(owned, buddy, 0);
     }
   }
 
@@ -550,6 +573,7 @@ export class Protection {
     const { id, epoch, flow } = owned.session;
     if (this.#sessions.get(id) === owned) this.#sessions.delete(id);
     this.#schedule.forget(owned);
+    this.#reassigning.delete(owned);
     for (const buddy of [...owned.formerBuddies, owned.buddy ?? '']) {
       this.#links.get(buddy)?.send({ t: 'forget', id, epoch });
     }

@@ -14,6 +14,8 @@ export class BuddyPlace {
   readonly forgetting = new Set<string>();
   /** Newest commit the buddy has. */
   storedN = 0;
+  /** First of the commits that were sent because the buddy lacked them, until it has that one. */
+  resumedFromN: number | undefined;
   /** Since when it waits for the replica at its next buddy; undefined if it does not. */
   bereavedSinceMs: number | undefined;
   /** In the middle of a planned move: it goes on being replicated, and emits nothing. */
