@@ -16,6 +16,7 @@ import type { Endpoint, EndpointRegistry, Hello, Liveness } from './endpoint-reg
 import type { EventFeed } from './event-feed.js';
 import type { FlowBatch } from './flow-batch.js';
 import { renewRecord } from './reconciler.js';
+import type { SelfMoveDesk } from './analytics/self-move-desk.js';
 import type { TelemetryIntake } from './analytics/telemetry-intake.js';
 import type { Protection } from './protection.js';
 import type { Reconciler } from './reconciler.js';
@@ -36,6 +37,7 @@ export interface ControlPlaneDeps {
   readonly reconciler: Reconciler;
   readonly protection: Protection;
   readonly telemetry: TelemetryIntake;
+  readonly selfMoves: SelfMoveDesk;
   readonly drains: Drains;
   readonly feed: EventFeed;
   readonly heartbeatMs: () => number;
@@ -164,6 +166,9 @@ export class ControlPlane {
         if (event.counters !== undefined) endpoint.counters = event.counters;
         if (endpoint.liveness === 'suspect' && !endpoint.isProbeFailing)
           this.setLiveness(endpoint, 'healthy');
+        return;
+      case 'wants-move':
+        this.#deps.selfMoves.take(endpoint, event);
         return;
       case 'telemetry':
         this.#deps.telemetry.take(endpoint, event);

@@ -23,6 +23,7 @@ import { Reconciler } from './reconciler.js';
 import { AnalyticsHost } from './analytics/analytics-host.js';
 import type { StartRunner } from './analytics/engine-runner.js';
 import { Collectors } from './analytics/collectors.js';
+import { SelfMoveDesk } from './analytics/self-move-desk.js';
 import { SessionRegistry } from './session-registry.js';
 import type { Session } from './session-registry.js';
 import { createTakeOverHistory } from './take-over-history.js';
@@ -142,6 +143,7 @@ export class DaemonCore {
     };
     this.#control = new ControlPlane({
       ...parts,
+      selfMoves: new SelfMoveDesk({ sessions, coordinator, counters, analytics }),
       accessPointName: config.name,
       heartbeatMs,
       lingerMs,

@@ -47,8 +47,11 @@ export class WishList {
 
   /** Removes and returns what the analytics asked for and has not begun. */
   dropAutomatic(): Wish[] {
-    const dropped = this.#lists.recommended.filter((wish) => wish.isAutomatic === true);
-    this.#lists.recommended = this.#lists.recommended.filter((wish) => wish.isAutomatic !== true);
+    const dropped: Wish[] = [];
+    for (const origin of ['manual', 'recommended'] as const) {
+      dropped.push(...this.#lists[origin].filter((wish) => wish.isAutomatic === true));
+      this.#lists[origin] = this.#lists[origin].filter((wish) => wish.isAutomatic !== true);
+    }
     return dropped;
   }
 

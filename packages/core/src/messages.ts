@@ -157,6 +157,14 @@ export const fromEndpointSchema = z.discriminatedUnion('t', [
     sessions: z.array(z.object({ id, flow: flowSchema, epoch: epochSchema, reason: words(64) })).max(4096),
   }),
   z.object({ t: z.literal('pinned'), id, reason: words(200).nullable() }),
+  /** A session asks for its move at its safe point; `byVerdict`: because it was told it had better. */
+  z.object({
+    t: z.literal('wants-move'),
+    n: u32,
+    id,
+    target: name.optional(),
+    byVerdict: z.boolean(),
+  }),
   /** Whose replicas are where; `isReady`: the newest commits are there, and nowhere else. */
   z.object({
     t: z.literal('buddies'),
@@ -234,6 +242,13 @@ export const toEndpointSchema = z.discriminatedUnion('t', [
   z.object({ t: z.literal('draining'), on: z.boolean() }),
   /** Which sessions had better leave; see telemetry.ts. */
   verdictsSchema,
+  /** What came of `wants-move` `n`. A committed move was told to the session itself. */
+  z.object({
+    t: z.literal('move-answer'),
+    n: u32,
+    outcome: z.enum(['committed', 'refused', 'reverted', 'failed']),
+    reason: words(1000),
+  }),
   /** Guarded flows may leave until `leaseMs` after heartbeat `n` was sent. */
   z.object({ t: z.literal('lease'), n: u32, leaseMs: ms }),
   /** Who can keep replicas now. */

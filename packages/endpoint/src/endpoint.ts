@@ -27,6 +27,7 @@ import {
 import { type ConnectionListener, Server } from './server.js';
 import type { ServerHost } from './server-host.js';
 import { SessionTable, toReport } from './session-table.js';
+import { type MigrateOptions, type MigrateOutcome, SelfMoves } from './session/self-moves.js';
 import type { Session } from './session/session.js';
 import type { SessionWatcher } from './session/session-init.js';
 
@@ -60,6 +61,7 @@ export class Endpoint
   readonly #pool: StatePool;
   readonly #requests: RequestHandler;
   readonly #telemetry: Telemetry;
+  readonly #selfMoves: SelfMoves;
   /** @internal */
   readonly protection: Protection | undefined;
   readonly #loopDelay: IntervalHistogram = monitorEventLoopDelay({ resolution: loopDelayResolutionMs });
@@ -128,6 +130,11 @@ export class Endpoint
     const { table, protection } = this;
     this.#requests = new RequestHandler({ table, source: this.#source, target: this.#target, protection });
     this.#link = this.#createLink();
+    this.#selfMoves = new SelfMoves({
+      clock,
+      tell: (message) => this.#link.tell(message),
+      isConnected: () => this.#link.isUp,
+    });
     this.#telemetry = new Telemetry({
       sessions: table,
       count: () => table.size,
@@ -231,6 +238,16 @@ export class Endpoint
     this.#link.tell({ t: 'pinned', id: session.id, reason });
   }
 
+  /** @internal */
+  targetOf(session: Session): string | undefined {
+    return this.#selfMoves.targetOf(session);
+  }
+
+  /** @internal */
+  askMove(session: Session, options?: MigrateOptions): Promise<MigrateOutcome> {
+    return this.#selfMoves.ask(session, options);
+  }
+
   #createLink(): ControlLink {
     const { name, accessPoint, tls, clock, counters, logger } = this.options;
     return new ControlLink({
@@ -249,6 +266,7 @@ export class Endpoint
       },
       onDown: (reason) => {
         this.#telemetry.stop();
+        this.#selfMoves.linkLost();
         logger.warn({ endpoint: name }, `access point lost: ${reason?.message ?? 'closed'}`);
         this.#source.dropUnfrozen();
         this.emit('status', { t: 'disconnected', reason: reason?.message ?? 'closed' });
@@ -315,7 +333,14 @@ export class Endpoint
       this.emit('status', { t: 'draining', on: message.on });
       return;
     }
-    if (message.t === 'verdicts') return;
+    if (message.t === 'verdicts') {
+      this.#selfMoves.push(message);
+      return;
+    }
+    if (message.t === 'move-answer') {
+      this.#selfMoves.answered(message.n, message.outcome, message.reason);
+      return;
+    }
     if (message.t === 'lease' || message.t === 'peers' || message.t === 'fenced') {
       this.#onProtection(message);
       return;

@@ -4,6 +4,7 @@ export type { Endpoint, EndpointStatus } from './endpoint.js';
 export { createServer } from './create-server.js';
 export type { ConnectionListener, ListenOptions, Server } from './server.js';
 export type { FreezeHook } from './session/move-guards.js';
+export type { MigrateOptions, MigrateOutcome } from './session/self-moves.js';
 export type { Session } from './session/session.js';
 export type { ResumeReason, SessionPhase } from './session/session-init.js';
 export type { AppReport } from './telemetry/telemetry.js';

@@ -94,6 +94,17 @@ const commands = {
   slowFreeze: ({ id, ms }) =>
     void sessions.get(id).onFreeze(() => new Promise((resolve) => setTimeout(resolve, ms))),
   badState: ({ id }) => void (sessions.get(id).state = { fine: true }, (sessions.get(id).state.bad = () => 1)),
+  verdict: ({ id }) => {
+    const session = sessions.get(id);
+    return { should: session.shouldMigrate(), target: session.targetEndpoint() ?? null };
+  },
+  /** Asks, and if it stays answers its client as if nothing had been. */
+  migrate: async ({ id, timeoutMs }) => {
+    const session = sessions.get(id);
+    const outcome = await session.migrate(timeoutMs === undefined ? {} : { timeoutMs });
+    if (outcome.outcome === 'stayed') session.write('served here');
+    return outcome;
+  },
   write: ({ id, text }) => void sessions.get(id).write(text),
   writeMany: ({ id, bytes }) => void sessions.get(id).write(Buffer.alloc(bytes, 'w')),
   end: ({ id, text }) => void sessions.get(id).end(text),

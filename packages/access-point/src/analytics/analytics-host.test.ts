@@ -263,4 +263,35 @@ describe('analytics in the daemon', () => {
     };
     expect(status.engine.brakes).toEqual(['stale']);
   });
+
+  it('a session may ask for its own move by a verdict in act, not in off, and never for another endpoint’s session', async () => {
+    const { start } = puppet();
+    const world = await openWorld('mode: act', start);
+    const told: { t: string; n?: number; outcome?: string; reason?: string }[] = [];
+    for (const name of ['a', 'b']) {
+      const { channel } = world.link(name)!;
+      const send = channel.send.bind(channel);
+      Object.assign(channel, { send: (m: { t: string }) => (told.push(m), send(m)) });
+    }
+    const [first, second, third] = [...world.endpoint('a').copies.keys()];
+    const ask = async (
+      from: string,
+      n: number,
+      id: string,
+      byVerdict: boolean,
+    ): Promise<object | undefined> => {
+      world.link(from)?.fromEndpoint({ t: 'wants-move', n, id, target: 'c', byVerdict });
+      await world.rest();
+      return told.find((m) => m.t === 'move-answer' && m.n === n);
+    };
+    expect(await ask('b', 1, first!, true)).toMatchObject({ outcome: 'refused' });
+    expect(world.endpoint('a').copies.has(first!)).toBe(true);
+    expect(await ask('a', 2, first!, true)).toMatchObject({ outcome: 'committed' });
+    expect(world.endpoint('c').copies.has(first!)).toBe(true);
+    hostOf(world).setMode('off');
+    expect(await ask('a', 3, second!, true)).toMatchObject({ outcome: 'refused' });
+    // What the application wants without a verdict is a manual move.
+    expect(await ask('a', 4, third!, false)).toMatchObject({ outcome: 'committed' });
+    expect(hostOf(world).view.moves).toMatchObject({ committed: 1 });
+  });
 });

@@ -78,6 +78,7 @@ export class AnalyticsHost {
   #answeredAtMs = 0;
   readonly #moves = { given: 0, committed: 0, reverted: 0, refused: 0 };
   readonly #events: object[] = [];
+  readonly #selfMoving = new Set<string>();
   #isClosed = false;
 
   constructor(deps: AnalyticsHostDeps) {
@@ -302,6 +303,24 @@ export class AnalyticsHost {
     if (feed.isWatched) feed.emit({ t: 'analytics', atMs, name, text });
   }
 
+  /** Automatic moves that sessions ask for at their safe points because of a verdict: false while nothing moves by itself. */
+  get allowsSelfMoves(): boolean {
+    return this.#mayMove() && this.#runner !== undefined;
+  }
+
+  /** A session moves by its verdict: the queue's own attempt will find it moving, which is no refusal. */
+  selfMoveBegan(session: string): void {
+    this.#selfMoving.add(session);
+  }
+
+  /** It came to nothing; a committed move the engine hears of as of any other. */
+  selfMoveEnded(session: string, from: string, outcome: 'committed' | 'reverted' | 'refused'): void {
+    this.#selfMoving.delete(session);
+    this.#moves[outcome]++;
+    this.#deps.counters.add(`analytics_self_moves_${outcome}_total`);
+    if (outcome !== 'committed') this.#answer(outcome, session, from);
+  }
+
   #carryOut(plan: PlanOutput): void {
     const isAccepted = this.#accepted.delete(plan.planId);
     if (plan.disposition !== 'move' || !(this.#mode === 'act' || isAccepted)) return;
@@ -322,6 +341,7 @@ export class AnalyticsHost {
   }
 
   #moveEnded(session: string, from: string, result: MoveResult | RestitchError): void {
+    if (result instanceof RestitchError && this.#selfMoving.has(session)) return;
     const outcome = result instanceof RestitchError ? 'refused' : result.record.outcome;
     const { counters } = this.#deps;
     if (outcome === 'committed') {

@@ -1,6 +1,7 @@
 /** What a session is made from, what is left of it when it is frozen, and who is told of its end. */
 import { randomUUID } from 'node:crypto';
 import { type Flow, type PlainData, normalizeAddress } from '@restitch/core';
+import type { MigrateOptions, MigrateOutcome } from './self-moves.js';
 import type { Session } from './session.js';
 
 /** Why a session is not new: it was moved here from another endpoint, or that one died and this was its buddy. */
@@ -47,6 +48,9 @@ export interface FrozenSession {
 export interface SessionWatcher {
   onClosed(session: Session, reason: string): void;
   onPinned(session: Session, reason: string | null): void;
+  /** Where it should go; undefined: it stays. */
+  targetOf(session: Session): string | undefined;
+  askMove(session: Session, options?: MigrateOptions): Promise<MigrateOutcome>;
 }
 
 /** A fresh session id. */

@@ -10,6 +10,7 @@ import { type Flow, type PlainData, RestitchError } from '@restitch/core';
 import type { Carrier, CarrierEvents, WriteDone } from './carrier.js';
 import { type OutputOrigin, OutputQueue } from './output-queue.js';
 import { type FreezeHook, MoveGuards } from './move-guards.js';
+import type { MigrateOptions, MigrateOutcome } from './self-moves.js';
 import { assertPlainData } from './plain-data.js';
 import type {
   FrozenSession,
@@ -245,6 +246,30 @@ export class Session extends Duplex {
   /** Why the session may not move; undefined if it may. */
   get pinned(): string | undefined {
     return this.guards.pinned;
+  }
+
+  /**
+   * True while the access point thinks that this session had better be served elsewhere. A local read, for use at a safe
+   * point of a request: `if (session.shouldMigrate()) await session.migrate()`. Expired or unknown means false.
+   */
+  shouldMigrate(): boolean {
+    return this.targetEndpoint() !== undefined;
+  }
+
+  /** Name of the endpoint it should go to; undefined: it stays. */
+  targetEndpoint(): string | undefined {
+    return this.watcher?.targetOf(this);
+  }
+
+  /**
+   * Asks to be moved, and waits for what comes of it. Never rejects: with `stayed` the request is served here. Release
+   * tokens of `busy()` before, or there is no safe point to move at.
+   */
+  migrate(options?: MigrateOptions): Promise<MigrateOutcome> {
+    const { watcher } = this;
+    if (watcher === undefined)
+      return Promise.resolve({ outcome: 'stayed', reason: 'not served by an endpoint' });
+    return watcher.askMove(this, options);
   }
 
   /** Runs before this session is frozen, with packets held already: be quick. Throwing refuses the move. */
