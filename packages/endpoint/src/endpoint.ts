@@ -119,7 +119,9 @@ export class Endpoint
             },
             onLost: (lost) => {
               const { id, flow, epoch, reason } = lost;
-              this.#link.ended({ id, flow, epoch, reason: `reset after a crash: ${reason}` });
+              // The end of a session that is served is told where it closes.
+              if (reason !== 'replay')
+                this.#link.ended({ id, flow, epoch, reason: `reset after a crash: ${reason}` });
               this.emit('status', { t: 'session-lost', session: lost });
             },
             onFenced: (session) => this.table.remove(session, session.epoch),

@@ -50,6 +50,30 @@ const applications = {
     session.on('drain', pump);
     if (session.writable) pump();
   },
+  /**
+   * Answers each line with a number that depends on all before it. Knows that by a closure; says it in the state now and
+   * then only. The same input gives the same output.
+   */
+  running(session, salt = 0) {
+    let { count, sum, rest } = session.state ?? { count: 0, sum: salt, rest: '' };
+    session.on('data', (bytes) => {
+      const parts = (rest + bytes.toString('latin1')).split('\n');
+      rest = parts.pop();
+      for (const line of parts) {
+        sum = (Math.imul(sum, 31) + line.length * 7 + ++count) >>> 0;
+        session.write(`${line} ${sum}\n`);
+      }
+    });
+    session.on('snapshot-due', () => {
+      session.state = { count, sum, rest };
+      session.commit();
+    });
+    session.on('end', () => session.end(`bye ${sum}\n`));
+  },
+  /** Is another one in each process. */
+  moody(session) {
+    applications.running(session, config.name.charCodeAt(0));
+  },
   /** Reads nothing by itself. */
   idle() {},
 };

@@ -114,10 +114,10 @@ export class FakeAccessPoint {
     throw new Error(`endpoint ${name} did not come`);
   }
 
-  /** Tells everybody who can be a buddy. */
-  publishPeers(): void {
+  /** Tells everybody who can be a buddy; `dead` cannot. */
+  publishPeers(dead?: string): void {
     const peers = [...this.peers.values()].flatMap(({ hello }) =>
-      hello?.protection === undefined
+      hello?.protection === undefined || hello.name === dead
         ? []
         : [
             {

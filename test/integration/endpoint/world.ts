@@ -23,7 +23,14 @@ const agentFile = fileURLToPath(new URL('../guard/agent.mjs', import.meta.url));
 const appFile = fileURLToPath(new URL('app.mjs', import.meta.url));
 
 /** Ports of the applications in app.mjs. */
-export const ports = { echo: 7000, lines: 7001, download: 7002, idle: 7003 } as const;
+export const ports = {
+  echo: 7000,
+  lines: 7001,
+  download: 7002,
+  idle: 7003,
+  running: 7004,
+  moody: 7005,
+} as const;
 /** An application in app.mjs. */
 export type Application = keyof typeof ports;
 

@@ -12,7 +12,8 @@ export class ProtectedCarrier extends Carrier {
       ...events,
       onData(chunk) {
         session.received(chunk);
-        return events.onData(chunk);
+        const isWanted = events.onData(chunk);
+        return isWanted && session.hasInputRoom;
       },
       onEnd() {
         session.receivedFin();
@@ -21,6 +22,11 @@ export class ProtectedCarrier extends Carrier {
     });
     this.#protected = session;
     session.carrier = this;
+  }
+
+  /** A replay log that is full takes no more input, whatever the application would read. */
+  override resume(): void {
+    if (this.#protected.hasInputRoom) super.resume();
   }
 
   override write(batch: readonly Uint8Array[], done: WriteDone): void {

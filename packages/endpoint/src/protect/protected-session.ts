@@ -5,8 +5,15 @@
  * The Writable is told "written" as soon as its bytes are here (while there is room): a safe point needs everything the
  * application has written to be in the same commit as the state that it belongs to.
  */
-import type { Clock, Flow, PlainData } from '@restitch/core';
-import { addSeq, diffSeq } from '@restitch/core';
+import {
+  addSeq,
+  type Clock,
+  diffSeq,
+  type Flow,
+  type PlainData,
+  type RestitchError,
+  toRestitchError,
+} from '@restitch/core';
 import {
   type Commit,
   createOwnerSession,
@@ -18,7 +25,11 @@ import type { ProtectionSettings } from '@restitch/guard';
 import type { Session } from '../session/session.js';
 import type { TcpTemplate } from '../tcp/index.js';
 import type { ProtectedCarrier } from './protected-carrier.js';
+import { Replay } from './replay.js';
 import { BuddyPlace, type ReplicatedSession } from './replicated-session.js';
+
+/** An application that has not made its promised output again by then waits for something that will not come. */
+const replayMs = 10_000;
 
 /** What travels as the state of a safe point: the application's own, and what it has ended or seen the end of. */
 export type SafeState = {
@@ -36,6 +47,8 @@ export interface ContinuedFrom {
   readonly fin: boolean;
   readonly acked: number;
   readonly output: Uint8Array;
+  /** Output at `state`; the end of `output` if left out. With `replay` the application makes the rest again. */
+  readonly outputAt?: number;
   /** Output up to here was given to a socket already; all of it if left out. */
   readonly written?: number;
   /** The application has ended its output. */
@@ -51,6 +64,8 @@ export interface ProtectedSessionInit {
   readonly opening: Uint8Array;
   readonly guard: GuardControl;
   readonly continued?: ContinuedFrom;
+  /** The application made other output than before: nothing of it may be heard. */
+  readonly onContradicted: (session: ProtectedSession, error: RestitchError) => void;
   /** Something changed: commit in this turn. */
   readonly onDirty: (session: ProtectedSession) => void;
   readonly clock: Clock;
@@ -93,6 +108,10 @@ export class ProtectedSession extends BuddyPlace implements ReplicatedSession {
   #hasFin = false;
   #isMoreThere = false;
   readonly #waiting: Array<() => void> = [];
+  /** While the application is run again over input it has had. */
+  #replay: Replay | undefined;
+  #cancelReplay: () => void = () => undefined;
+  #isSnapshotAsked = false;
 
   constructor(init: ProtectedSessionInit) {
     super();
@@ -103,7 +122,7 @@ export class ProtectedSession extends BuddyPlace implements ReplicatedSession {
     const start = {
       input: from?.consumed ?? 0,
       output: from?.acked ?? 0,
-      ...(from === undefined ? {} : { state: from.state, promised: from.output }),
+      ...(from === undefined ? {} : { state: from.state, promised: from.output, ...atOf(from) }),
     };
     const { id, epoch } = init.session;
     this.owner = createOwnerSession({ id, epoch, opening: init.opening, settings: init.settings, start });
@@ -115,6 +134,13 @@ export class ProtectedSession extends BuddyPlace implements ReplicatedSession {
     this.#written = from?.written ?? this.#produced;
     this.#isEnding = from?.outputEnded ?? false;
     this.#offeredOutput = this.#produced;
+    if (from?.outputAt !== undefined && from.outputAt < this.#produced)
+      this.#startReplay(from, from.outputAt);
+  }
+
+  /** Room for more input in a log that only the application can shorten. */
+  get hasInputRoom(): boolean {
+    return !this.settings.replay || this.owner.roomBytes > 0;
   }
 
   get flow(): Flow {
@@ -156,8 +182,9 @@ export class ProtectedSession extends BuddyPlace implements ReplicatedSession {
   /** Output of the application; `done` runs at once unless the bound is reached. */
   produce(batch: readonly Uint8Array[], done: () => void): void {
     for (const chunk of batch) {
-      this.owner.produced(chunk);
-      this.#produced += chunk.length;
+      const fresh = this.#replay === undefined ? chunk : this.#again(chunk);
+      this.owner.produced(fresh);
+      this.#produced += fresh.length;
     }
     this.#init.onDirty(this);
     if (this.owner.roomBytes > 0) done();
@@ -166,6 +193,9 @@ export class ProtectedSession extends BuddyPlace implements ReplicatedSession {
 
   /** The application ends its output: the FIN leaves when the end itself is committed. */
   end(done: () => void): void {
+    const isMissing =
+      this.#replay !== undefined && !this.#attempt(() => this.#replay?.assertDone('it ended'));
+    if (isMissing) return;
     this.#isEnding = true;
     this.#onEnded = done;
     this.#init.onDirty(this);
@@ -189,8 +219,15 @@ export class ProtectedSession extends BuddyPlace implements ReplicatedSession {
       outputEnded: this.#isEnding,
       inputEnded: session.readableEnded,
     };
-    const commit = this.owner.commit(isSafe ? { consumed: session.bytesRead, state } : undefined);
-    if (commit !== undefined && this.#isEnding && isSafe) this.#endCommit ??= commit.n;
+    const isSnapshot = isSafe && (!this.settings.replay || this.isAsked);
+    this.isAsked = false;
+    const commit = this.owner.commit(isSnapshot ? { consumed: session.bytesRead, state } : undefined);
+    if (this.settings.replay) this.#askForSnapshot(isSnapshot);
+    // A replay ends where the input and the state before it say: its end needs no commit of its own.
+    if (this.#isEnding && isSafe && (commit !== undefined || this.settings.replay)) {
+      this.#endCommit ??= this.owner.n;
+      if (this.owner.committedN >= this.#endCommit) this.#write();
+    }
     return commit;
   }
 
@@ -241,8 +278,60 @@ export class ProtectedSession extends BuddyPlace implements ReplicatedSession {
   /** From here on nothing is promised: the connection is being closed on purpose. */
   closing(): void {
     this.#isOver = true;
+    this.#cancelReplay();
     this.#init.guard.closing(this.flow, this.session.epoch);
     for (const done of this.#waiting.splice(0)) done();
+  }
+
+  #startReplay(from: ContinuedFrom, outputAt: number): void {
+    this.#replay = new Replay({
+      from: outputAt,
+      end: this.#produced,
+      kept: from.output,
+      keptFrom: from.acked,
+    });
+    this.#cancelReplay = this.#init.clock.after(replayMs, () => {
+      this.#attempt(() =>
+        this.#replay?.assertDone(`the application has made no more within ${replayMs} ms,`),
+      );
+    });
+  }
+
+  /** Output that was promised already goes nowhere; returns what is new. */
+  #again(chunk: Uint8Array): Uint8Array {
+    let fresh: Uint8Array = new Uint8Array();
+    this.#attempt(() => {
+      fresh = this.#replay?.take(chunk) ?? chunk;
+    });
+    if (this.#replay?.isDone === true) {
+      this.#replay = undefined;
+      this.#cancelReplay();
+    }
+    return fresh;
+  }
+
+  /** False if the replay has contradicted itself: the session ends then. */
+  #attempt(step: () => void): boolean {
+    if (this.#isOver) return false;
+    try {
+      step();
+      return true;
+    } catch (error) {
+      this.#init.onContradicted(this, toRestitchError(error));
+      return false;
+    }
+  }
+
+  /** Only the application knows when its state says everything; a snapshot lets input in again. */
+  #askForSnapshot(isMade: boolean): void {
+    if (isMade) {
+      this.#isSnapshotAsked = false;
+      if (this.hasInputRoom) this.carrier?.resume();
+    }
+    if (this.#isSnapshotAsked || !this.owner.isSnapshotDue || this.owner.n === 0) return;
+    this.#isSnapshotAsked = true;
+    // Its answer may be a commit of its own, which must not come before the one that is just being made.
+    queueMicrotask(() => !this.#isOver && this.session.emit('snapshot-due'));
   }
 
   #write(): void {
@@ -274,4 +363,8 @@ export class ProtectedSession extends BuddyPlace implements ReplicatedSession {
     if (fd < 0 || (this.#onEnded === undefined && this.#isEnding)) return;
     this.owner.clientAcked(this.#written - socketWaits - unacknowledgedBytes(fd));
   }
+}
+
+function atOf(from: ContinuedFrom): { readonly outputAt?: number } {
+  return from.outputAt === undefined ? {} : { outputAt: from.outputAt };
 }

@@ -219,6 +219,7 @@ export class Protection {
     const continued = taken?.continued ?? moved?.continued;
     const given = { opening, ...(continued === undefined ? {} : { continued }) };
     if (level === 'periodic') return this.#carryPeriodic(session, socket, settings, given);
+    if (settings.replay) session.pin('replay: what it knows is known only by running it again');
     const owned = this.#own(session, settings, given);
     this.#adopt(owned);
     return new ProtectedCarrier(socket, session.carrierEvents, owned);
@@ -282,9 +283,22 @@ export class Protection {
       opening: this.#encodeOpening(session, opening),
       guard: this.#needGuard(),
       onDirty: (dirty) => this.#schedule.mark(dirty),
+      onContradicted: (contradicted, error) => this.#contradicted(contradicted.session, error),
       clock: this.#ctx.clock,
       ...(continued === undefined ? {} : { continued }),
     });
+  }
+
+  /** What its dead owner told the client, nobody can go on from: an honest end instead of other bytes. */
+  #contradicted(session: Session, error: RestitchError): void {
+    const { id, listener, flow, epoch, state } = session;
+    this.#ctx.counters.add('endpoint_take_overs_reset_replay_total');
+    this.#ctx.logger.error({ session: id }, error.message);
+    if (session.listenerCount('error') > 0) session.emit('error', error);
+    session.resetAndDestroy();
+    const commit = session.resumedFromCommit ?? 0;
+    const lost = { clientSentBytes: 0, clientReceivedBytes: 0, reason: 'replay' as const };
+    this.#ctx.onLost({ id, listener, flow, epoch, state, commit, ...lost });
   }
 
   #encodeOpening(session: Session, opening: Opening): Buffer {

@@ -29,6 +29,6 @@ export function imageOf(
     openedAtMs: opening.openedAtMs,
     moves: opening.moves,
     bytesRead: replica.consumed,
-    bytesWritten: replica.outputEnd,
+    bytesWritten: replica.outputAt,
   };
 }

@@ -85,9 +85,9 @@ export class TakeOvers {
       sentEnd: tcp.writeSeq,
       windowScale: opening.template.rcvWscale,
     });
-    const { state: safeState, consumed, input, fin, acked, output } = replica;
+    const { state: safeState, consumed, input, fin, acked, output, outputAt } = replica;
     const commit = opening.commitBase + replica.n;
-    const continued = { state: safeState, consumed, input, fin, acked, output };
+    const continued = { state: safeState, consumed, input, fin, acked, output, outputAt };
     const taken = { commit, continued, opening };
     this.#taking.set(sessionId, { epoch, flow: opening.flow });
     const thawed = { moveId, image, state, epoch, source: owner, taken };

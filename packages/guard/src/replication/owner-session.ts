@@ -33,6 +33,8 @@ export interface OwnerSessionOptions {
     /** After a take-over: the state that came with it, and output that is promised from `output` on. */
     readonly state?: PlainData;
     readonly promised?: Uint8Array;
+    /** Output at `state`, if that is not the end of what is promised: a replay makes the rest again. */
+    readonly outputAt?: number;
   };
 }
 
@@ -53,6 +55,8 @@ export interface OwnerSession {
   /** Room for more input or output; at 0 the application waits. */
   readonly roomBytes: number;
   readonly replicatedBytes: number;
+  /** The log since the last snapshot is longer than its bound: with `replay` the application is to make the next one. */
+  readonly isSnapshotDue: boolean;
   /** Commits made that the buddy has not acknowledged. */
   readonly inFlight: number;
   /** Input that is in no commit yet. */
@@ -111,7 +115,7 @@ export function createOwnerSession(options: OwnerSessionOptions): OwnerSession {
   let safe: SafePoint & { outputAt: number; encoded: Buffer } = {
     consumed: start.input,
     state: options.start?.state ?? null,
-    outputAt: output.end,
+    outputAt: options.start?.outputAt ?? output.end,
     encoded: encodePlain(options.start?.state ?? null),
   };
   /** The state the buddy will have once all pending commits have arrived. */
@@ -201,6 +205,9 @@ export function createOwnerSession(options: OwnerSessionOptions): OwnerSession {
     get roomBytes() {
       const kept = output.end - acked + (input.end - safe.consumed);
       return Math.max(0, settings.sessionBoundBytes - Math.max(kept, inFlightBytes));
+    },
+    get isSnapshotDue() {
+      return isSnapshotDue();
     },
     get replicatedBytes() {
       return replicatedBytes;
