@@ -69,7 +69,7 @@ const moves = z.strictObject({
   perSecond: count(1, 1_000_000).optional(),
   minimumResidence: durationOrZero.default(10_000),
   /** Further freezes of a session that was busy at the first, and the pause before each. */
-  busyRetries: count(0, 100).default(5),
+  busyRetries: count(0, 100).default(20),
   busyPause: duration.default(20),
   maxQueued: count(1, 1_000_000).default(100_000),
   onTargetFailure: oneOf('revert', 'next-target').default('revert'),

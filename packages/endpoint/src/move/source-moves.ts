@@ -65,6 +65,17 @@ export interface SourceContext {
 /** A prepared move whose freeze does not come is forgotten after this long: the daemon has died or given it up. */
 const preparedExpiryMs = 30_000;
 
+/** Shortest retransmission timeout of Linux. */
+const minRtoMs = 200;
+
+/**
+ * How long a gap in what was received may be waited for. A client that fills it by fast retransmission does so within two
+ * round trips; where that was lost as well, its timeout fills it, and a move that waited has cost it nothing.
+ */
+function orderWaitMs(rttUs: number): number {
+  return (2 * rttUs) / 1000 + minRtoMs;
+}
+
 /** Waiting for busy tokens with packets held costs the client time: a short wait, then the access point backs off. */
 const maxBusyWaitMs = 5;
 
@@ -271,12 +282,12 @@ export class SourceMoves {
     });
   }
 
-  /** Busy tokens given back, and nothing received out of order (which no image can carry) for up to two round trips. */
+  /** Busy tokens given back, and nothing received out of order (which no image can carry) for as long as that can help. */
   async #waitSafe(move: SourceMove, rttUs: number, deadlineMs: number): Promise<void> {
     const { clock } = this.#ctx;
     const { session } = move;
     if (!move.isForced) await waitIdle(session, deadlineMs - clock.monotonicMs(), clock);
-    const untilMs = Math.min(deadlineMs, clock.monotonicMs() + (2 * rttUs) / 1000);
+    const untilMs = Math.min(deadlineMs, clock.monotonicMs() + orderWaitMs(rttUs));
     while (session.fd >= 0 && isOutOfOrderLikely(session.fd) && clock.monotonicMs() < untilMs) {
       await new Promise<void>((resolve) => clock.after(1, resolve));
     }
@@ -300,14 +311,17 @@ export class SourceMoves {
 
   /**
    * Segments behind a gap would have to be resent after a timeout. `session_busy` lets the client fill the gap first: the
-   * access point lets packets through again and comes back. After two round trips the gap will not be filled.
+   * access point lets packets through again and comes back.
    */
   #waitForOrder(move: SourceMove): void {
     const { session } = move;
     if (session.fd < 0 || !isOutOfOrderLikely(session.fd)) return;
     const nowMs = this.#ctx.clock.monotonicMs();
-    move.orderUntilMs ??= nowMs + (2 * inspect(session).rttUs) / 1000;
-    if (nowMs >= move.orderUntilMs) return;
+    move.orderUntilMs ??= nowMs + orderWaitMs(inspect(session).rttUs);
+    if (nowMs >= move.orderUntilMs) {
+      this.#ctx.counters.add('endpoint_freezes_out_of_order_total');
+      return;
+    }
     throw new RestitchError('session_busy', `session ${session.id}: segments wait for a lost one`);
   }
 

@@ -45,7 +45,7 @@ export interface SocketInspection {
   readonly unsentBytes: number;
   /**
    * Segments wait behind a gap. They cannot be read and do not travel: the client resends them, but only after it has
-   * found out that they are gone, which costs it a timeout. Worth a wait of up to two round trips.
+   * found out that they are gone, which costs it a timeout. Worth a wait.
    */
   readonly isOutOfOrderLikely: boolean;
 }
