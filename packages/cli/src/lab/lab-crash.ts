@@ -18,7 +18,7 @@ import { describeValues } from './measure/percentiles.js';
 import type { Distribution } from './measure/percentiles.js';
 import { matchSessions } from './move-load.js';
 import { isClean, sumBytes } from './move-report.js';
-import type { ByteCounts } from './move-report.js';
+import type { ByteCounts, MoveCounts } from './move-report.js';
 import type { FencedCount } from './measure/sources.js';
 import { openLab } from './open-lab.js';
 import {
@@ -69,6 +69,10 @@ export interface CrashReport {
   readonly bytes: ByteCounts;
   readonly clientResets: number;
   readonly clientRtos: number;
+  /** As `lab move` counts: a take-over is a move that nobody planned. */
+  readonly moves?: MoveCounts;
+  /** From the verdict of death to the last session served again, of each dead endpoint. */
+  readonly moveMs?: Distribution;
   /** At levels below commit. */
   readonly promised?: PromisedResets;
   /** From the endpoint's last word to the take-over. */
@@ -81,6 +85,13 @@ export interface CrashReport {
   readonly fencedBytes?: number;
   readonly fencedFrames?: number;
 }
+
+/**
+ * What a machine with two cores carries for all clients, endpoints and the access point, with room left for a restart:
+ * a starved machine shows its own pauses, not those of the take-over.
+ */
+const recordsPerSecAtMost = 2400;
+const bytesPerSecAtMost = 8_000_000;
 
 /** Fault and all that follows from it must fit between two faults. */
 const afterFaultMs = 1500;
@@ -233,6 +244,11 @@ function clockOffsetMs(): number {
   return Number(process.hrtime.bigint()) / 1e6 - performance.now();
 }
 
+/** Part of the whole rate that each of `clients` has if the machine carries `atMost` of them at that rate. */
+function share(atMost: number, clients: number): number {
+  return Math.min(1, atMost / clients);
+}
+
 /** A third each of request/response, and bulk both ways; the bulk ones at a rate the machine can replicate. */
 function createClients(lab: Lab, options: LabCrashOptions): ClientSpec[] {
   return Array.from({ length: options.sessions }, (_, i) => ({
@@ -241,8 +257,9 @@ function createClients(lab: Lab, options: LabCrashOptions): ClientSpec[] {
     address: options.ipv6 === true ? lab.plan.vipIpv6 : lab.plan.vipIpv4,
     port: echoPortOf(options.level),
     recordBytes: 64,
-    recordsPerSec: recordsPerSecOf(options.level, i),
-    bytesPerSec: 500_000,
+    recordsPerSec:
+      recordsPerSecOf(options.level, i) * share(recordsPerSecAtMost / 50, options.sessions * 0.75),
+    bytesPerSec: 500_000 * share(bytesPerSecAtMost / 500_000, options.sessions * 0.25),
   }));
 }
 
@@ -279,6 +296,8 @@ function toReport(
     clientResets: others.reduce((total, c) => total + c.resets, 0),
     ...(promised === undefined ? {} : { promised }),
     clientRtos: clients.reduce((total, c) => total + c.rtos, 0),
+    moves: { committed: sum((r) => r.taken), reverted: 0, refused: 0, failed: sum((r) => r.lost) },
+    moveMs: describeValues(takeOvers.map((r) => r.doneMs)),
     detectMs: describeValues(takeOvers.map((r) => r.detectMs)),
     outageMs: describeValues([...byKind.values()].flat()),
     outageByKindMs: Object.fromEntries([...byKind].map(([kind, values]) => [kind, describeValues(values)])),
