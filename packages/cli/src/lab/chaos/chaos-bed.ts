@@ -147,7 +147,7 @@ export class ChaosBed {
       sessions = new Map((await this.#admin.sessions()).map((s) => [s.id, s]));
       const isReady = (id: string): boolean => {
         const session = sessions.get(id);
-        return session?.buddy != null && session.cheapTarget === session.buddy;
+        return (session?.buddy ?? null) !== null && session?.cheapTarget === session?.buddy;
       };
       missing = this.protectedIds.filter((id) => !isReady(id));
       if (missing.length === 0) return;
