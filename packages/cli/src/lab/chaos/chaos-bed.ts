@@ -46,6 +46,8 @@ export class ChaosBed {
   #admin: LabAdmin;
   #clients: ChaosClient[] = [];
   #opened = 0;
+  #owners: ReadonlyMap<string, string> = new Map();
+  #deathsSeen = 0;
 
   constructor(parts: {
     readonly lab: Lab;
@@ -76,6 +78,7 @@ export class ChaosBed {
 
   /** Connects clients of a level. */
   async open(level: ChaosClient['level'], count: number): Promise<void> {
+    if (count === 0) return;
     const specs: ClientSpec[] = Array.from({ length: count }, () => ({
       tag: `${level === 'none' ? 'n' : 'c'}${this.#opened++}`,
       kind: 'line',
@@ -176,6 +179,28 @@ export class ChaosBed {
       await recover();
     }
     await awaitHealthy(this.lab, this.endpointNames);
+    await this.open('none', bereaved.length);
+  }
+
+  /** Remembers where sessions are, for `noteSilentDeaths`. */
+  async noteOwners(): Promise<void> {
+    this.#owners = new Map((await this.#admin.sessions()).map((s) => [s.id, s.endpoint]));
+  }
+
+  /**
+   * On a machine so busy that an endpoint gets no turn for seconds it is declared dead without a fault of ours. That is
+   * as it should be, and its sessions at level none end with it.
+   */
+  async noteSilentDeaths(): Promise<void> {
+    const all = await this.#admin.takeOvers();
+    if (all.length < this.#deathsSeen) this.#deathsSeen = 0;
+    const silent = all.slice(this.#deathsSeen).filter((r) => r.reason !== 'process');
+    this.#deathsSeen = all.length;
+    const isBereaved = (c: ChaosClient): boolean =>
+      c.level === 'none' && silent.some((r) => r.endpoint === this.#owners.get(c.sessionId));
+    const bereaved = this.#clients.filter(isBereaved);
+    for (const { tag, port } of bereaved) this.bereaved.set(tag, port);
+    this.#clients = this.#clients.filter((c) => !isBereaved(c));
     await this.open('none', bereaved.length);
   }
 

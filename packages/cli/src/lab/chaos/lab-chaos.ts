@@ -183,7 +183,9 @@ async function runSteps(
 
 async function performStep(bed: ChaosBed, run: ChaosRun, kind: FaultKind): Promise<void> {
   try {
+    await bed.noteOwners();
     await faults[kind](bed);
+    await bed.noteSilentDeaths();
   } catch (error) {
     // A step that cannot be done is a hang of the system under test, never something to pass over.
     run.note('noHang', [`${kind}: ${toRestitchError(error).message}`]);
