@@ -3,7 +3,8 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { pickOne } from '../lab/seeded-random.js';
 import { planEndpoint } from '../lab/lab-plan.js';
 import { signalProcess } from '../lab/process-identity.js';
-import { awaitHealthy, startEndpoint } from '../lab/start-parties.js';
+import { awaitHealthy, startAgent, startEndpoint } from '../lab/start-parties.js';
+import { killUnderClients } from './crash-act.js';
 import type { DemoStage } from './demo-stage.js';
 
 /** One act. */
@@ -18,7 +19,7 @@ const movesAtOnce = 4;
 const drained = 'b';
 const joining = 'd';
 
-/** All acts; about 30 s. */
+/** All acts; about 40 s. */
 export const demoActs: readonly DemoAct[] = [
   {
     title: 'Act 1  Clients connect to the VIP and are spread over three servers',
@@ -33,6 +34,10 @@ export const demoActs: readonly DemoAct[] = [
   {
     title: `Act 5  Server ${drained} comes back and is killed in the middle of moves to it`,
     play: failInMidMove,
+  },
+  {
+    title: `Act 6  Server ${drained} comes back, sixty more clients talk to it, and it is killed without a word`,
+    play: (stage) => killUnderClients(stage, drained),
   },
 ];
 
@@ -62,7 +67,8 @@ async function drainAndStop(stage: DemoStage): Promise<void> {
 async function joinAndRebalance(stage: DemoStage): Promise<void> {
   const party = planEndpoint(stage.lab.plan, joining.charCodeAt(0) - 97);
   stage.lab.join(party);
-  await startEndpoint(stage.lab, party);
+  await startAgent(stage.lab, party);
+  await startEndpoint(stage.lab, party, { isProtected: true });
   await awaitHealthy(stage.lab, [joining]);
   const sessions = await stage.admin.sessions();
   const serving = new Set(sessions.map((s) => s.endpoint)).size + 1;
@@ -83,7 +89,7 @@ async function joinAndRebalance(stage: DemoStage): Promise<void> {
 
 async function failInMidMove(stage: DemoStage): Promise<void> {
   await stage.admin.undrain(drained);
-  await startEndpoint(stage.lab, stage.lab.party(drained));
+  await startEndpoint(stage.lab, stage.lab.party(drained), { isProtected: true });
   await awaitHealthy(stage.lab, [drained]);
   const sessions = (await stage.admin.sessions()).filter((s) => s.endpoint !== drained);
   await stage.collectMoves();

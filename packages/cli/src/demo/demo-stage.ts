@@ -5,6 +5,7 @@ import { toRestitchError } from '@restitch/core';
 import type { ClientFleet } from '../lab/client-fleet.js';
 import type { Lab } from '../lab/lab.js';
 import type { LabAdmin, SessionLine } from '../lab/lab-admin.js';
+import type { CrashNote } from './crash-act.js';
 import type { DemoView } from './demo-view.js';
 import type { Transfer } from './http-clients.js';
 
@@ -21,6 +22,8 @@ export class DemoStage {
   readonly records: MoveRecord[] = [];
   readonly refused: Record<string, number> = {};
   readonly transfers: Transfer[] = [];
+  /** Set by the act in which a server is killed under its clients. */
+  crash: CrashNote | undefined;
 
   constructor(parts: Pick<DemoStage, 'lab' | 'fleet' | 'admin' | 'view' | 'pace' | 'random'>) {
     this.lab = parts.lab;

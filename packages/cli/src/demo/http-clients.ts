@@ -6,7 +6,7 @@ import { createWriteStream } from 'node:fs';
 import { once } from 'node:events';
 import type { Lab } from '../lab/lab.js';
 import { patternAt, patternSha256 } from '../lab/clients/pattern.js';
-import { labPorts } from '../lab/lab-plan.js';
+import { protectedPorts } from '../lab/lab-plan.js';
 
 /** How a transfer ended. */
 export interface TransferResult {
@@ -86,7 +86,7 @@ function limits(bytesPerSec: number): string[] {
 }
 
 function url(lab: Lab, path: string): string {
-  return `http://${lab.plan.vipIpv4}:${labPorts.files}${path}`;
+  return `http://${lab.plan.vipIpv4}:${protectedPorts.filesNone}${path}`;
 }
 
 async function exitOf(child: ChildProcess): Promise<number> {

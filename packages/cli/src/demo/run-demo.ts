@@ -14,6 +14,9 @@ import type { MoveReport } from '../lab/move-report.js';
 import { parseRatio } from '../lab/parse-option.js';
 import { createRandom } from '../lab/seeded-random.js';
 import { withLab } from '../lab/with-lab.js';
+import { protectedPorts } from '../lab/lab-plan.js';
+import { summariseCrash } from './crash-act.js';
+import type { CrashSummary } from './crash-act.js';
 import { demoActs } from './demo-acts.js';
 import { DemoStage } from './demo-stage.js';
 import { createDemoView, formatBytes } from './demo-view.js';
@@ -32,6 +35,8 @@ export interface DemoOptions {
 /** The object `demo --json` prints. */
 export interface DemoReport extends MoveReport {
   readonly transfers: readonly TransferResult[];
+  /** The act in which a server was killed under its clients; these are among the sessions above. */
+  readonly crash?: CrashSummary;
   readonly seconds: number;
   readonly isRight: boolean;
 }
@@ -56,7 +61,7 @@ export function registerDemoCommands(program: Command, env: () => CliEnv = creat
 export async function runDemo(env: CliEnv, options: DemoOptions): Promise<number> {
   const view = createDemoView(env, options.json === true);
   const startedMs = performance.now();
-  const network = { endpoints: 3, ipv6: false, rttMs: 0, lossRatio: 0 };
+  const network = { endpoints: 3, ipv6: false, rttMs: 0, lossRatio: 0, isProtected: true };
   const report = await withLab(env, network, (lab) => play(lab, view, options, startedMs));
   env.out(options.json === true ? `${JSON.stringify(report)}\n` : formatSummary(report));
   return report.isRight ? exitCodes.ok : exitCodes.failed;
@@ -68,7 +73,8 @@ async function play(lab: Lab, view: DemoView, options: DemoOptions, startedMs: n
   const { pace = 1, seed = 1 } = options;
   const stage = new DemoStage({ lab, fleet, admin, view, pace, random: createRandom(seed) });
   try {
-    const opened = await fleet.open(createClients(lab, { sessions: lineClients, rate: 200, payload: 64 }));
+    const specs = createClients(lab, { sessions: lineClients, rate: 200, payload: 64 });
+    const opened = await fleet.open(specs.map((spec) => ({ ...spec, port: protectedPorts.echoNone })));
     await matchSessions(admin, opened);
     const { downloadPerSec, uploadPerSec, seconds } = transfer;
     const bytesOf = (perSec: number): number => Math.round(perSec * seconds * pace);
@@ -85,10 +91,17 @@ async function play(lab: Lab, view: DemoView, options: DemoOptions, startedMs: n
     await stage.collectMoves();
     const { records, refused } = stage;
     const report = createMoveReport({ records, refused, clients, serverRtos: 0, rttMs: 0 });
-    const isRight = isClean(report) && transfers.every((t) => t.isRight);
+    const crash = stage.crash === undefined ? undefined : summariseCrash(stage.crash, clients);
+    const isRight = isClean(report) && transfers.every((t) => t.isRight) && (crash?.lost ?? 0) === 0;
     if (!isRight) await tellStories(stage, clients);
     const tookMs = performance.now() - startedMs;
-    return { ...report, transfers, seconds: Math.round(tookMs) / 1000, isRight };
+    return {
+      ...report,
+      ...(crash === undefined ? {} : { crash }),
+      transfers,
+      seconds: Math.round(tookMs) / 1000,
+      isRight,
+    };
   } finally {
     admin.close();
   }
@@ -110,7 +123,7 @@ async function tellStories(stage: DemoStage, clients: readonly ClientReport[]): 
 }
 
 function formatSummary(report: DemoReport): string {
-  const { moves, bytes, gapMs, moveMs } = report;
+  const { moves, bytes, gapMs, moveMs, crash } = report;
   const checked = bytes.received + report.transfers.reduce((sum, t) => sum + t.bytes, 0);
   const lines = [
     '',
@@ -123,6 +136,12 @@ function formatSummary(report: DemoReport): string {
     ),
     `clients    ${report.clientResets} resets, ${report.clientRtos} retransmission timeouts`,
     `gap        p50 ${gapMs.p50} ms, p99 ${gapMs.p99} ms, max ${gapMs.max} ms (sessions that were not moved: p99 ${report.unmovedGapMs.p99} ms)`,
+    ...(crash === undefined
+      ? []
+      : [
+          `crash      ${crash.taken} of ${crash.sessions} sessions taken over, ${crash.lost} lost; ` +
+            `noticed after ${crash.detectMs} ms, pause p50 ${crash.pauseMs.p50} ms, max ${crash.pauseMs.max} ms`,
+        ]),
     `move       p50 ${moveMs.p50} ms, p99 ${moveMs.p99} ms from hold to switch`,
     report.isRight ? 'No client noticed anything.' : 'A CLIENT NOTICED. Its story stands above.',
     '',
