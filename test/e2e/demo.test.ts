@@ -6,14 +6,21 @@ it(
   'the demo plays all acts, and no client notices',
   async () => {
     const { code, out, err } = await startRestitch(['demo', '--json', '--pace', '0.1']);
-    const report = JSON.parse(out) as { isRight: boolean; moves: { committed: number }; transfers: object[] };
+    const report = JSON.parse(out) as {
+      isRight: boolean;
+      moves: { committed: number };
+      transfers: object[];
+      crash: { sessions: number; taken: number };
+    };
     expect(report, err).toMatchObject({ isRight: true, clientResets: 0, stories: [] });
     expect(report.transfers).toMatchObject([
       { name: 'download', isRight: true },
       { name: 'upload', isRight: true },
     ]);
     expect(report.moves.committed).toBeGreaterThan(0);
-    expect(err).toContain('Act 5');
+    expect(err).toContain('Act 6');
+    expect(report.crash.taken).toBeGreaterThan(0);
+    expect(report.crash).toMatchObject({ lost: 0, taken: report.crash.sessions });
     expect(code).toBe(0);
     expect(leftoversOf(err)).toEqual([]);
   },

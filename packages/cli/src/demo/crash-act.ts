@@ -33,6 +33,7 @@ export interface CrashSummary {
 const clients = 60;
 const requestsPerSec = 50;
 const movesAtOnce = 8;
+const gatherRounds = 4;
 const takeOverLimitMs = 10_000;
 const pauseWindowMs = 5000;
 
@@ -42,13 +43,8 @@ export async function killUnderClients(stage: DemoStage, victim: string): Promis
   await startEndpoint(lab, lab.party(victim), { isProtected: true });
   await awaitHealthy(lab, [victim]);
   const opened = await matchSessions(admin, await fleet.open(createClients(lab.plan.vipIpv4)));
-  const waiting = [...opened.values()].filter((s) => s.endpoint !== victim);
-  await Promise.all(
-    Array.from({ length: movesAtOnce }, async () => {
-      for (let next = waiting.pop(); next !== undefined; next = waiting.pop()) await stage.move(next, victim);
-    }),
-  );
   const ids = new Set([...opened.values()].map((s) => s.id));
+  for (let round = 0; round < gatherRounds; round++) await gather(stage, ids, victim);
   await awaitReplicas(stage, ids);
   await stage.rest(1500);
   const there = new Set((await admin.sessions()).filter((s) => s.endpoint === victim).map((s) => s.id));
@@ -61,6 +57,17 @@ export async function killUnderClients(stage: DemoStage, victim: string): Promis
   stage.crash = { atMs, endpoint: victim, tags, takeOver };
   stage.view.note(`${takeOver.taken} sessions go on at their buddies, ${takeOver.lost} lost`);
   await stage.rest(2000);
+}
+
+/** Moves those that are elsewhere; a move that comes to nothing is tried again in the next round. */
+async function gather(stage: DemoStage, ids: ReadonlySet<string>, endpoint: string): Promise<void> {
+  const waiting = (await stage.admin.sessions()).filter((s) => ids.has(s.id) && s.endpoint !== endpoint);
+  await Promise.all(
+    Array.from({ length: movesAtOnce }, async () => {
+      for (let next = waiting.pop(); next !== undefined; next = waiting.pop())
+        await stage.move(next, endpoint);
+    }),
+  );
 }
 
 /** The act in numbers, from what its clients saw. */
