@@ -67,6 +67,15 @@ export function registerBenchCommands(program: Command, env: () => CliEnv = crea
       print(run, result);
       if (result.moveTimeRatio > defaultScaleBench.maxMoveTimeRatio) process.exitCode = exitCodes.failed;
     });
+  bench
+    .command('telemetry')
+    .description('what an endpoint pays for its telemetry: processor time of a period, bytes of a message')
+    .addOption(new Option('--sessions <n>', 'sessions, half of them with news').argParser(parseCount))
+    .option('--json', 'one JSON object on standard output')
+    .action(async (options: BenchFlags & { sessions?: number }) => {
+      const { measureTelemetryCost } = await import('@restitch/endpoint/internal');
+      print(env(), measureTelemetryCost(options.sessions ?? 10_000, 512, 200));
+    });
 }
 
 function print(env: CliEnv, result: object): void {
