@@ -4,6 +4,7 @@ import { RestitchError } from '@restitch/core';
 import {
   type FromEndpoint,
   type SessionReport,
+  type TelemetryOrder,
   type ToEndpoint,
   fromEndpointSchema,
   fromFailure,
@@ -25,10 +26,12 @@ export class FakePeer {
   readonly events: FromEndpoint[] = [];
   readonly #waiting = new Map<number, { resolve(data: Data): void; reject(error: Error): void }>();
   readonly #listeners: Array<{ matches(m: FromEndpoint): boolean; resolve(m: FromEndpoint): void }> = [];
+  readonly #telemetry: TelemetryOrder | undefined;
   #next = 1;
 
-  constructor(channel: Channel) {
+  constructor(channel: Channel, telemetry?: TelemetryOrder) {
     this.channel = channel;
+    this.#telemetry = telemetry;
     this.name = channel.peer.name;
     channel.onMessage((raw) => this.#onMessage(parseMessage(fromEndpointSchema, raw, this.name)));
     channel.onClose(() => {
@@ -58,7 +61,8 @@ export class FakePeer {
   #onMessage(message: FromEndpoint): void {
     if (message.t === 'hello') {
       this.hello = message;
-      this.channel.send({ t: 'welcome', protocol: protocolVersion, heartbeatMs: 50, accessPoint: 'ap' });
+      const welcome = { t: 'welcome', protocol: protocolVersion, heartbeatMs: 50, accessPoint: 'ap' };
+      this.channel.send(this.#telemetry === undefined ? welcome : { ...welcome, telemetry: this.#telemetry });
     } else if (message.t === 'heartbeat' && this.hello?.protection !== undefined) {
       this.channel.send({ t: 'lease', n: message.n, leaseMs: 60_000 });
     } else if (message.t === 'announce') {
@@ -80,6 +84,8 @@ export class FakePeer {
 /** The listening side of the control connection. */
 export class FakeAccessPoint {
   readonly peers: ReadonlyMap<string, FakePeer>;
+  /** What endpoints that connect from now on are asked to tell. */
+  telemetry: TelemetryOrder | undefined;
   readonly #listener: ChannelListener;
 
   private constructor(listener: ChannelListener, peers: ReadonlyMap<string, FakePeer>) {
@@ -89,15 +95,17 @@ export class FakeAccessPoint {
 
   static async open(host: string, tls: TlsFiles, port = 0): Promise<FakeAccessPoint> {
     const peers = new Map<string, FakePeer>();
+    let opened: FakeAccessPoint | undefined;
     const listener = await listenChannels({
       host,
       port,
       tls,
       allow: ['endpoint'],
       maxMessageBytes: 4 * 1024 * 1024,
-      onChannel: (channel) => peers.set(channel.peer.name, new FakePeer(channel)),
+      onChannel: (channel) => peers.set(channel.peer.name, new FakePeer(channel, opened?.telemetry)),
     });
-    return new FakeAccessPoint(listener, peers);
+    opened = new FakeAccessPoint(listener, peers);
+    return opened;
   }
 
   get port(): number {
