@@ -183,8 +183,9 @@ export class DaemonCore {
     this.#health.start();
     this.sweep.start();
     this.state.protection.start();
-    this.state.analytics?.start();
+    // The past of clients is read before the engine is told of it.
     this.state.collectors.start();
+    this.state.analytics?.start();
   }
 
   /** Takes an authenticated endpoint's connection. */

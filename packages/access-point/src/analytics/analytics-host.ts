@@ -87,11 +87,12 @@ export class AnalyticsHost {
     const { endpoints, sessions, inputs, clock, endpointConfig } = deps;
     this.#teller = new FleetTeller({ endpoints, sessions, inputs, clock, endpointConfig });
     this.#verdicts = new VerdictSender(endpoints);
+    // From the beginning: notices of before the start are in force after it.
+    this.#stopInputs = inputs.attach({ push: (input) => this.#take(input) });
   }
 
   start(): void {
-    const { inputs, clock } = this.#deps;
-    this.#stopInputs = inputs.attach({ push: (input) => this.#take(input) });
+    const { clock } = this.#deps;
     this.#teller.start();
     this.#answeredAtMs = clock.monotonicMs();
     this.#startRunner(this.#deps.config().recordFile);
@@ -210,6 +211,7 @@ export class AnalyticsHost {
     const runner = start({
       options,
       ...(recordFile === undefined ? {} : { recordFile }),
+      storeDirectory: config().storeDirectory,
       onOutputs: (outputs) => {
         if (this.#runner === undefined || this.#runner === runner || runner === undefined)
           this.#hear(outputs);

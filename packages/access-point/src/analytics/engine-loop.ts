@@ -4,6 +4,7 @@
  */
 import { AnalyticsEngine, engineStatus, explain } from '@restitch/analytics';
 import type { EngineInput, EngineOptions, EngineOutput } from '@restitch/analytics';
+import { ModelStore } from './model-store.js';
 import { Recording } from './recording.js';
 
 /** What can be asked. */
@@ -13,13 +14,24 @@ export type EngineQuery =
   | { readonly q: 'explain'; readonly name: string }
   | { readonly q: 'record'; readonly file: string | null };
 
+/** What a loop is made from; plain data. */
+export interface LoopSetup {
+  readonly options: EngineOptions;
+  readonly recordFile?: string;
+  readonly storeDirectory?: string;
+}
+
 /** See the head of the file. */
 export class EngineLoop {
   readonly engine: AnalyticsEngine;
   #recording: Recording | undefined;
+  readonly #store: ModelStore | undefined;
   #lastMs = 0;
 
-  constructor(options: EngineOptions, recordFile?: string) {
+  constructor({ options: given, recordFile, storeDirectory }: LoopSetup) {
+    this.#store = storeDirectory === undefined ? undefined : new ModelStore(storeDirectory);
+    const storedModel = this.#store?.read();
+    const options = storedModel === undefined ? given : { ...given, storedModel };
     this.engine = new AnalyticsEngine(options);
     if (recordFile !== undefined) this.#recording = Recording.open(recordFile, options, true);
   }
@@ -32,12 +44,16 @@ export class EngineLoop {
       this.#lastMs = input.atMs;
       outputs.push(...this.engine.handle(input));
     }
+    if (outputs.some(isOfModels)) this.#save();
     return outputs;
   }
 
   /** Fits models if they are due; the caller has time until the next tick. */
   trainIfDue(): EngineOutput[] {
-    return this.engine.trainingDue() ? this.take([{ kind: 'train', atMs: this.#lastMs }]) : [];
+    if (!this.engine.trainingDue()) return [];
+    const outputs = this.take([{ kind: 'train', atMs: this.#lastMs }]);
+    this.#save();
+    return outputs;
   }
 
   /** Answers; plain data. */
@@ -55,6 +71,12 @@ export class EngineLoop {
     }
   }
 
+  /** A disk that refuses costs the model its next life, not this one. */
+  #save(): void {
+    const text = this.engine.exportModel();
+    if (text !== undefined) this.#store?.write(text, this.#lastMs);
+  }
+
   close(): void {
     this.#recording?.close();
   }
@@ -67,4 +89,9 @@ export class EngineLoop {
     this.#recording = Recording.open(file, this.engine.options, this.engine.ticks === 0);
     return this.#recording.view;
   }
+}
+
+/** Another model decides from now on: that is worth keeping at once. */
+function isOfModels(output: EngineOutput): boolean {
+  return output.kind === 'event' && (output.name === 'model-promoted' || output.name === 'model-rolled-back');
 }

@@ -5,12 +5,14 @@
 import { Worker } from 'node:worker_threads';
 import { RestitchError, isErrorCode, toRestitchError } from '@restitch/core';
 import type { EngineInput, EngineOptions, EngineOutput } from '@restitch/analytics';
-import { EngineLoop, type EngineQuery } from './engine-loop.js';
+import { EngineLoop, type EngineQuery, type LoopSetup } from './engine-loop.js';
 
 /** What a runner is started with. */
 export interface RunnerSetup {
   readonly options: EngineOptions;
   readonly recordFile?: string;
+  /** Where models are kept; without it they are not. */
+  readonly storeDirectory?: string;
   readonly onOutputs: (outputs: readonly EngineOutput[]) => void;
   /** It ended by itself. Called once; never after `close`. */
   readonly onExit: (reason: string) => void;
@@ -48,8 +50,8 @@ export const startWorkerRunner: StartRunner = (setup) =>
   import.meta.url.endsWith('.js') ? new WorkerRunner(setup) : startInlineRunner(setup);
 
 /** In this thread; a training runs within the call that made it due. */
-export const startInlineRunner: StartRunner = ({ options, recordFile, onOutputs }) => {
-  const loop = new EngineLoop(options, recordFile);
+export const startInlineRunner: StartRunner = ({ onOutputs, ...setup }) => {
+  const loop = new EngineLoop(setup);
   return {
     unanswered: 0,
     post(inputs) {
@@ -60,6 +62,15 @@ export const startInlineRunner: StartRunner = ({ options, recordFile, onOutputs 
     close: () => loop.close(),
   };
 };
+
+/** What of a setup can go to another thread. */
+function loopSetupOf({ options, recordFile, storeDirectory }: RunnerSetup): LoopSetup {
+  return {
+    options,
+    ...(recordFile === undefined ? {} : { recordFile }),
+    ...(storeDirectory === undefined ? {} : { storeDirectory }),
+  };
+}
 
 interface Waiting {
   readonly resolve: (value: unknown) => void;
@@ -76,9 +87,8 @@ class WorkerRunner implements EngineRunner {
 
   constructor(setup: RunnerSetup) {
     this.#setup = setup;
-    const { options, recordFile } = setup;
     this.#worker = new Worker(new URL('./engine-worker.js', import.meta.url), {
-      workerData: { options, ...(recordFile === undefined ? {} : { recordFile }) },
+      workerData: loopSetupOf(setup),
       resourceLimits: { maxOldGenerationSizeMb: maxHeapMb },
       name: 'analytics',
     });

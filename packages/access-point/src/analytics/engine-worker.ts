@@ -1,12 +1,10 @@
 /** The worker thread of the analytics engine; see `engine-runner.ts`. */
 import { parentPort, workerData } from 'node:worker_threads';
 import { toRestitchError } from '@restitch/core';
-import type { EngineOptions } from '@restitch/analytics';
-import { EngineLoop } from './engine-loop.js';
+import { EngineLoop, type LoopSetup } from './engine-loop.js';
 import type { FromWorker, ToWorker } from './engine-runner.js';
 
-const { options, recordFile } = workerData as { options: EngineOptions; recordFile?: string };
-const loop = new EngineLoop(options, recordFile);
+const loop = new EngineLoop(workerData as LoopSetup);
 let isTrainingPlanned = false;
 
 const say = (message: FromWorker): void => parentPort?.postMessage(message);

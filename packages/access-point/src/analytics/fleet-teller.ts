@@ -74,7 +74,7 @@ export class FleetTeller {
       inputs.push(this.#about(session, 'opened'));
       if (session.pinned !== undefined) inputs.push(this.#about(session, 'pinned'));
     }
-    inputs.push(...this.#notices.values());
+    inputs.push(...this.#notices.values(), ...this.#deps.inputs.current());
     return inputs;
   }
 

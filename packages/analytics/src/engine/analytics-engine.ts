@@ -40,6 +40,7 @@ import { coresOf, LoadForecasts } from './load-forecasts.js';
 import type { ModelNews } from './metric-forecast.js';
 import { PendingMoves } from './pending-moves.js';
 import { SessionBook } from './session-book.js';
+import { encodeStoredModel } from './stored-model.js';
 
 /** Inputs of one period; beyond it the newest are dropped and said so. */
 const MAX_WAITING = 200_000;
@@ -127,6 +128,11 @@ export class AnalyticsEngine {
   /** Whether a `train` input has something to do. */
   trainingDue(): boolean {
     return this.loads.trainingDue();
+  }
+
+  /** Trained models as text, for the store; undefined while there are none. */
+  exportModel(): string | undefined {
+    return encodeStoredModel(this.loads.store());
   }
 
   /** What is known of clients, for the store. */
@@ -235,6 +241,10 @@ export class AnalyticsEngine {
     if (this.loads.hasRestarted) {
       this.loads.hasRestarted = false;
       outputs.push(this.event('cold-start', nowMs, `${endpoints.count} endpoints: forecasts start anew`));
+    }
+    if (this.loads.isModelRefused) {
+      this.loads.isModelRefused = false;
+      outputs.push(this.event('cold-start', nowMs, 'the stored model is damaged or of another version'));
     }
     for (const entry of endpoints.entries) {
       const isUncertain = endpoints.isUncertain(entry, nowMs);

@@ -8,6 +8,7 @@ import type { Skill } from '../control/skill-tracker.js';
 import type { EndpointBook, EndpointEntry } from './endpoint-book.js';
 import type { EngineOptions } from './engine-options.js';
 import { MetricForecast, type ModelNews } from './metric-forecast.js';
+import { parseStoredModel, type StoredMetric } from './stored-model.js';
 
 /** Metrics that are forecast; those with a limit also make endpoints leave. */
 export const FORECAST_METRICS = ['cpu', 'memory', 'io', 'app'] as const;
@@ -48,7 +49,15 @@ export class LoadForecasts {
   /** True once after the forecasts had to start anew. */
   hasRestarted = false;
 
-  constructor(private readonly options: EngineOptions) {}
+  /** True once after a stored model could not be used. */
+  isModelRefused = false;
+  private readonly stored: Readonly<Record<string, StoredMetric>> | undefined;
+
+  constructor(private readonly options: EngineOptions) {
+    if (options.storedModel === undefined) return;
+    this.stored = parseStoredModel(options.storedModel);
+    this.isModelRefused = this.stored === undefined;
+  }
 
   /** One tick. `flows`: CPUs of load that is elsewhere than it would be; `demand(e)`: its sessions' requests a second. */
   observe(
@@ -134,6 +143,16 @@ export class LoadForecasts {
     return [...this.panels.values()].flatMap((panel) => panel.train(isForced));
   }
 
+  /** All that is trained, by metric. */
+  store(): Readonly<Record<string, StoredMetric>> {
+    return Object.fromEntries(
+      [...this.panels].flatMap(([metric, panel]) => {
+        const stored = panel.store();
+        return stored === undefined ? [] : [[metric, stored]];
+      }),
+    );
+  }
+
   rollback(): boolean {
     return [...this.panels.values()].map((panel) => panel.rollback()).includes(true);
   }
@@ -164,7 +183,9 @@ export class LoadForecasts {
     const known = this.panels.get(metric);
     if (known !== undefined) return known;
     const aux = metric === 'cpu' ? AUX_COUNT : 0;
-    const made = new MetricForecast(metric, this.capacity, aux, this.limitOf(metric), this.options);
+    const stored = this.stored?.[metric];
+    const made = new MetricForecast(metric, this.capacity, aux, this.limitOf(metric), this.options, stored);
+    if (stored !== undefined && !made.isRestored) this.isModelRefused = true;
     this.panels.set(metric, made);
     return made;
   }

@@ -9,6 +9,7 @@ import { OverloadModel } from '../risk/overload-model.js';
 import { OverloadWatch } from '../risk/overload-watch.js';
 import { createRandom } from '../seeded-random.js';
 import type { EngineOptions } from './engine-options.js';
+import { decodeMetric, encodeMetric, type StoredMetric } from './stored-model.js';
 import { MovedShares } from './moved-shares.js';
 import type { SeriesFlow } from './moved-shares.js';
 import { ReliabilityBins } from './reliability-bins.js';
@@ -44,6 +45,8 @@ export class MetricForecast {
   /** Per horizon and step: medians, lows, highs and values of all series, as they were issued. */
   private readonly issued: readonly Float64Array[][];
   private readonly covered: { hits: number; cases: number }[];
+  /** True if a stored model was taken up. */
+  isRestored = false;
   private fittedAt = 0;
   private step = -1;
   private moved: MovedShares;
@@ -55,6 +58,7 @@ export class MetricForecast {
     auxCount: number,
     limit: number | undefined,
     private readonly options: EngineOptions,
+    stored?: StoredMetric,
   ) {
     const horizons = options.horizonsS.map((s) => Math.max(1, Math.round((s * 1000) / options.periodMs)));
     this.panel = new PanelForecaster({
@@ -75,7 +79,7 @@ export class MetricForecast {
     this.moved = new MovedShares(this.without, []);
     if (limit === undefined) return;
     this.limits = new Float64Array(seriesCount).fill(limit);
-    this.slots = new ModelSlots(this.candidate(undefined));
+    this.slots = new ModelSlots(this.candidate(this.restoreModel(stored)));
   }
 
   get isLimited(): boolean {
@@ -179,6 +183,12 @@ export class MetricForecast {
     return ['trained'];
   }
 
+  /** What is trained, for the store; undefined while nothing is. */
+  store(): StoredMetric | undefined {
+    const { panel, slots } = this;
+    return encodeMetric(panel.model, slots?.active.model?.trees, panel.frame.names);
+  }
+
   rollback(): boolean {
     return this.slots?.rollback() ?? false;
   }
@@ -213,6 +223,21 @@ export class MetricForecast {
       return false;
     const { rows } = this.panel;
     return rows.added - this.fittedAt >= Math.max(FIT_ROWS, FIT_GROWTH * this.fittedAt);
+  }
+
+  /** Takes up what was stored; what does not fit this panel is left. */
+  private restoreModel(stored: StoredMetric | undefined): OverloadModel | undefined {
+    const { panel, limits, options } = this;
+    if (stored === undefined || limits === undefined) return undefined;
+    const { panelModel, trees } = decodeMetric(stored, panel.frame.names);
+    this.isRestored = panelModel !== undefined || trees !== undefined;
+    panel.model = panelModel;
+    if (trees === undefined) return undefined;
+    const { rows, frame, horizons } = panel;
+    const random = createRandom(options.seed);
+    const model = new OverloadModel(rows, frame.featureCount, horizons.length, limits, random);
+    model.trees = trees;
+    return model;
   }
 
   private candidate(model: OverloadModel | undefined): Candidate {

@@ -11,7 +11,6 @@ const LIFE_TICKS = 10;
 const USUAL_IMAGE_BYTES = 8192;
 /** A session that never moved has nothing to settle from. */
 const NEVER_MOVED_S = 1e9;
-const MS_PER_HOUR = 3_600_000;
 
 type SessionInput = Extract<EngineInput, { kind: 'session' }>;
 type SessionsInput = Extract<EngineInput, { kind: 'sessions' }>;
@@ -113,7 +112,6 @@ export class SessionBook {
       entry.requests += row.requests;
       entry.bytes += row.bytesIn + row.bytesOut;
       rows.push({ entry, takenMs });
-      this.learnDemand(entry, row.periodMs, row.requests, row.bytesIn + row.bytesOut, atMs);
     }
     // The first figure of a session is a rate too: it is measured from the beginning of its period.
     this.fold(
@@ -145,11 +143,6 @@ export class SessionBook {
   private lastTakenMs(entry: Entry): number {
     const age = this.table.ageMs(entry.handle, 0);
     return Number.isNaN(age) ? Number.NEGATIVE_INFINITY : -age;
-  }
-
-  private learnDemand(entry: Entry, periodMs: number, requests: number, bytes: number, atMs: number): void {
-    const hour = Math.floor(atMs / MS_PER_HOUR) % 24;
-    this.history.demandSeen(entry.prefix, hour, (requests * 1000) / periodMs, (bytes * 1000) / periodMs);
   }
 
   private fold(
