@@ -7,7 +7,7 @@
 import { RestitchError } from '@restitch/core';
 import type { Clock, Counters, Logger } from '@restitch/core';
 import type { Peer } from '@restitch/core/internal';
-import { newWatch, stepWatch } from '@restitch/guard/internal';
+import { forgiveOwnSleep, newWatch, stepWatch } from '@restitch/guard/internal';
 import type {
   DeathReason,
   WatchAction,
@@ -278,7 +278,11 @@ export class Protection {
     const heartbeatMs = this.#deps.heartbeatMs();
     // Who slept itself has not listened: what was said meanwhile is still to be read.
     if (nowMs - this.#lookedAtMs > lookMs + heartbeatMs / 4) {
-      this.#judgeFromMs = nowMs + heartbeatMs;
+      const sleptMs = nowMs - this.#lookedAtMs - lookMs;
+      for (const known of this.#watched.values()) {
+        known.state = forgiveOwnSleep(known.state, sleptMs, nowMs);
+      }
+      this.#judgeFromMs = nowMs + 2 * lookMs;
       this.#deps.counters.add('protection_own_stalls_total');
     }
     this.#lookedAtMs = nowMs;

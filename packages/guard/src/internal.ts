@@ -8,7 +8,7 @@ export { createOwnerSession } from './replication/owner-session.js';
 export type { OwnerSession, OwnerSessionOptions, SafePoint } from './replication/owner-session.js';
 export { chooseBuddy, planBuddies, rankBuddies } from './takeover/buddy-choice.js';
 export type { BuddyAssignment, BuddyCandidate, BuddyChange, BuddyQuery } from './takeover/buddy-choice.js';
-export { defaultWatchSettings, newWatch, stepWatch } from './takeover/watch.js';
+export { defaultWatchSettings, forgiveOwnSleep, newWatch, stepWatch } from './takeover/watch.js';
 export type { DeathReason, WatchAction, WatchEvent, WatchSettings, WatchState } from './takeover/watch.js';
 export { createGuardControl } from './kernel/guard-control.js';
 export type { FlowOrigin, GuardControl, Registration } from './kernel/guard-control.js';

@@ -1,6 +1,13 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { defaultWatchSettings, newWatch, stepWatch, type WatchEvent, type WatchState } from './watch.js';
+import {
+  defaultWatchSettings,
+  forgiveOwnSleep,
+  newWatch,
+  stepWatch,
+  type WatchEvent,
+  type WatchState,
+} from './watch.js';
 
 const at = (nowMs: number, heard = 0): WatchEvent => ({ t: 'tick', nowMs, agentHeardAtMs: heard });
 
@@ -22,6 +29,19 @@ const dead: WatchState = { t: 'dead', reason: 'host', atMs: 600, leaseEndsAtMs: 
 const taken: WatchState = { t: 'taken', reason: 'host', deadAtMs: 600, atMs: 800 };
 
 describe('the watch over an endpoint', () => {
+  it('takes its own sleep for nobody’s silence, and still notices a death if it sleeps again and again', () => {
+    expect(forgiveOwnSleep(suspect, 500, 500)).toEqual({ ...suspect, heardAtMs: 500 });
+    expect(forgiveOwnSleep(suspect, 500, 400)).toEqual({ ...suspect, heardAtMs: 400 });
+    expect(forgiveOwnSleep(dead, 500, 700)).toBe(dead);
+    let state = newWatch(0);
+    let nowMs = 0;
+    while (state.t !== 'taken' && nowMs < 5000) {
+      nowMs += 100;
+      state = stepWatch(forgiveOwnSleep(state, 60, nowMs), at(nowMs)).state;
+    }
+    expect(nowMs).toBe(1500);
+  });
+
   it.each<[WatchState, WatchEvent, WatchState['t'], string]>([
     [healthy, { t: 'heard', nowMs: 100 }, 'healthy', ''],
     [healthy, { t: 'lease-requested', nowMs: 100 }, 'healthy', 'grant'],

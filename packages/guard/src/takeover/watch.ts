@@ -80,6 +80,12 @@ export function newWatch(nowMs: number): WatchState {
   return { t: 'healthy', heardAtMs: nowMs, leaseEndsAtMs: nowMs };
 }
 
+/** The watcher itself had no turn for `sleptMs`: that time is nobody's silence. A lease goes on ending when it ends. */
+export function forgiveOwnSleep(state: WatchState, sleptMs: number, nowMs: number): WatchState {
+  if (state.t === 'dead' || state.t === 'taken') return state;
+  return { ...state, heardAtMs: Math.min(nowMs, state.heardAtMs + sleptMs) };
+}
+
 /** One step of the machine. */
 export function stepWatch(state: WatchState, event: WatchEvent, settings = defaultWatchSettings): WatchStep {
   switch (event.t) {
