@@ -81,31 +81,39 @@ export class FakePeer {
   }
 }
 
+interface Wishes {
+  telemetry?: TelemetryOrder;
+}
+
 /** The listening side of the control connection. */
 export class FakeAccessPoint {
   readonly peers: ReadonlyMap<string, FakePeer>;
-  /** What endpoints that connect from now on are asked to tell. */
-  telemetry: TelemetryOrder | undefined;
+  readonly #wishes: Wishes;
   readonly #listener: ChannelListener;
 
-  private constructor(listener: ChannelListener, peers: ReadonlyMap<string, FakePeer>) {
+  private constructor(listener: ChannelListener, peers: ReadonlyMap<string, FakePeer>, wishes: Wishes) {
     this.#listener = listener;
     this.peers = peers;
+    this.#wishes = wishes;
+  }
+
+  /** What endpoints that connect from now on are asked to tell. */
+  set telemetry(order: TelemetryOrder) {
+    this.#wishes.telemetry = order;
   }
 
   static async open(host: string, tls: TlsFiles, port = 0): Promise<FakeAccessPoint> {
     const peers = new Map<string, FakePeer>();
-    let opened: FakeAccessPoint | undefined;
+    const wishes: Wishes = {};
     const listener = await listenChannels({
       host,
       port,
       tls,
       allow: ['endpoint'],
       maxMessageBytes: 4 * 1024 * 1024,
-      onChannel: (channel) => peers.set(channel.peer.name, new FakePeer(channel, opened?.telemetry)),
+      onChannel: (channel) => peers.set(channel.peer.name, new FakePeer(channel, wishes.telemetry)),
     });
-    opened = new FakeAccessPoint(listener, peers);
-    return opened;
+    return new FakeAccessPoint(listener, peers, wishes);
   }
 
   get port(): number {
