@@ -54,7 +54,10 @@ export function createLabConfig(plan: LabPlan, tls: TlsFiles, services: LabServi
     moves: { minimumResidence: '0s', ...services.moves },
     ...(analytics === undefined ? {} : { analytics }),
     // Crash detection counts heartbeats: three missed ones are a death.
-    ...(isProtected ? { health: { heartbeat: '200ms', suspectAfter: '400ms', deadAfter: '5s' } } : {}),
+    // A start that waits ten seconds for a dead endpoint would only test the clients' patience.
+    ...(isProtected
+      ? { rebuildGrace: '3s', health: { heartbeat: '200ms', suspectAfter: '400ms', deadAfter: '5s' } }
+      : {}),
     lab: true,
     log: { level: 'info' },
   });

@@ -5,6 +5,7 @@ import { exitCodes } from '../cli-env.js';
 import type { CliEnv } from '../cli-env.js';
 import { runLabCrashBoth } from './crash-both.js';
 import { runLabCrashBuddy } from './crash-buddy.js';
+import { runLabCrashDaemon } from './crash-daemon.js';
 import { ClientFleet } from './client-fleet.js';
 import { describeConnections, keepEvidence } from './crash-evidence.js';
 import type { ClientReport, ClientSpec } from './clients/driver-messages.js';
@@ -35,7 +36,7 @@ import { ownersByPort, SourceWatch } from './source-watch.js';
 import { agentNameOf, awaitHealthy, startAgent, startEndpoint } from './start-parties.js';
 
 /** What is done to an endpoint. */
-export const crashFaults = ['process', 'host', 'stop', 'agent', 'buddy', 'both'] as const;
+export const crashFaults = ['process', 'host', 'stop', 'agent', 'buddy', 'both', 'daemon'] as const;
 /** What is done to an endpoint. */
 export type CrashFault = (typeof crashFaults)[number];
 
@@ -115,6 +116,7 @@ interface FaultNote {
 export async function runLabCrash(env: CliEnv, options: LabCrashOptions): Promise<number> {
   if (options.fault === 'both') return runLabCrashBoth(env, options);
   if (options.fault === 'buddy') return runLabCrashBuddy(env, options);
+  if (options.fault === 'daemon') return runLabCrashDaemon(env, options);
   const progress = (text: string): void => env.err(`${text}\n`);
   const { endpoints, rttMs, loss: lossRatio, seed } = options;
   const ipv6 = options.ipv6 === true;
@@ -226,6 +228,7 @@ async function oneFault(
     }
     case 'buddy':
     case 'both':
+    case 'daemon':
       // Experiments of their own.
       break;
     case 'agent':
