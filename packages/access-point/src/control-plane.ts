@@ -245,6 +245,7 @@ export class ControlPlane {
     if (!isLast) return;
     this.#deps.reconciler.endAnnounce(endpoint);
     this.setLiveness(endpoint, 'healthy');
+    this.#deps.protection.announced(endpoint);
   }
 
   /** A new session at its first owner: the record is claimed, so that it says what the endpoint says. */

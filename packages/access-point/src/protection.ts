@@ -73,6 +73,8 @@ const lookMs = 20;
 /** Longer than detection, lease and take-over together; past it packets would go to the dead owner. */
 const holdMs = 20_000;
 const keptRecords = 200;
+/** Endpoints dial again within seconds; one that is longer away has most likely died itself. */
+const lateComersMs = 300_000;
 
 /** Watches the endpoints that take part in crash protection. */
 export class Protection {
@@ -82,6 +84,8 @@ export class Protection {
   #peersText = '';
   #lookedAtMs = Number.POSITIVE_INFINITY;
   #judgeFromMs = 0;
+  /** undefined before the start is over. */
+  #recoverUntilMs: number | undefined;
   #cancel: (() => void) | undefined;
   readonly records: TakeOverRecord[] = [];
   readonly #takeOvers: TakeOvers;
@@ -179,6 +183,7 @@ export class Protection {
    */
   async recover(startedAtMs: number, areRecordsNew: boolean): Promise<void> {
     const { clock, endpoints, batch, counters } = this.#deps;
+    this.#recoverUntilMs ??= startedAtMs + lateComersMs;
     if (this.#members().length === 0) return;
     const { leaseMs, leaseMarginMs } = this.#settings();
     // The daemon before may have granted a lease just before it died; this one has granted none to who has not come.
@@ -202,6 +207,19 @@ export class Protection {
     }
   }
 
+  /** An endpoint's list is complete. One that comes after the start may keep replicas that were asked for in vain. */
+  announced(endpoint: Endpoint): void {
+    const nowMs = this.#deps.clock.monotonicMs();
+    if (endpoint.hello?.protection === undefined || nowMs > (this.#recoverUntilMs ?? 0)) return;
+    this.#recoverAgain(nowMs);
+  }
+
+  #recoverAgain(nowMs: number): void {
+    this.recover(nowMs, false).catch((error: Error) =>
+      this.#deps.logger.error({ reason: error.message }, 'sessions of the dead are not found'),
+    );
+  }
+
   /**
    * The endpoint announced a session that was given away while this process could not be told: it is fenced, and all it
    * has is given away, also what it had not announced yet.
@@ -213,9 +231,7 @@ export class Protection {
     this.#step(known, { t: 'process-ended', nowMs, isFenced: false });
     endpoint.link?.tell({ t: 'fenced', reason: 'cut' });
     this.#deps.counters.add('protection_contradictions_total');
-    void this.recover(nowMs, false).catch((error: Error) =>
-      this.#deps.logger.error({ reason: error.message }, 'sessions of the fenced are not found'),
-    );
+    this.#recoverAgain(nowMs);
   }
 
   #judge(replica: KnownReplica, owner: Endpoint, areRecordsNew: boolean): RecoveryVerdict {

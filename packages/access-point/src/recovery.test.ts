@@ -120,6 +120,24 @@ describe.each(faults)('an endpoint is %s', (fault) => {
   );
 });
 
+it('finds what an endpoint keeps that comes back only after the grace', async () => {
+  const world = new ProtectedWorld(config, ['a', 'b', 'c']);
+  await world.run(1000);
+  for (const [id, port] of sessions) world.open(id, 'a', port);
+  await world.run(200);
+  const keepers = [...world.processes.values()].filter((p) => p.replicas.size > 0).map((p) => p.name);
+  expect(keepers).toEqual(['b', 'c']);
+  world.kill('a', false);
+  world.cutOff('c');
+  await world.restartDaemon(false);
+  await world.run(2500);
+  expect(world.process('b').copies.size).toBeGreaterThan(0);
+  expect(world.process('b').copies.size).toBeLessThan(sessions.size);
+  world.heal('c');
+  await world.run(2500);
+  assertServed({ world, eventsOfFault: 0, records: '' }, 'c came late');
+});
+
 describe('one replica', () => {
   const base: ReplicaCircumstances = {
     isServed: false,

@@ -3,6 +3,7 @@
  * point's daemon is killed as well. The next daemon knows nothing of either; no session may be lost all the same.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
+import { RestitchError } from '@restitch/core';
 import { exitCodes } from '../cli-env.js';
 import type { CliEnv } from '../cli-env.js';
 import { ClientFleet } from './client-fleet.js';
@@ -28,7 +29,7 @@ export interface DaemonReport extends CrashReport {
 
 const warmUpMs = 1500;
 /** From the death to the end of the take-over: the daemon dies somewhere in there. */
-const longestDelayMs = 400;
+const longestDelayMs = 200;
 /** The daemon's start, its grace for endpoints that have not come, and the take-over. */
 const recoveryMs = 30_000;
 const settleMs = 2000;
@@ -76,7 +77,8 @@ async function killWithDaemon(
     admin.close();
     await sleep(warmUpMs);
     for (let kill = 0; kill < options.kills; kill++) {
-      const fault = await killOne(lab, random);
+      // Every second time both at once: then nobody has even noticed the death.
+      const fault = await killOne(lab, random, kill % 2 === 0 ? 0 : random() * longestDelayMs);
       faults.push(fault);
       progress(
         `fault ${kill + 1}: daemon killed after ${Math.round(fault.delayMs)} ms, ${fault.taken} taken over`,
@@ -88,15 +90,18 @@ async function killWithDaemon(
   }
 }
 
-async function killOne(lab: Lab, random: () => number): Promise<DaemonFault> {
+async function killOne(lab: Lab, random: () => number, delayMs: number): Promise<DaemonFault> {
   const before = await sessionsOf(lab);
   const serving = [...new Set(before.map((s) => s.endpoint))].sort();
   const victim = pickOne(random, serving) ?? 'a';
   const orphans = before.filter((s) => s.endpoint === victim);
-  const delayMs = random() * longestDelayMs;
   const atMs = monotonicMs();
-  process.kill(lab.findProcess(victim)?.pid ?? 0, 'SIGKILL');
-  await sleep(delayMs);
+  const [endpointPid, daemonPid] = [victim, accessPointName].map((name) => lab.findProcess(name)?.pid ?? 0);
+  if (endpointPid === undefined || daemonPid === undefined) throw new RestitchError('internal', 'no process');
+  // The daemon first: by the next line it would have seen the death and done half of what follows.
+  if (delayMs === 0) process.kill(daemonPid, 'SIGKILL');
+  process.kill(endpointPid, 'SIGKILL');
+  if (delayMs > 0) await sleep(delayMs);
   await lab.stop(accessPointName, 'SIGKILL');
   await lab.stop(victim, 'SIGKILL');
   await startAccessPoint(lab);
