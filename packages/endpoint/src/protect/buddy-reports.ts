@@ -20,9 +20,7 @@ export class BuddyReports {
 
   /** Its buddy may have changed. A frozen session is told of when it is served again. */
   note(owned: ReplicatedSession): void {
-    const word = `${owned.buddy ?? ''} ${owned.isReady}`;
-    if (owned.toldBuddy === word || owned.isHeld) return;
-    owned.toldBuddy = word;
+    if (owned.toldBuddy === wordOf(owned) || owned.isHeld) return;
     if (this.#untold.size === 0) this.#clock.after(gatherMs, () => this.#flush());
     this.#untold.add(owned);
   }
@@ -39,12 +37,16 @@ export class BuddyReports {
     const all = [...this.#untold].filter((owned) => !owned.isOver);
     this.#untold.clear();
     for (let i = 0; i < all.length; i += perMessage) {
-      const sessions = all.slice(i, i + perMessage).map((owned) => ({
-        id: owned.session.id,
-        buddy: owned.buddy ?? null,
-        isReady: owned.isReady,
-      }));
+      const sessions = all.slice(i, i + perMessage).map((owned) => {
+        // What is said now, which may be another thing than when it was noted.
+        owned.toldBuddy = wordOf(owned);
+        return { id: owned.session.id, buddy: owned.buddy ?? null, isReady: owned.isReady };
+      });
       this.#tell({ t: 'buddies', sessions });
     }
   }
+}
+
+function wordOf(owned: ReplicatedSession): string {
+  return `${owned.buddy ?? ''} ${owned.isReady}`;
 }

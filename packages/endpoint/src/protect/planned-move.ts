@@ -78,7 +78,9 @@ export function completeFromReplica(image: SessionImage, replica: Replica): Sess
   const fits =
     protection !== undefined &&
     base !== undefined &&
-    replica.consumed === image.bytesRead &&
+    // What was read since without a change of state is no commit.
+    replica.consumed <= image.bytesRead &&
+    image.bytesRead <= replica.inputEnd &&
     replica.outputEnd === image.bytesWritten &&
     base.sendFrom >= start &&
     queueEnd >= base.sendFrom + base.sentBytes &&
@@ -95,7 +97,7 @@ export function completeFromReplica(image: SessionImage, replica: Replica): Sess
     ...image,
     state: state?.app ?? null,
     tcp: { ...image.tcp, sendQueue, sentBytes: base.sentBytes },
-    unread: replica.input,
+    unread: replica.input.subarray(image.bytesRead - replica.consumed),
     unwritten: replica.output.subarray(queueEnd - start),
     protection: { ...protection, opening: replica.opening },
   };

@@ -86,16 +86,20 @@ export class PlannedMoves {
 
   /** The replica an image stands on, once it is here: `done` runs now, later, or never. The returned function gives up. */
   awaitReplica(owner: string, id: string, base: ReplicaBase, done: (replica: Replica) => void): () => void {
-    const look = (): boolean => {
-      if (this.#host.store.newestOf(owner, id, base.epoch) < base.n) return false;
+    const key = `${owner}/${id}`;
+    const giveUp = (): void => {
+      if (this.#awaited.get(key) === look) this.#awaited.delete(key);
+    };
+    const look = (): void => {
+      if (this.#host.store.newestOf(owner, id, base.epoch) < base.n) return;
+      // Before anything else: whatever comes of it, it is done once.
+      giveUp();
       const replica = this.#host.store.peek(owner, id, base.epoch);
       if (replica !== undefined) done(replica);
-      return true;
     };
-    if (look()) return () => undefined;
-    const key = `${owner}/${id}`;
-    this.#awaited.set(key, () => look() && this.#awaited.delete(key));
-    return () => void this.#awaited.delete(key);
+    this.#awaited.set(key, look);
+    look();
+    return giveUp;
   }
 
   /** A session from a planned move gets its buddy; `done` runs once that has it, or there can be none. */

@@ -478,6 +478,7 @@ export class Protection {
     owned.resumedFromN = undefined;
     if (before !== undefined && next !== undefined) owned.bereavedSinceMs ??= this.#ctx.clock.monotonicMs();
     owned.forgetting.clear();
+    this.#reports.note(owned);
     this.#ctx.counters.add(
       next === undefined ? 'endpoint_sessions_degraded_total' : 'endpoint_buddy_changes_total',
     );
