@@ -196,9 +196,15 @@ export class World {
   }
 
   /** Starts an example as its readers do, and waits until it has announced itself. */
-  async startExample(name: EndpointName, example: string, directory: string): Promise<void> {
+  async startExample(
+    name: EndpointName,
+    example: string,
+    directory: string,
+    options: ChildOptions = {},
+  ): Promise<EndpointChild> {
+    if (options.protection !== undefined) await this.startAgent(name);
     const config = {
-      endpoint: await this.#identity(name, {}),
+      endpoint: await this.#identity(name, options),
       listen: { host: this.net.vip4, port: 7000 },
       directory,
     };
@@ -212,8 +218,10 @@ export class World {
         stdio: ['ignore', 'ignore', 'inherit'],
       },
     );
-    this.#children.push(new EndpointChild(name, child));
+    const endpoint = new EndpointChild(name, child);
+    this.#children.push(endpoint);
     await this.accessPoint.peer(name);
+    return endpoint;
   }
 
   async #identity(name: EndpointName, options: ChildOptions): Promise<object> {
