@@ -3,7 +3,7 @@
  * that moved and unmoved session-seconds come from the same run, the same losses and the same machine.
  */
 import type { ClientReport } from './clients/driver-messages.js';
-import { compareRates } from './measure/rate-ratio.js';
+import { compareRates, poissonUpper95 } from './measure/rate-ratio.js';
 
 /** Long enough for many moves of each session, short enough for many alternations. */
 const blockMs = 2000;
@@ -24,6 +24,8 @@ export interface RtoRate {
   readonly rtos: number;
   readonly sessionSeconds: number;
   readonly per1000SessionSeconds: number;
+  /** With 95 % confidence the true rate is not above this; says something where no event was seen, too. */
+  readonly per1000Upper95: number;
 }
 
 /** The schedule of one run; sessions by their index. */
@@ -68,5 +70,6 @@ export function createRoleSchedule(startMs: number): RoleSchedule {
 
 function toRate(rtos: number, sessionSeconds: number): RtoRate {
   const per1000SessionSeconds = sessionSeconds === 0 ? 0 : (1000 * rtos) / sessionSeconds;
-  return { rtos, sessionSeconds, per1000SessionSeconds };
+  const per1000Upper95 = sessionSeconds === 0 ? 0 : (1000 * poissonUpper95(rtos)) / sessionSeconds;
+  return { rtos, sessionSeconds, per1000SessionSeconds, per1000Upper95 };
 }

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { findGapMs, toAnswerSeries, toPauseSeries } from './gaps.js';
 import { describeValues } from './percentiles.js';
-import { compareRates } from './rate-ratio.js';
+import { compareRates, poissonUpper95 } from './rate-ratio.js';
 
 describe('describeValues', () => {
   it('gives measured values', () => {
@@ -29,6 +29,14 @@ describe('findGapMs', () => {
   it('takes pauses as they are', () => {
     const pauses = toPauseSeries(Float64Array.from([10, 0.5, 20, 6]));
     expect(findGapMs(pauses, 15, 16)).toBe(6);
+  });
+});
+
+describe('poissonUpper95', () => {
+  it('is the exact bound (Garwood 1936, table)', () => {
+    expect(poissonUpper95(0)).toBeCloseTo(2.996, 3);
+    expect(poissonUpper95(1)).toBeCloseTo(4.744, 3);
+    expect(poissonUpper95(10)).toBeCloseTo(16.962, 3);
   });
 });
 

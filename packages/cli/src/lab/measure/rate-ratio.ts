@@ -33,6 +33,29 @@ export function compareRates(a: EventCount, b: EventCount): RateRatio {
   return { ratio, upper95: (high / (1 - high)) * scale };
 }
 
+/** Largest mean that `events` does not refute at 95 %, one-sided and exact: 3.0 for none. */
+export function poissonUpper95(events: number): number {
+  let low = events;
+  let high = 2 * events + 10;
+  for (let i = 0; i < 60; i++) {
+    const mean = (low + high) / 2;
+    if (poissonCdf(events, mean) > 0.05) low = mean;
+    else high = mean;
+  }
+  return high;
+}
+
+/** P(X ≤ k) for a Poisson count. */
+function poissonCdf(k: number, mean: number): number {
+  let logTerm = -mean;
+  let sum = Math.exp(logTerm);
+  for (let i = 1; i <= k; i++) {
+    logTerm += Math.log(mean) - Math.log(i);
+    sum += Math.exp(logTerm);
+  }
+  return sum;
+}
+
 /** P(X ≤ k) for a binomial with n trials, in logarithms: n may be thousands. */
 function binomialCdf(k: number, n: number, p: number): number {
   let logTerm = n * Math.log1p(-p);
