@@ -47,8 +47,6 @@ export type { Objective } from './plan/objective.js';
 export type { PlanContext } from './plan/plan-context.js';
 export { planMoves, preparePlan } from './plan/planner.js';
 export type { InsufficientCapacity, Plan, PlannedMove } from './plan/planner.js';
-export { VerdictTable } from './plan/verdict-table.js';
-export type { PushResult, Verdict } from './plan/verdict-table.js';
 export { ReservationBook } from './plan/reservation-book.js';
 export type { ReserveResult } from './plan/reservation-book.js';
 export { findEmptiable } from './plan/scale-in.js';

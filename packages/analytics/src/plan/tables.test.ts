@@ -5,39 +5,6 @@ import { IdIndex } from './id-index.js';
 import { chooseItems } from './knapsack.js';
 import { ReservationBook } from './reservation-book.js';
 import { SessionTable, type TelemetryBatch } from './session-table.js';
-import { VerdictTable } from './verdict-table.js';
-
-describe('verdict table', () => {
-  it('says stay without a verdict, after expiry, after clearing, and for handles it does not hold', () => {
-    const table = new VerdictTable(10);
-    expect(table.shouldMigrate(3, 0)).toBe(false);
-    table.push(
-      1,
-      [
-        { session: 3, to: 7 },
-        { session: 99, to: 1 },
-      ],
-      1_000,
-    );
-    expect(table.targetEndpoint(3, 999)).toBe(7);
-    expect(table.shouldMigrate(3, 1_000)).toBe(false);
-    expect(table.targetEndpoint(99, 0)).toBe(-1);
-    expect(table.targetEndpoint(-1, 0)).toBe(-1);
-    table.clear(3);
-    expect(table.shouldMigrate(3, 0)).toBe(false);
-  });
-
-  it('ignores generations that were overtaken, and a newer one replaces all', () => {
-    const table = new VerdictTable(10);
-    expect(table.push(5, [{ session: 1, to: 2 }], 100)).toBe('applied');
-    expect(table.push(4, [{ session: 1, to: 3 }], 100)).toBe('stale');
-    expect(table.push(5, [{ session: 1, to: 3 }], 100)).toBe('stale');
-    expect(table.targetEndpoint(1, 0)).toBe(2);
-    table.push(6, [{ session: 2, to: 4 }], 100);
-    expect(table.shouldMigrate(1, 0)).toBe(false);
-    expect(table.targetEndpoint(2, 0)).toBe(4);
-  });
-});
 
 describe('id index', () => {
   it('behaves as a map under any sequence of operations', () => {

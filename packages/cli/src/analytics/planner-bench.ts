@@ -13,8 +13,8 @@ import {
   planMoves,
   SessionTable,
   type TelemetryBatch,
-  VerdictTable,
 } from '@restitch/analytics';
+import { VerdictList } from '@restitch/core';
 import { createRandomFleet } from '@restitch/analytics/internal';
 import { openHighs, planBound } from './planner-oracle.js';
 
@@ -84,7 +84,7 @@ export async function runPlannerBench(options: PlannerBenchOptions = {}): Promis
     forecastSeries: endpoints * (options.metrics ?? 6),
     forecastOnlineMs: forecast.onlineMs,
     forecastRefitMs: forecast.refitMs,
-    bytesPerSession: ingest.bytesPerSession + plan.verdictBytesPerSession,
+    bytesPerSession: ingest.bytesPerSession,
     idIndexBytesPerSession: ids.bytesPerSession,
     inlineNs: plan.inlineNs,
     idLookupNs: ids.lookupNs,
@@ -131,25 +131,27 @@ function measurePlan(fleet: FleetSnapshot) {
     plan = planMoves(fleet, DEFAULT_OBJECTIVE);
     times.push(performance.now() - start);
   }
-  const table = new VerdictTable(fleet.sessions.count);
-  table.push(
-    1,
-    plan.moves.map((m) => ({ session: m.session, to: m.to })),
-    1_000,
+  const verdicts = new VerdictList();
+  const idOf = (handle: number): string => `session-${handle.toString(16).padStart(8, '0')}`;
+  verdicts.push(
+    {
+      generation: 1,
+      expiresInMs: 1_000,
+      verdicts: plan.moves.map((m) => ({ session: idOf(m.session), target: `endpoint-${m.to}` })),
+      complete: true,
+    },
+    0,
   );
-  // Random handles: a sequential walk would measure the cache.
-  const handles = shuffled(fleet.sessions.count, 5);
+  // Random sessions: a sequential walk would measure the cache.
+  const ids = Array.from(shuffled(fleet.sessions.count, 5), idOf);
   let hits = 0;
   const start = performance.now();
-  for (const handle of handles) {
-    if (table.shouldMigrate(handle, 500)) hits += table.targetEndpoint(handle, 500) >= 0 ? 1 : 0;
-  }
-  const inlineNs = ((performance.now() - start) * 1e6) / handles.length;
+  for (const id of ids) if (verdicts.targetOf(id, 500) !== undefined) hits++;
+  const inlineNs = ((performance.now() - start) * 1e6) / ids.length;
   return {
     ms: median(times),
     moves: hits,
     inlineNs,
-    verdictBytesPerSession: table.byteLength / fleet.sessions.count,
   };
 }
 
