@@ -12,6 +12,22 @@ async function crash(...args: string[]): Promise<Record<string, unknown>> {
   return JSON.parse(stdout) as Record<string, unknown>;
 }
 
+describe('sessions at lower levels', () => {
+  it.each(['none', 'periodic'])(
+    'get what level %s promises when their server is killed: a reset, or every byte',
+    async (level) => {
+      const report = await crash('--kills', '2', '--level', level);
+      expect(report).toMatchObject({
+        clientResets: 0,
+        bytes: { lost: 0, duplicated: 0, mismatched: 0 },
+        promised: { level, truncated: 0, wrongBytes: 0 },
+        stories: [],
+      });
+    },
+    180_000,
+  );
+});
+
 describe('sessions at level commit', () => {
   it.each([
     ['the process is killed', ['--kills', '2']],

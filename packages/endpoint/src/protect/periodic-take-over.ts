@@ -11,6 +11,7 @@ import {
   type WitnessExpectation,
 } from '@restitch/guard/internal';
 import { detachFilter } from '@restitch/sys/internal';
+import type { Session } from '../session/session.js';
 import { type ActiveTcp, activateSocket, type PendingTcp } from '../tcp/index.js';
 import { askClient, closeSilently, resetClient } from './client-witness.js';
 import type { Opening } from './opening.js';
@@ -120,4 +121,12 @@ function positionsOf(
 /** The client's next byte if nothing came since the checkpoint, its FIN counted. */
 function expectedClientSeq(tcp: TcpImage, replica: Replica): number {
   return (tcp.rcvNxt + (replica.fin ? 1 : 0)) >>> 0;
+}
+
+/** A session whose application made other output than before. */
+export function lostInReplay(session: Session): LostSession {
+  const { id, listener, flow, epoch, state } = session;
+  const commit = session.resumedFromCommit ?? 0;
+  const bytes = { clientSentBytes: 0, clientReceivedBytes: 0 };
+  return { id, listener, flow, epoch, reason: 'replay', commit, state, ...bytes };
 }

@@ -33,7 +33,7 @@ import { BuddyReports } from './buddy-reports.js';
 import { CommitSchedule } from './commit-schedule.js';
 import { encodeOpening, type Opening } from './opening.js';
 import { BareSessions } from './bare-sessions.js';
-import type { LostSession } from './periodic-take-over.js';
+import { type LostSession, lostInReplay } from './periodic-take-over.js';
 import { PeriodicSession } from './periodic-session.js';
 import { PlannedMoves } from './planned-moves.js';
 import { ProtectedCarrier } from './protected-carrier.js';
@@ -291,14 +291,11 @@ export class Protection {
 
   /** What its dead owner told the client, nobody can go on from: an honest end instead of other bytes. */
   #contradicted(session: Session, error: RestitchError): void {
-    const { id, listener, flow, epoch, state } = session;
     this.#ctx.counters.add('endpoint_take_overs_reset_replay_total');
-    this.#ctx.logger.error({ session: id }, error.message);
+    this.#ctx.logger.error({ session: session.id }, error.message);
     if (session.listenerCount('error') > 0) session.emit('error', error);
     session.resetAndDestroy();
-    const commit = session.resumedFromCommit ?? 0;
-    const lost = { clientSentBytes: 0, clientReceivedBytes: 0, reason: 'replay' as const };
-    this.#ctx.onLost({ id, listener, flow, epoch, state, commit, ...lost });
+    this.#ctx.onLost(lostInReplay(session));
   }
 
   #encodeOpening(session: Session, opening: Opening): Buffer {
