@@ -27,6 +27,8 @@ export interface DemoView {
   note(text: string): void;
   /** Shows the numbers of the moment; plain lines skip most of them. */
   frame(frame: DemoFrame): void;
+  /** Shows lines in the place of the table; plain lines leave them out. */
+  picture(lines: readonly string[]): void;
   /** Leaves the table as it stands. */
   close(): void;
 }
@@ -55,6 +57,7 @@ export function createLineView(write: (text: string) => void): DemoView {
     frame: (frame) => {
       last = frame;
     },
+    picture: () => undefined,
     close: flush,
   };
 }
@@ -67,14 +70,15 @@ export function createTableView(write: (text: string) => void): DemoView {
     drawnLines = 0;
     return text;
   };
+  const draw = (lines: readonly string[]): void => {
+    write(`${erase()}${lines.join('\n')}\n`);
+    drawnLines = lines.length;
+  };
   return {
     act: (title) => write(`${erase()}\n\u001b[1m${title}\u001b[0m\n`),
     note: (text) => write(`${erase()}  ${text}\n`),
-    frame: (frame) => {
-      const lines = tableLines(frame);
-      write(`${erase()}${lines.join('\n')}\n`);
-      drawnLines = lines.length;
-    },
+    frame: (frame) => draw(tableLines(frame)),
+    picture: draw,
     close: () => {
       drawnLines = 0;
     },

@@ -21,6 +21,8 @@ import { demoActs } from './demo-acts.js';
 import { DemoStage } from './demo-stage.js';
 import { createDemoView, formatBytes } from './demo-view.js';
 import type { DemoView } from './demo-view.js';
+import { formatForecast, playForecast } from './forecast-act.js';
+import type { ForecastSummary } from './forecast-act.js';
 import { startDownload, startUpload } from './http-clients.js';
 import type { TransferResult } from './http-clients.js';
 
@@ -37,6 +39,8 @@ export interface DemoReport extends MoveReport {
   readonly transfers: readonly TransferResult[];
   /** The act in which a server was killed under its clients; these are among the sessions above. */
   readonly crash?: CrashSummary;
+  /** The act in which load rises; absent until it was played. */
+  readonly forecast?: ForecastSummary;
   readonly seconds: number;
   readonly isRight: boolean;
 }
@@ -62,7 +66,15 @@ export async function runDemo(env: CliEnv, options: DemoOptions): Promise<number
   const view = createDemoView(env, options.json === true);
   const startedMs = performance.now();
   const network = { endpoints: 3, ipv6: false, rttMs: 0, lossRatio: 0, isProtected: true };
-  const report = await withLab(env, network, (lab) => play(lab, view, options, startedMs));
+  const shown = await withLab(env, network, (lab) => play(lab, view, options, startedMs));
+  const forecast = await playForecast(env, view, options.pace ?? 1);
+  const took = Math.round(performance.now() - startedMs) / 1000;
+  const report: DemoReport = {
+    ...shown,
+    forecast,
+    seconds: took,
+    isRight: shown.isRight && forecast.lost === 0,
+  };
   env.out(options.json === true ? `${JSON.stringify(report)}\n` : formatSummary(report));
   return report.isRight ? exitCodes.ok : exitCodes.failed;
 }
@@ -143,6 +155,7 @@ function formatSummary(report: DemoReport): string {
             `noticed after ${crash.detectMs} ms, pause p50 ${crash.pauseMs.p50} ms, max ${crash.pauseMs.max} ms`,
         ]),
     `move       p50 ${moveMs.p50} ms, p99 ${moveMs.p99} ms from hold to switch`,
+    ...(report.forecast === undefined ? [] : [formatForecast(report.forecast)]),
     report.isRight ? 'No client noticed anything.' : 'A CLIENT NOTICED. Its story stands above.',
     '',
   ];

@@ -27,10 +27,13 @@ export class CpuSampler {
   readonly samples: ReadonlyMap<string, CpuSample[]>;
   readonly #endpoints: readonly MeteredEndpoint[];
   readonly #lastUs = new Map<string, { readonly atMs: number; readonly usedUs: number }>();
+  readonly #signal: AbortSignal | undefined;
   #timer: NodeJS.Timeout | undefined;
   #dueMs = 0;
 
-  constructor(endpoints: readonly MeteredEndpoint[]) {
+  /** An interrupted laboratory is taken down while the sampler runs: with `signal` it ends by itself. */
+  constructor(endpoints: readonly MeteredEndpoint[], signal?: AbortSignal) {
+    this.#signal = signal;
     this.#endpoints = endpoints;
     this.samples = new Map(endpoints.map((e) => [e.name, []]));
   }
@@ -45,6 +48,7 @@ export class CpuSampler {
   }
 
   #take(): void {
+    if (this.#signal?.aborted === true) return;
     for (const { name, directories, cpuShare } of this.#endpoints) {
       const usedUs = readCgroupCpuUs(directories);
       const atMs = monotonicMs();

@@ -30,6 +30,16 @@ export interface PredictRunOptions {
   readonly endpoints: number;
   readonly scale: number;
   readonly isInverted: boolean;
+  /** Called when the traffic begins, with what fills while it runs. */
+  readonly onStart?: (live: LiveRun) => void;
+}
+
+/** A run that is under way. */
+export interface LiveRun {
+  readonly startMs: number;
+  readonly traffic: Traffic;
+  readonly samples: ReadonlyMap<string, readonly CpuSample[]>;
+  readonly scores: ScoreLog;
 }
 
 /** What one run gave; instants are CLOCK_MONOTONIC milliseconds. */
@@ -88,7 +98,7 @@ export async function runPredict(env: CliEnv, options: PredictRunOptions): Promi
       moves: { endpointConcurrency: 2, budget: '250ms' },
       analytics: analyticsOf(options.mode, options.isInverted),
     },
-    (lab) => runInLab(lab, names, options),
+    (lab) => runInLab(lab, names, { ...options, signal: env.signal }),
   );
 }
 
@@ -104,7 +114,11 @@ function createListeners(names: readonly string[]): LabListener[] {
   ];
 }
 
-async function runInLab(lab: Lab, names: readonly string[], options: PredictRunOptions): Promise<PredictRun> {
+async function runInLab(
+  lab: Lab,
+  names: readonly string[],
+  options: PredictRunOptions & { readonly signal: AbortSignal },
+): Promise<PredictRun> {
   const { cpuShare, mode, pattern, scale, seed } = options;
   const admin = await LabAdmin.open(lab.plan);
   const fleet = await ClientFleet.start(lab);
@@ -119,10 +133,11 @@ async function runInLab(lab: Lab, names: readonly string[], options: PredictRunO
     const traffic = createTraffic({ pattern, seed, cpuShare, endpoints: names, scale });
     const startMs = monotonicMs() + leadMs;
     fleet.plan(toSpecs(lab, names, traffic, startMs));
-    const sampler = new CpuSampler(endpoints);
+    const sampler = new CpuSampler(endpoints, options.signal);
     const scores = new ScoreLog(admin);
     sampler.start();
     scores.start();
+    options.onStart?.({ startMs, traffic, samples: sampler.samples, scores });
     if (traffic.noticeAtMs !== undefined) {
       await sleep(startMs + traffic.noticeAtMs - monotonicMs());
       await admin.notice(loadedEndpoint, noticeMs);
