@@ -21,6 +21,8 @@ it(
     expect(err).toContain('Act 6');
     expect(report.crash.taken).toBeGreaterThan(0);
     expect(report.crash).toMatchObject({ lost: 0, taken: report.crash.sessions });
+    expect(err).toContain('Last act');
+    expect(report).toMatchObject({ forecast: { lost: 0 } });
     expect(code).toBe(0);
     expect(leftoversOf(err)).toEqual([]);
   },

@@ -13,7 +13,7 @@ export interface DemoAct {
   readonly play: (stage: DemoStage) => Promise<void>;
 }
 
-const moveForMs = 8000;
+const moveForMs = 5000;
 const movesPerSec = 40;
 const movesAtOnce = 4;
 const drained = 'b';

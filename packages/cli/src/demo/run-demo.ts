@@ -47,7 +47,7 @@ export interface DemoReport extends MoveReport {
 
 const lineClients = 40;
 /** Long enough to be moved in every act, short enough to end with them. */
-const transfer = { downloadPerSec: 4_000_000, uploadPerSec: 2_000_000, seconds: 21 };
+const transfer = { downloadPerSec: 4_000_000, uploadPerSec: 2_000_000, seconds: 18 };
 
 /** Mounts `demo`. */
 export function registerDemoCommands(program: Command, env: () => CliEnv = createProcessEnv): void {

@@ -185,7 +185,7 @@ async function warmUp(lab: Lab, admin: LabAdmin, fleet: ClientFleet, endpoints: 
   const { signal } = new AbortController();
   const pace = { movesPerSec: 100, concurrency: 2, random: createRandom(1), signal };
   await runMoveSeries(admin, { ...pace, moves: warmUpMoves, candidates: () => ids });
-  await fleet.finish();
+  await fleet.finish(drainMs);
 }
 
 function toSpecs(lab: Lab, names: readonly string[], traffic: Traffic, startMs: number): ClientSpec[] {
