@@ -14,6 +14,8 @@ type Emit = (event: unknown) => void;
 type Args<C extends AdminRequest['cmd']> = Extract<AdminRequest, { cmd: C }>;
 
 const statsDeadlineMs = 5000;
+/** A story is told without figures rather than late. */
+const costDeadlineMs = 500;
 const drainReportMs = 200;
 /** A query's page of sessions asked for at once. */
 const sessionsPerStats = 4096;
@@ -29,7 +31,7 @@ export function createAdminHandler(d: DaemonState): AdminHandler {
       case 'sessions':
         return sessionsOf(d, request);
       case 'session':
-        return storyOf(d, request.id);
+        return tellStory(d, request.id);
       case 'migrate':
         return migrate(d, request);
       case 'recommend':
@@ -150,6 +152,9 @@ function replicationOf({ hello, counters }: Endpoint): object | null {
     pendingSessions: gauge('unreplicated_sessions'),
     replicas: gauge('replicas'),
     replicaBytes: gauge('replica_bytes'),
+    replicatedBytes: gauge('replicated_bytes'),
+    commitDelayMs: { p50: gauge('commit_delay_p50_us') / 1000, p99: gauge('commit_delay_p99_us') / 1000 },
+    addedLatencyMs: { p50: gauge('added_latency_p50_us') / 1000, p99: gauge('added_latency_p99_us') / 1000 },
   };
 }
 
@@ -183,6 +188,26 @@ function sessionsOf(d: DaemonState, { endpoint, offset, limit }: Args<'sessions'
 }
 
 /** A session with its record, its moves and take-overs; an ended session still has those that are remembered. */
+/** A session's story with its endpoint's own word on what its protection costs; null if it does not say. */
+async function tellStory(d: DaemonState, id: string): Promise<object> {
+  const story = storyOf(d, id);
+  const session = d.sessions.byId(id) ?? d.sessions.byFlowText(id);
+  if (session?.buddy === undefined) return story;
+  return { ...story, replication: await replicationCostOf(d, session) };
+}
+
+async function replicationCostOf(d: DaemonState, { id, owner }: Session): Promise<unknown> {
+  if (owner.link === undefined) return null;
+  try {
+    const request = { t: 'stats' as const, sessionIds: [id] };
+    const data = await requestSlowly(owner.link, request, d.clock, costDeadlineMs);
+    const [stats] = (data['sessions'] ?? []) as ReadonlyArray<{ readonly replication?: unknown }>;
+    return stats?.replication ?? null;
+  } catch {
+    return null;
+  }
+}
+
 function storyOf(d: DaemonState, id: string): object {
   const session = d.sessions.byId(id) ?? d.sessions.byFlowText(id);
   const moves = d.history.ofSession(session?.id ?? id);

@@ -9,4 +9,5 @@ export type { Session } from './session/session.js';
 export type { ResumeReason, SessionPhase } from './session/session-init.js';
 export type { AppReport } from './telemetry/telemetry.js';
 export type { AppIdentity, AppOptions, EndpointOptions, ServerOptions } from './options.js';
+export type { DelayFigures, ReplicationCost } from './protect/commit-cost.js';
 export type { LostSession } from './protect/periodic-take-over.js';

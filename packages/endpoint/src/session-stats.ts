@@ -1,5 +1,6 @@
 /** What the kernel says of a session's socket, for the access point's figures. */
 import { getTcpInfo } from '@restitch/sys/internal';
+import type { ReplicationCost } from './protect/commit-cost.js';
 import type { Session } from './session/session.js';
 
 /** One session's figures; counts since its socket was made here. */
@@ -16,10 +17,13 @@ export interface SessionStats {
   readonly unreadBytes: number;
   /** Written by the application, not yet taken by the kernel. */
   readonly unwrittenBytes: number;
+  /** What its protection costs, at level commit. */
+  readonly replication?: ReplicationCost;
 }
 
 /** Reads TCP_INFO of a live session. */
 export function readSessionStats(session: Session): SessionStats {
+  const { replication } = session;
   const info = getTcpInfo(session.fd);
   return {
     id: session.id,
@@ -31,5 +35,6 @@ export function readSessionStats(session: Session): SessionStats {
     segmentsOut: info.segsOut,
     unreadBytes: session.readableLength,
     unwrittenBytes: session.writableLength,
+    ...(replication === undefined ? {} : { replication }),
   };
 }

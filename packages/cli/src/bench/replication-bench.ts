@@ -9,9 +9,11 @@ import { once } from 'node:events';
 import type { ChildProcess } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { cpus } from 'node:os';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { RestitchError, systemClock } from '@restitch/core';
 import type { CliEnv } from '../cli-env.js';
 import { LabAdmin } from '../lab/lab-admin.js';
+import type { EndpointLine } from '../lab/lab-admin.js';
 import type { Lab } from '../lab/lab.js';
 import { labPorts, protectedPorts } from '../lab/lab-plan.js';
 import { programFile } from '../lab/program-file.js';
@@ -48,6 +50,8 @@ export const defaultReplicationBench: ReplicationBenchOptions = {
 const leastPairs = 10;
 /** The first uploads find code that is not compiled yet. */
 const warmUpPairs = 2;
+/** Figures of an endpoint come with its heartbeats. */
+const heartbeatMs = 500;
 
 /** The object that is printed; ratios and differences are of pairs, their medians with 95 % intervals. */
 export interface ReplicationBenchResult {
@@ -62,6 +66,8 @@ export interface ReplicationBenchResult {
   /** Processor seconds of owner and buddy together for a gigabit uploaded at level commit. */
   readonly cpuPerGbit: number;
   readonly levels: Readonly<Record<Level, LevelResult>>;
+  /** As `endpoint list --json` shows it. */
+  readonly endpoint: EndpointLine['replication'];
   readonly durationMs: number;
 }
 
@@ -101,7 +107,8 @@ export async function runReplicationBench(
       pin(lab, client);
       await once(client, 'message');
       const figures = await measure(lab, client, options, startMs);
-      return toResult(figures, Math.round(systemClock.monotonicMs() - startMs));
+      const endpoint = await readOwnerFigures(lab);
+      return { ...toResult(figures, Math.round(systemClock.monotonicMs() - startMs)), endpoint };
     } finally {
       client.kill('SIGKILL');
     }
@@ -110,6 +117,17 @@ export async function runReplicationBench(
 
 const owner = 'a';
 const buddy = 'b';
+
+/** What the owner itself says of its protection: bytes, commit delay, added latency. */
+async function readOwnerFigures(lab: Lab): Promise<EndpointLine['replication']> {
+  await sleep(heartbeatMs);
+  const admin = await LabAdmin.open(lab.plan);
+  try {
+    return (await admin.endpoints()).find((e) => e.name === owner)?.replication ?? null;
+  } finally {
+    admin.close();
+  }
+}
 
 function startClient(lab: Lab): ChildProcess {
   return lab.start({
@@ -190,7 +208,10 @@ function readCpuSeconds(lab: Lab, name: string): number {
   return (Number(fields[11]) + Number(fields[12])) / 100;
 }
 
-function toResult(figures: Record<Level, Figures>, durationMs: number): ReplicationBenchResult {
+function toResult(
+  figures: Record<Level, Figures>,
+  durationMs: number,
+): Omit<ReplicationBenchResult, 'endpoint'> {
   const { none, commit } = figures;
   const paired = (key: keyof Figures, of: (a: number, b: number) => number) =>
     medianInterval(commit[key].map((value, i) => of(value, none[key][i] ?? Number.NaN)));

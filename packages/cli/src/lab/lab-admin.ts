@@ -41,6 +41,10 @@ export interface EndpointLine {
     readonly degradedSessions: number;
     readonly pendingSessions: number;
     readonly replicas: number;
+    readonly replicaBytes: number;
+    readonly replicatedBytes: number;
+    readonly commitDelayMs: { readonly p50: number; readonly p99: number };
+    readonly addedLatencyMs: { readonly p50: number; readonly p99: number };
   } | null;
 }
 

@@ -4,6 +4,18 @@ import { z } from 'zod';
 
 const flow = z.object({ client: socketAddressSchema, vip: socketAddressSchema });
 
+const delays = z.object({ p50: z.number(), p99: z.number() });
+
+/** What a session's protection costs, as its endpoint says. */
+const replicationCostSchema = z.object({
+  buddy: z.string().nullable(),
+  commits: z.number(),
+  replicatedBytes: z.number(),
+  keptBytes: z.number(),
+  commitDelayMs: delays,
+  addedLatencyMs: delays,
+});
+
 /** Progress of a drain. */
 export const drainSchema = z.object({
   endpoint: z.string(),
@@ -50,6 +62,9 @@ export const endpointSchema = z.looseObject({
       pendingSessions: z.number(),
       replicas: z.number(),
       replicaBytes: z.number(),
+      replicatedBytes: z.number(),
+      commitDelayMs: delays,
+      addedLatencyMs: delays,
     })
     .nullish(),
 });
@@ -126,6 +141,8 @@ export const storySchema = z.object({
     .nullable(),
   moves: z.array(moveSchema),
   takeOvers: z.array(takeOverSchema).default([]),
+  /** Of a session that has a buddy; null if its endpoint does not answer at once. */
+  replication: replicationCostSchema.nullish(),
 });
 /** A session with its record and its moves. */
 export type StoryAnswer = z.infer<typeof storySchema>;

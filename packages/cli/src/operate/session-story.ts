@@ -36,6 +36,7 @@ export function storyLines(story: StoryAnswer): string {
     const { buddy, cheapTarget } = session;
     if (buddy)
       lines.push(`  buddy ${buddy}${cheapTarget === buddy ? ', a move there is cheap' : ', not there yet'}`);
+    if (story.replication) lines.push(...costLines(story.replication));
     if (session.doubt !== null) lines.push(`  in doubt: ${session.doubt}`);
     if (session.move !== null)
       lines.push(`  in move ${session.move.id} to ${session.move.target}: ${session.move.state}`);
@@ -48,6 +49,15 @@ export function storyLines(story: StoryAnswer): string {
   for (const move of moves) lines.push(...moveLines(move));
   for (const t of takeOvers) lines.push(`${new Date(t.atMs).toISOString()} ${takeOverLine(t)}`);
   return `${lines.join('\n')}\n`;
+}
+
+function costLines(cost: NonNullable<StoryAnswer['replication']>): string[] {
+  const delay = ({ p50, p99 }: { p50: number; p99: number }): string =>
+    `p50 ${formatDurationMs(p50)}, p99 ${formatDurationMs(p99)}`;
+  return [
+    `  replicated: ${cost.commits} commits, ${cost.replicatedBytes} bytes, of which the buddy keeps ${cost.keptBytes}`,
+    `  a commit takes ${delay(cost.commitDelayMs)}; output waits ${delay(cost.addedLatencyMs)}`,
+  ];
 }
 
 function moveLines(m: MoveAnswer): string[] {

@@ -50,3 +50,16 @@ export class BuddyReports {
 function wordOf(owned: ReplicatedSession): string {
   return `${owned.buddy ?? ''} ${owned.isReady}`;
 }
+
+/** Gauges of a heartbeat: sessions, those without a buddy, and those not yet, or not again, at theirs. */
+export function countByProtection(
+  sessions: ReadonlyArray<{ readonly buddy: string | undefined; readonly isReady: boolean }>,
+): Record<string, number> {
+  const degraded = sessions.filter((s) => s.buddy === undefined).length;
+  const ready = sessions.filter((s) => s.isReady).length;
+  return {
+    endpoint_protected_sessions: sessions.length,
+    endpoint_degraded_sessions: degraded,
+    endpoint_unreplicated_sessions: sessions.length - degraded - ready,
+  };
+}

@@ -24,6 +24,7 @@ import { unacknowledgedBytes } from '@restitch/sys/internal';
 import type { ProtectionSettings } from '@restitch/guard';
 import type { Session } from '../session/session.js';
 import type { TcpTemplate } from '../tcp/index.js';
+import { type EndpointCost, type ReplicationCost, SessionCost } from './commit-cost.js';
 import type { ProtectedCarrier } from './protected-carrier.js';
 import { Replay } from './replay.js';
 import { BuddyPlace, type ReplicatedSession } from './replicated-session.js';
@@ -69,6 +70,7 @@ export interface ProtectedSessionInit {
   /** Something changed: commit in this turn. */
   readonly onDirty: (session: ProtectedSession) => void;
   readonly clock: Clock;
+  readonly cost: EndpointCost;
 }
 
 /**
@@ -97,6 +99,7 @@ export class ProtectedSession extends BuddyPlace implements ReplicatedSession {
   onProtected: (() => void) | undefined;
   carrier: ProtectedCarrier | undefined;
   readonly #init: ProtectedSessionInit;
+  readonly #cost: SessionCost;
   #written: number;
   #produced: number;
   #isEnding = false;
@@ -116,6 +119,8 @@ export class ProtectedSession extends BuddyPlace implements ReplicatedSession {
   constructor(init: ProtectedSessionInit) {
     super();
     this.#init = init;
+    this.#cost = new SessionCost(init.cost);
+    init.session.replicationCost = () => this.cost;
     this.session = init.session;
     this.settings = init.settings;
     const from = init.continued;
@@ -152,6 +157,11 @@ export class ProtectedSession extends BuddyPlace implements ReplicatedSession {
     return this.#init.opening;
   }
 
+  get cost(): ReplicationCost {
+    const { replicatedBytes, keptBytes, committedN: commits } = this.owner;
+    return { buddy: this.buddy ?? null, commits, replicatedBytes, keptBytes, ...this.#cost.delays };
+  }
+
   get isOver(): boolean {
     return this.#isOver;
   }
@@ -186,6 +196,7 @@ export class ProtectedSession extends BuddyPlace implements ReplicatedSession {
       this.owner.produced(fresh);
       this.#produced += fresh.length;
     }
+    this.#cost.produced(this.#init.clock.monotonicMs());
     this.#init.onDirty(this);
     if (this.owner.roomBytes > 0) done();
     else this.#waiting.push(done);
@@ -222,6 +233,9 @@ export class ProtectedSession extends BuddyPlace implements ReplicatedSession {
     const isSnapshot = isSafe && (!this.settings.replay || this.isAsked);
     this.isAsked = false;
     const commit = this.owner.commit(isSnapshot ? { consumed: session.bytesRead, state } : undefined);
+    if (commit !== undefined) {
+      this.#cost.made({ n: commit.n, allBytes: this.owner.replicatedBytes }, this.#committedAtMs);
+    }
     if (this.settings.replay) this.#askForSnapshot(isSnapshot);
     // A replay ends where the input and the state before it say: its end needs no commit of its own.
     if (this.#isEnding && isSafe && (commit !== undefined || this.settings.replay)) {
@@ -236,6 +250,8 @@ export class ProtectedSession extends BuddyPlace implements ReplicatedSession {
     if (this.#isOver) return;
     const before = this.owner.committedN;
     this.owner.committed(n);
+    if (this.owner.committedN > before)
+      this.#cost.acknowledged(this.owner.committedN, this.#init.clock.monotonicMs());
     const protectedNow = this.onProtected;
     this.onProtected = undefined;
     protectedNow?.();

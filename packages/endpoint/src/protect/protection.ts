@@ -29,7 +29,8 @@ import type { AcceptingListener, ThawedSession } from '../move/target-moves.js';
 import { Carrier } from '../session/carrier.js';
 import type { Session } from '../session/session.js';
 import { discardFrozenSocket, freezeSocket, readTemplate, type TemplateOffsets } from '../tcp/index.js';
-import { BuddyReports } from './buddy-reports.js';
+import { BuddyReports, countByProtection } from './buddy-reports.js';
+import { EndpointCost } from './commit-cost.js';
 import { CommitSchedule } from './commit-schedule.js';
 import { encodeOpening, type Opening } from './opening.js';
 import { BareSessions } from './bare-sessions.js';
@@ -108,6 +109,7 @@ export class Protection {
   readonly #sessions = new Map<string, ReplicatedSession>();
   readonly #links = new Map<string, ReplicationLink>();
   readonly #schedule: CommitSchedule;
+  readonly #cost = new EndpointCost();
   readonly #beatsAtNs = new Map<number, bigint>();
   readonly #full = new Set<string>();
   readonly #reports: BuddyReports;
@@ -178,18 +180,11 @@ export class Protection {
 
   /** Figures for people: sessions by what protects them. */
   get summary(): Record<string, number> {
-    let degraded = 0;
-    let pending = 0;
-    for (const session of this.#sessions.values()) {
-      if (session.buddy === undefined) degraded++;
-      else if (!session.isReady) pending++;
-    }
     return {
-      endpoint_unreplicated_sessions: pending,
-      endpoint_protected_sessions: this.#sessions.size,
-      endpoint_degraded_sessions: degraded,
+      ...countByProtection([...this.#sessions.values()]),
       endpoint_replicas: this.store.sessions,
       endpoint_replica_bytes: this.store.keptBytes,
+      ...this.#cost.gauges,
     };
   }
 
@@ -285,6 +280,7 @@ export class Protection {
       onDirty: (dirty) => this.#schedule.mark(dirty),
       onContradicted: (contradicted, error) => this.#contradicted(contradicted.session, error),
       clock: this.#ctx.clock,
+      cost: this.#cost,
       ...(continued === undefined ? {} : { continued }),
     });
   }

@@ -7,6 +7,7 @@
  */
 import { Duplex, type DuplexOptions } from 'node:stream';
 import { type Flow, type PlainData, RestitchError } from '@restitch/core';
+import type { ReplicationCost } from '../protect/commit-cost.js';
 import type { Carrier, CarrierEvents, WriteDone } from './carrier.js';
 import { type OutputOrigin, OutputQueue } from './output-queue.js';
 import { type FreezeHook, MoveGuards } from './move-guards.js';
@@ -57,6 +58,8 @@ export class Session extends Duplex {
   readonly resumedFromCommit: number | undefined;
   /** @internal What commits this session now and returns the commit's number; set for protected sessions. */
   commitNow: (() => number) | undefined;
+  /** @internal Set for sessions at level commit. */
+  replicationCost: (() => ReplicationCost) | undefined;
   #commitBase = 0;
   #committedN = 0;
   #awaited: Array<{ readonly n: number; readonly done: () => void }> = [];
@@ -241,6 +244,11 @@ export class Session extends Duplex {
     this.guards.unpin(reason);
     this.watcher?.onPinned(this, this.pinned ?? null);
     return this;
+  }
+
+  /** What its protection costs; undefined below level commit. */
+  get replication(): ReplicationCost | undefined {
+    return this.replicationCost?.();
   }
 
   /** Why the session may not move; undefined if it may. */

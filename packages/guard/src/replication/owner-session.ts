@@ -59,6 +59,8 @@ export interface OwnerSession {
   readonly isSnapshotDue: boolean;
   /** Commits made that the buddy has not acknowledged. */
   readonly inFlight: number;
+  /** What the buddy keeps of it, once it has everything: state, input since then, output the client has not acknowledged. */
+  readonly keptBytes: number;
   /** Input that is in no commit yet. */
   readonly freshInputBytes: number;
   received(bytes: Uint8Array): void;
@@ -214,6 +216,10 @@ export function createOwnerSession(options: OwnerSessionOptions): OwnerSession {
     },
     get inFlight() {
       return pending.length;
+    },
+    get keptBytes() {
+      const kept = input.end - safe.consumed + (output.end - acked);
+      return options.opening.length + safe.encoded.length + kept;
     },
     get freshInputBytes() {
       return input.end - last.inputEnd;
