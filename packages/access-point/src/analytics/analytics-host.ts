@@ -76,6 +76,7 @@ export class AnalyticsHost {
   #restartMs = firstRestartMs;
   #restarts = 0;
   #answeredAtMs = 0;
+  #startedAtMs = 0;
   readonly #moves = { given: 0, committed: 0, reverted: 0, refused: 0 };
   readonly #events: object[] = [];
   readonly #selfMoving = new Set<string>();
@@ -219,7 +220,8 @@ export class AnalyticsHost {
       onExit: (reason) => this.#lose(reason),
     });
     this.#runner = runner;
-    this.#answeredAtMs = clock.monotonicMs();
+    this.#startedAtMs = clock.monotonicMs();
+    this.#answeredAtMs = this.#startedAtMs;
     this.#waiting = [];
     runner.post([...this.#teller.everything(), ...inputs.current()]);
   }
@@ -254,6 +256,8 @@ export class AnalyticsHost {
   #lose(reason: string): void {
     if (this.#isClosed) return;
     const { clock, counters, coordinator } = this.#deps;
+    // One that lived for a while has not died of its start.
+    if (clock.monotonicMs() - this.#startedAtMs > longestRestartMs) this.#restartMs = firstRestartMs;
     this.#runner = undefined;
     this.#restarts++;
     counters.add('analytics_engine_restarts_total');
@@ -274,8 +278,6 @@ export class AnalyticsHost {
       else if (output.kind === 'plan') this.#carryOut(output);
       else if (this.#mayMove()) this.#verdicts.send(output);
     }
-    // It has lived through a period.
-    if (outputs.length > 0) this.#restartMs = firstRestartMs;
   }
 
   #mayMove(): boolean {
