@@ -47,4 +47,43 @@ describe('sessions at level commit', () => {
     },
     180_000,
   );
+
+  it('are reset honestly when owner and buddy die together, also those that only read', async () => {
+    const report = await crash('--sessions', '18', '--kills', '1', '--fault', 'both');
+    expect(report).toMatchObject({ wrongResets: 0, hung: 0, clientResets: 0, stories: [] });
+    expect(report['honestResets']).toBe(report['doomed']);
+    expect(report['honestResets']).toBeGreaterThan(0);
+  }, 180_000);
+
+  it('notice nothing when their buddy dies', async () => {
+    const report = await crash('--kills', '1', '--fault', 'buddy');
+    expect(report).toMatchObject({ clientResets: 0, taken: 0, lost: 0, stories: [] });
+    expect(report['rereplicated']).toBeGreaterThan(0);
+  }, 180_000);
+
+  it('live on when the access point`s daemon dies with their endpoint', async () => {
+    const report = await crash('--kills', '1', '--fault', 'daemon');
+    expect(report).toMatchObject({ clientResets: 0, lost: 0, stories: [] });
+    expect(report['taken']).toBeGreaterThan(0);
+  }, 180_000);
+});
+
+describe('the capture at the client', () => {
+  it.each([
+    ['fenced', 0],
+    ['unfenced', 1],
+  ])(
+    'of frames forged in the old owner`s name, %s, sees them or not: exit code %i',
+    async (forge, code) => {
+      const args = ['--kills', '1', '--fault', 'stop', '--forge', forge];
+      const failure = await crash(...args).then(
+        (report) => ({ code: 0, stdout: JSON.stringify(report) }),
+        (error: { code: number; stdout: string }) => error,
+      );
+      const report = JSON.parse(failure.stdout) as { fencedBytes: number };
+      expect(failure.code).toBe(code);
+      expect(report.fencedBytes > 0).toBe(code === 1);
+    },
+    180_000,
+  );
 });

@@ -2,8 +2,7 @@
  * What an endpoint does so that its sessions survive it, and what it does for others': commits go out, replicas are
  * kept, dead endpoints' sessions are taken over.
  *
- * All sessions that changed in one turn of the event loop commit together: one TLS write a buddy, one write of the
- * buddy's answer, whatever the number of sessions.
+ * All sessions that changed in one turn commit together: one TLS write a buddy, and one write of its answer.
  */
 import type { Socket } from 'node:net';
 import type { Channel, TlsFiles } from '@restitch/channel';
