@@ -272,6 +272,19 @@ describe.each(flows)('the guard over %s', (_name, flow) => {
     expect(guard.lookup(flow)).toMatchObject({ epoch: 5, committed: 5000 });
   });
 
+  it('forgets what the former socket of a flow that comes back sent and kept back, not what was acknowledged', () => {
+    register({ epoch: 4 });
+    egress({ flow, ack: 9000 });
+    expect(guard.lookup(flow)?.withheldSinceNs).toBeGreaterThan(0n);
+    expect(register({ epoch: 7, sentEnd: 777_777 })).toBe('ok');
+    expect(guard.lookup(flow)).toMatchObject({
+      epoch: 7,
+      committed: 5000,
+      sentEnd: 777_777,
+      withheldSinceNs: 0n,
+    });
+  });
+
   it('answers commands about flows it does not know by name, and malformed ones', () => {
     expect(guard.commit(flow, 1, 1)).toBe('absent');
     const data = Buffer.alloc(128);

@@ -324,3 +324,44 @@ describe('owner and buddy over a wire that loses, repeats and reorders', () => {
     expect(store.takeOver('a', 's1', 1).n).toBe(session.n);
   });
 });
+
+describe('a planned move, at the buddies', () => {
+  const started = (): { store: ReturnType<typeof createBuddyStore>; session: OwnerSession } => {
+    const store = createBuddyStore();
+    const session = owner();
+    session.received(Buffer.from('ab'));
+    store.receive('a', must(session.commit({ consumed: 1, state: 'one' })));
+    return { store, session };
+  };
+
+  it('hands the replica out and goes on keeping it: a move that comes to nothing has changed nothing', () => {
+    const { store, session } = started();
+    expect(store.peek('a', 's1', 1)).toMatchObject({ n: 1, state: 'one', consumed: 1, inputEnd: 2 });
+    expect(store.peek('a', 's1', 2)).toBeUndefined();
+    session.received(Buffer.from('c'));
+    store.receive('a', must(session.commit({ consumed: 3, state: 'two' })));
+    expect(store.newestOf('a', 's1', 1)).toBe(2);
+    expect(store.list('a')).toHaveLength(1);
+  });
+
+  it("refuses commits of the epoch the move has ended, and forgets it at its owner's last word", () => {
+    const { store, session } = started();
+    store.endEpoch('a', 's1', 1);
+    session.received(Buffer.from('c'));
+    expect(refusal(store.receive('a', must(session.commit({ consumed: 3, state: 'two' }))))).toBe(
+      'stale_epoch',
+    );
+    expect([store.sessions, store.list('a').length]).toEqual([0, 0]);
+    store.receive('a', { t: 'forget', id: 's1', epoch: 1 });
+    expect(store.keptBytes).toBe(0);
+  });
+
+  it('takes the session again when it comes back under a higher epoch', () => {
+    const { store } = started();
+    store.endEpoch('a', 's1', 1);
+    const again = owner({}, 5);
+    store.receive('a', must(again.commit({ consumed: 0, state: 'back' })));
+    store.receive('a', { t: 'forget', id: 's1', epoch: 1 });
+    expect(store.peek('a', 's1', 5)).toMatchObject({ n: 1, state: 'back' });
+  });
+});
