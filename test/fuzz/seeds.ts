@@ -44,6 +44,16 @@ export const fromEndpointSeeds: readonly FromEndpoint[] = [
   { t: 'agent-hello', protocol, name: 'a' },
   { t: 'process-ended', instance: 'i1', isFenced: true },
   { t: 'agent-heartbeat' },
+  { t: 'buddies', sessions: [{ id: 's1', buddy: 'b', isReady: true }] },
+  { t: 'wants-move', n: 1, id: 's1', target: 'b', byVerdict: true },
+  {
+    t: 'telemetry',
+    atMs: 1000,
+    seq: 1,
+    total: 1,
+    metrics: { cpuRatio: 0.5, eventLoopDelayMs: 2 },
+    sessions: [['s1', 0, 1000, 3, 640, 640]],
+  },
 ];
 
 /** Access point → endpoint. */
@@ -84,6 +94,14 @@ export const toEndpointSeeds: readonly ToEndpoint[] = [
   { t: 'replicas', rq: 11, owner: 'b' },
   { t: 'take-over', rq: 12, moveId: 'm2', owner: 'b', sessionId: 's1', epoch: 5 },
   { t: 'forget-owner', rq: 13, owner: 'b' },
+  { t: 'move-answer', n: 1, outcome: 'refused', reason: 'no room' },
+  {
+    t: 'verdicts',
+    generation: 2,
+    expiresInMs: 3000,
+    verdicts: [{ session: 's1', target: 'b' }],
+    complete: true,
+  },
 ];
 
 /** Source → target. */
