@@ -1,23 +1,28 @@
 /**
- * Sockets whose process has died linger in FIN_WAIT1, resending what nobody stands for; SOCK_DESTROY ends them. `ss -K`
- * does it by filter: one process for many sockets, and only when a process has died.
+ * Sockets whose process has died linger in FIN_WAIT1, resending what nobody stands for, and would block a return of
+ * their sessions to this host; SOCK_DESTROY ends them.
  */
-import { execFile } from 'node:child_process';
-import { promisify } from 'node:util';
-import { type Flow, formatSocketAddress } from '@restitch/core';
+import { type Flow, formatFlow } from '@restitch/core';
+import { destroyTcpSocket, listTcpSockets } from '@restitch/sys';
+import { tcpState } from '@restitch/sys/internal';
 
-const run = promisify(execFile);
+/** Where a socket can be that no process holds; one in an accept queue is held by none either, but established. */
+const closingStates = [
+  tcpState.finWait1,
+  tcpState.finWait2,
+  tcpState.closeWait,
+  tcpState.lastAck,
+  tcpState.closing,
+];
 
-/** Sockets named in one call: the filter is an argument, and arguments are bounded. */
-const chunkFlows = 100;
-
-/** Destroys the server's sockets of these flows in the current network namespace; those that are gone are passed over. */
-export async function destroyOrphans(flows: readonly Flow[]): Promise<void> {
-  for (let i = 0; i < flows.length; i += chunkFlows) {
-    const filter = flows
-      .slice(i, i + chunkFlows)
-      .map((flow) => `( src ${formatSocketAddress(flow.vip)} and dst ${formatSocketAddress(flow.client)} )`)
-      .join(' or ');
-    await run('ss', ['-K', '-t', '-n', '-H', 'state', 'all', filter]);
+/** Destroys those of these flows' sockets in the current network namespace that no process holds. Returns how many. */
+export function destroyOrphans(flows: readonly Flow[]): number {
+  if (flows.length === 0) return 0;
+  const wanted = new Set(flows.map((flow) => formatFlow(flow)));
+  let count = 0;
+  for (const { inode, local, remote } of listTcpSockets(closingStates)) {
+    if (inode !== 0 || !wanted.has(formatFlow({ client: remote, vip: local }))) continue;
+    if (destroyTcpSocket(local, remote)) count++;
   }
+  return count;
 }

@@ -166,6 +166,7 @@ export class HostAgent {
     this.#guard.setLease(guarded.lease, 0n);
     this.#counters.add('agent_joined_total');
     this.#logger.info({ name, instance, pid, uid, lease: guarded.lease }, 'process is guarded');
+    this.#sweepOrphans();
     return guarded;
   }
 
@@ -203,16 +204,24 @@ export class HostAgent {
     this.#sweepOrphans(guarded.lease);
   }
 
-  /** The dead process's sockets would block a return of their sessions to this host; their RST is dropped here. */
-  #sweepOrphans(lease: number): void {
-    const flows = this.#guard.list().filter((flow) => flow.lease === lease);
-    destroyOrphans(flows.map((flow) => flow.flow)).then(
-      () => {
-        for (const { flow, epoch } of flows) this.#guard.remove(flow, epoch);
-        this.#counters.add('agent_orphans_total', flows.length);
-      },
-      (error: unknown) => this.#logger.warn({ lease }, `orphans stay: ${(error as Error).message}`),
-    );
+  /**
+   * Flows whose process is gone: `lease` was its, or its death was nobody's to see because the agent was dead itself.
+   * The latter may also be a process that lives without this agent, but then it holds its sockets and renews its lease.
+   */
+  #sweepOrphans(lease?: number): void {
+    const nowNs = this.#clock.monotonicNs();
+    const isGone = (of: number): boolean => {
+      if (lease !== undefined) return of === lease;
+      return !this.#guarded.has(of) && this.#guard.leaseEndsAtNs(of) < nowNs;
+    };
+    const flows = this.#guard.list().filter((flow) => isGone(flow.lease));
+    try {
+      this.#counters.add('agent_orphans_total', destroyOrphans(flows.map((flow) => flow.flow)));
+      if (lease === undefined) return;
+      for (const { flow, epoch } of flows) this.#guard.remove(flow, epoch);
+    } catch (error) {
+      this.#logger.warn({ lease }, `orphans stay: ${(error as Error).message}`);
+    }
   }
 
   #tellDeaths(): void {
