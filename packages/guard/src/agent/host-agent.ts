@@ -229,6 +229,8 @@ export class HostAgent {
     if (channel === undefined) return;
     for (const instance of this.#untold.splice(0))
       channel.send({ t: 'process-ended', instance, isFenced: true });
+    // Clients wait for it: before anything is swept.
+    channel.flush();
   }
 
   #dial(retryMs: number): void {
