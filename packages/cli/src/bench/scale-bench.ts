@@ -30,7 +30,7 @@ export interface ScaleBenchOptions {
   readonly maxMoveTimeRatio: number;
 }
 
-/** The figures: 100,000 entries, 20,000 sessions, move time at most half as long again as at 100. */
+/** What it is to show: 100,000 entries, 20,000 sessions, move time at most half as long again as at 100. */
 export const defaultScaleBench: ScaleBenchOptions = {
   sessions: 20_000,
   flows: 100_000,

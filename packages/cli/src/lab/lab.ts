@@ -151,6 +151,8 @@ export class Lab {
     if (child.pid === undefined) {
       throw new RestitchError('syscall_failed', `laboratory ${this.plan.id}: cannot start ${command.name}`);
     }
+    // Before anything can fail: what is not listed is not taken down.
+    this.#addProcess(command.name, child.pid);
     const isFavoured = process.env[favourVariable] !== undefined && command.isMetered !== true;
     if (command.cgroup !== undefined) {
       // A processor cgroup takes no real-time process unless it was given a real-time budget.
@@ -158,7 +160,6 @@ export class Lab {
       enterCgroup(directories, child.pid);
     }
     if (isFavoured) favour(child.pid);
-    this.#addProcess(command.name, child.pid);
     return child;
   }
 
