@@ -1,8 +1,10 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { connect } from 'node:net';
+import { type AddressInfo, connect, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
-import { createCounters, systemClock } from '@restitch/core';
+import { type Flow, createCounters, systemClock } from '@restitch/core';
+import { listTcpSockets } from '@restitch/sys';
+import { tcpState } from '@restitch/sys/internal';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { removeGuardPins } from '../kernel/guard-pins.js';
 import { joinAgent } from './agent-client.js';
@@ -39,6 +41,34 @@ async function startApplication(leave = false): Promise<number> {
 async function until(condition: () => boolean): Promise<void> {
   for (let i = 0; i < 5000 && !condition(); i++) await new Promise((resolve) => setTimeout(resolve, 2));
   expect(condition()).toBe(true);
+}
+
+/** A server's socket that nobody holds any more, with unsent bytes before its FIN. */
+async function openOrphan(): Promise<{ readonly flow: Flow; close(): void }> {
+  const server = createServer((served) => {
+    served.write(Buffer.alloc(64 * 1024 * 1024));
+    setTimeout(() => served.destroy(), 50);
+  }).listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const { port } = server.address() as AddressInfo;
+  const socket = connect(port, '127.0.0.1').pause();
+  await once(socket, 'connect');
+  const flow = {
+    client: { address: '127.0.0.1', port: socket.localPort ?? 0 },
+    vip: { address: '127.0.0.1', port },
+  };
+  await until(() => isOrphaned(flow));
+  const close = (): void => {
+    socket.destroy();
+    server.close();
+  };
+  return { flow, close };
+}
+
+function isOrphaned({ client, vip }: Flow): boolean {
+  return listTcpSockets([tcpState.finWait1]).some(
+    (s) => s.inode === 0 && s.local.port === vip.port && s.remote.port === client.port,
+  );
 }
 
 describe('the host agent', () => {
@@ -93,6 +123,19 @@ describe('the host agent', () => {
     );
     expect(next.map((m) => m.lease)).not.toContain(5);
     for (const membership of next) membership.close();
+  });
+
+  it('clears what a process left that died while no agent was there, once its lease has ended', async () => {
+    const { flow, close } = await openOrphan();
+    const settings = { epoch: 1, level: 'commit', committed: 1, sentEnd: 1, windowScale: 7 } as const;
+    agent.guard.register(flow, { ...settings, lease: 5 });
+    agent.guard.setLease(5, systemClock.monotonicNs() + 60_000_000_000n);
+    (await joinAgent(socketPath, { name: 'a', instance: 'i1' })).close();
+    expect(isOrphaned(flow)).toBe(true);
+    agent.guard.setLease(5, 1n);
+    (await joinAgent(socketPath, { name: 'a', instance: 'i2' })).close();
+    expect(isOrphaned(flow)).toBe(false);
+    close();
   });
 
   it.each(['nonsense\n', '{"t":"join"}\n', `${'x'.repeat(5000)}`])('refuses %s and goes on', async (line) => {
