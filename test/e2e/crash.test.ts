@@ -56,7 +56,8 @@ describe('sessions at level commit', () => {
   }, 180_000);
 
   it('notice nothing when their buddy dies', async () => {
-    const report = await crash('--kills', '1', '--fault', 'buddy');
+    // Enough that the hash cannot leave the victim without a replica.
+    const report = await crash('--sessions', '16', '--kills', '1', '--fault', 'buddy');
     expect(report).toMatchObject({ clientResets: 0, taken: 0, lost: 0, stories: [] });
     expect(report['rereplicated']).toBeGreaterThan(0);
   }, 180_000);
