@@ -120,10 +120,11 @@ class Daemon implements AccessPoint {
   }
 
   async close(): Promise<void> {
-    this.#core.close();
+    const remembered = this.#core.close();
     await this.#listener?.close();
     await this.#admin?.close();
     await this.#hook?.close();
+    await remembered;
     this.state.dataplane.close();
   }
 }

@@ -204,14 +204,15 @@ export class DaemonCore {
     this.state.coordinator.pump();
   }
 
-  close(): void {
+  /** Resolves when what it remembers is on the disk. */
+  async close(): Promise<void> {
     this.#health.close();
     this.sweep.close();
     this.state.protection.close();
     this.state.analytics?.close();
-    this.state.collectors.close();
     this.#rebuild.close();
     this.state.drains.close();
+    await this.state.collectors.close();
   }
 
   #weightOf(name: string): number {

@@ -8,9 +8,9 @@ import { afterEach, describe, expect, it } from 'vitest';
 import { VirtualClock } from '../testing/virtual-clock.js';
 import { ClientStore } from './client-store.js';
 
-const cleanups: Array<() => void> = [];
-afterEach(() => {
-  for (const cleanup of cleanups.splice(0).reverse()) cleanup();
+const cleanups: Array<() => void | Promise<void>> = [];
+afterEach(async () => {
+  for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
 });
 
 const day = 86_400_000;
@@ -101,12 +101,25 @@ describe('the past of clients', () => {
   it('is saved when the daemon stops, and by itself once a minute', async () => {
     const first = open();
     first.live('10.1.1.7', 3);
-    first.store.close();
+    await first.store.close();
     expect(open({ directory: first.directory, clock: first.clock }).store.size).toBe(1);
+    expect(readdirSync(first.directory)).toEqual(['clients.bin']);
     const other = open();
     other.live('10.1.1.7', 3);
     await waitMinutes(other, 1);
     expect(readdirSync(other.directory)).toContain('clients.bin');
+  });
+
+  it('ends on disk with the newest, also when the daemon stops while it is written', async () => {
+    const bench = open({ maxPrefixes: 5000 });
+    for (let i = 0; i < 1000; i++) bench.live(`10.${i >> 8}.${i & 255}.1`, 5);
+    const saving = bench.store.save();
+    bench.live('11.1.1.1', 5);
+    await bench.store.close();
+    await saving;
+    const { directory, clock } = bench;
+    expect(open({ directory, clock, maxPrefixes: 5000 }).store.size).toBe(1001);
+    expect(readdirSync(directory)).toEqual(['clients.bin']);
   });
 
   it('is whole on disk also when clients come while it is written', async () => {
@@ -143,7 +156,7 @@ describe('a file of the past', () => {
     const first = open();
     first.live('10.1.1.7', 3);
     await first.store.save();
-    first.store.close();
+    await first.store.close();
     const path = join(first.directory, 'clients.bin');
     writeFileSync(path, damage(readFileSync(path)));
     const second = open({ directory: first.directory, clock: first.clock });
@@ -174,7 +187,7 @@ describe('retention', () => {
     const first = open();
     first.live('10.1.1.7', 3);
     await first.store.save();
-    first.store.close();
+    await first.store.close();
     first.clock.stepMs = 31 * day;
     expect(open({ directory: first.directory, clock: first.clock }).store.size).toBe(0);
   });

@@ -4,7 +4,7 @@
  * It listens to the same inputs as the engine and gives a new engine what it knows. Saving goes in slices and beside the
  * event loop, because moves wait behind it; a file that cannot be read costs the past, never the start.
  */
-import { mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, renameSync } from 'node:fs';
 import { open, rename } from 'node:fs/promises';
 import { join } from 'node:path';
 import { ClientHistory, type EngineInput, clientPrefix } from '@restitch/analytics';
@@ -68,14 +68,13 @@ export class ClientStore implements AnalyticsSink {
     this.#saveLater();
   }
 
-  /** Saves what has changed, at once. */
-  close(): void {
-    this.#cancel?.();
-    if (!this.#isChanged || this.#cancel === undefined) return;
-    const parts = [...this.#encode()];
-    const aside = `${this.#path}.${process.pid}.last`;
-    writeFileSync(aside, Buffer.concat([...parts, checksumOf(parts)]), { mode: 0o600, flush: true });
-    renameSync(aside, this.#path);
+  /** Saves what has changed, after a save that is under way: that one is older and must not come last. */
+  async close(): Promise<void> {
+    if (this.#cancel === undefined) return;
+    this.#cancel();
+    this.#cancel = undefined;
+    await this.#saving?.catch(() => {});
+    if (this.#isChanged) await this.#saveOrWarn();
   }
 
   /** Prefixes remembered. */
@@ -186,15 +185,19 @@ export class ClientStore implements AnalyticsSink {
     this.#cancel = this.#deps.clock.after(saveEveryMs, () => {
       this.#saveLater();
       this.#retain();
-      if (!this.#isChanged) return;
-      this.save().catch((error: Error) => {
-        this.#deps.counters.add('client_history_save_failed_total');
-        this.#deps.logger.warn(
-          { path: this.#path, reason: error.message },
-          'the past of clients was not saved',
-        );
-      });
+      if (this.#isChanged) void this.#saveOrWarn();
     });
+  }
+
+  async #saveOrWarn(): Promise<void> {
+    const { counters, logger } = this.#deps;
+    try {
+      await this.save();
+    } catch (error) {
+      counters.add('client_history_save_failed_total');
+      const reason = (error as Error).message;
+      logger.warn({ path: this.#path, reason }, 'the past of clients was not saved');
+    }
   }
 
   async #write(): Promise<void> {

@@ -106,10 +106,11 @@ export class Collectors {
     this.inputs.attach(this.clients);
   }
 
-  close(): void {
+  /** Resolves when the past of clients is on the disk. */
+  async close(): Promise<void> {
     this.telemetry.close();
     this.notices.close();
     this.paths.close();
-    this.clients.close();
+    await this.clients.close();
   }
 }
