@@ -48,9 +48,12 @@ const MAX_WAITING = 200_000;
 const JUDGE_TICKS = 10;
 /**
  * A Brier score worse by less says nothing: while no limit is crossed for a long time both rules are almost perfect, and the
- * ratio of two losses near zero would condemn a forecast for a few cautious percent.
+ * ratio of two losses near zero would condemn a forecast for a few cautious percent. The bound is half of what a forecast
+ * loses that is always just short of moving somebody, and always wrong.
  */
-const IMMATERIAL_LOSS = 0.01;
+function immaterialLoss(enterScore: number): number {
+  return 0.5 * (1 - enterScore) ** 2;
+}
 /** Plans that may still be accepted. */
 const MAX_PLANS = 60;
 
@@ -287,7 +290,8 @@ export class AnalyticsEngine {
   private judge(outputs: EngineOutput[]): void {
     const { skill } = this.loads;
     if (skill === undefined || this.ticks % JUDGE_TICKS !== 0) return;
-    if ((skill.gain ?? 0) < 0 && skill.gain! > -IMMATERIAL_LOSS) return;
+    const { gain = 0 } = skill;
+    if (gain < 0 && gain > -immaterialLoss(this.options.objective.enterScore)) return;
     this.govern({ t: 'skill', skill }, outputs);
   }
 

@@ -46,6 +46,8 @@ export class LoadForecasts {
   /** Per endpoint the past of each metric, newest last. */
   private readonly pasts = new Map<string, number[]>();
   private readonly lastKnown = new Map<string, number>();
+  /** Endpoints that have ever told their own use of CPU. */
+  private readonly hasOwnCpu = new Set<number>();
   /** True once after the forecasts had to start anew. */
   hasRestarted = false;
 
@@ -73,7 +75,7 @@ export class LoadForecasts {
     const news: ModelNews[] = [];
     for (const metric of FORECAST_METRICS) {
       const values = new Float64Array(this.capacity).fill(Number.NaN);
-      figures.forEach((f, e) => (values[e] = valueOf(metric, f)));
+      figures.forEach((f, e) => (values[e] = this.valueOf(metric, f, e)));
       const isSeen = values.some((v) => v === v);
       if (!isSeen && !this.panels.has(metric)) continue;
       this.values.set(metric, values);
@@ -173,6 +175,13 @@ export class LoadForecasts {
         ...plainBand(panel.band(entry.index, i)),
       })),
     }));
+  }
+
+  /** Without a quota the host's CPU stands for the endpoint's own; never in between, which would be two units in one series. */
+  private valueOf(metric: ForecastMetric, f: EndpointMetrics, e: number): number {
+    if (metric !== 'cpu') return valueOf(metric, f);
+    if (f.cpuRatio !== undefined) this.hasOwnCpu.add(e);
+    return f.cpuRatio === undefined && this.hasOwnCpu.has(e) ? Number.NaN : valueOf('cpu', f);
   }
 
   private limitOf(metric: ForecastMetric): number | undefined {

@@ -5,8 +5,9 @@ import { SessionTable, type TelemetryBatch } from '../plan/session-table.js';
 import type { EngineInput } from './engine-input.js';
 
 const FIRST_CAPACITY = 1024;
-/** Expected lives are looked up anew once in so many ticks a session. */
+/** Expected lives are looked up anew once in so many ticks a session, and in every tick while there are few sessions. */
 const LIFE_TICKS = 10;
+const FEW_SESSIONS = 20_000;
 /** Ordinary image, before the first move tells: TCP state and some kilobytes of application state. */
 const USUAL_IMAGE_BYTES = 8192;
 /** A session that never moved has nothing to settle from. */
@@ -131,11 +132,12 @@ export class SessionBook {
   /** Brings residence and expected lives up to date; call once a tick. */
   refresh(nowMs: number, tick: number): void {
     const { columns } = this.table;
+    const isSmall = this.byId.size <= FEW_SESSIONS;
     for (const entry of this.byId.values()) {
       const { handle, movedMs, openedMs } = entry;
       columns.residenceS[handle] =
         nowMs < entry.restUntilMs ? 0 : movedMs > 0 ? (nowMs - movedMs) / 1000 : NEVER_MOVED_S;
-      if (columns.lifeS[handle] === 0 || handle % LIFE_TICKS === tick % LIFE_TICKS)
+      if (isSmall || columns.lifeS[handle] === 0 || handle % LIFE_TICKS === tick % LIFE_TICKS)
         columns.lifeS[handle] = this.history.expectedRemainingS(entry.prefix, (nowMs - openedMs) / 1000);
     }
   }

@@ -49,6 +49,17 @@ describe('a version 2 group', () => {
     expect(sampler.sample(1000)).toEqual({ cpuRatio: 0.9, cpuLimitCores: 0.5, memoryRatio: 0.5 });
   });
 
+  it('says nothing of the period in which the quota changed', () => {
+    const host = fakeHost(v2Host);
+    const sampler = new CgroupSampler(findCgroup(host.root));
+    sampler.sample(0);
+    host.set('/sys/fs/cgroup/pod/cpu.stat', 'usage_usec 5450000\n');
+    host.set('/sys/fs/cgroup/pod/cpu.max', '5000 100000\n');
+    expect(sampler.sample(1000)).toEqual({ cpuLimitCores: 0.05, memoryRatio: 0.5 });
+    host.set('/sys/fs/cgroup/pod/cpu.stat', 'usage_usec 5475000\n');
+    expect(sampler.sample(2000)).toEqual({ cpuRatio: 0.5, cpuLimitCores: 0.05, memoryRatio: 0.5 });
+  });
+
   it('is found in a container that sees only its own part of the tree', () => {
     const host = fakeHost({
       '/proc/self/cgroup': '0::/docker/x/app\n',

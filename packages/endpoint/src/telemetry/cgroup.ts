@@ -93,6 +93,7 @@ function levelsOf(point: string, mountRoot: string, path: string): string[] {
 
 interface CpuLevel {
   readonly usageUs: number;
+  readonly limitCores: number;
 }
 
 /** Reads the groups; keeps the counters of the time before. */
@@ -127,9 +128,11 @@ export class CgroupSampler {
       if (quotaCores === undefined && level > 0) return;
       const usageUs = this.#usageUs(directory, level);
       if (usageUs === undefined) return;
-      this.#before.set(directory, { usageUs });
       const limitCores = quotaCores ?? availableParallelism();
-      const usedUs = growth(usageUs, before.get(directory)?.usageUs);
+      const last = before.get(directory);
+      this.#before.set(directory, { usageUs, limitCores });
+      // What was used under another quota is no share of this one: a quota cut to a tenth would look like an overload.
+      const usedUs = last?.limitCores === limitCores ? growth(usageUs, last.usageUs) : undefined;
       const cpuRatio = ratioOf(usedUs, elapsedUs === undefined ? undefined : elapsedUs * limitCores);
       const isTighter = (cpuRatio ?? -1) > (figures.cpuRatio ?? -1) || figures.cpuLimitCores === undefined;
       if (isTighter) figures = { cpuLimitCores: limitCores, ...(cpuRatio === undefined ? {} : { cpuRatio }) };
