@@ -123,6 +123,8 @@ export class CgroupSampler {
     const before = this.#before;
     this.#before = new Map();
     let figures: CgroupFigures = {};
+    let tightestCores = Number.POSITIVE_INFINITY;
+    let hasChanged = false;
     this.#places.cpu.forEach((directory, level) => {
       const quotaCores = readQuotaCores(directory);
       if (quotaCores === undefined && level > 0) return;
@@ -131,12 +133,15 @@ export class CgroupSampler {
       const limitCores = quotaCores ?? availableParallelism();
       const last = before.get(directory);
       this.#before.set(directory, { usageUs, limitCores });
-      // What was used under another quota is no share of this one: a quota cut to a tenth would look like an overload.
-      const usedUs = last?.limitCores === limitCores ? growth(usageUs, last.usageUs) : undefined;
+      tightestCores = Math.min(tightestCores, limitCores);
+      if (before.size > 0 && last?.limitCores !== limitCores) hasChanged = true;
+      const usedUs = growth(usageUs, last?.usageUs);
       const cpuRatio = ratioOf(usedUs, elapsedUs === undefined ? undefined : elapsedUs * limitCores);
       const isTighter = (cpuRatio ?? -1) > (figures.cpuRatio ?? -1) || figures.cpuLimitCores === undefined;
       if (isTighter) figures = { cpuLimitCores: limitCores, ...(cpuRatio === undefined ? {} : { cpuRatio }) };
     });
+    // What was used under another quota is no share of this one: a quota cut to a tenth would look like an overload.
+    if (hasChanged) return { cpuLimitCores: tightestCores };
     return figures;
   }
 
