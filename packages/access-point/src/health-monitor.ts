@@ -58,8 +58,8 @@ export class HealthMonitor {
   }
 
   /**
-   * One service a turn: the kernel waits for its readers at each (10 ms), and moves between hold and switch must not wait
-   * for all of them.
+   * One service a turn: a table costs milliseconds to build, a service's first one a wait for the kernel's readers on top
+   * (10 ms), and moves and take-overs between hold and switch must not wait for all of them.
    */
   #publishNext(): void {
     this.#cancelPublish = undefined;

@@ -387,8 +387,10 @@ export class Protection {
     const { endpoint } = known;
     const beganMs = clock.monotonicMs();
     const orphans = this.#markOrphans(known);
+    const givenAway = this.#takeOvers.giveAway(orphans, endpoint);
+    // After the first question: at this word everybody begins to replicate anew what the dead one kept.
     this.#publishPeers();
-    const { taken, lost } = await this.#takeOvers.giveAway(orphans, endpoint);
+    const { taken, lost } = await givenAway;
     const record: TakeOverRecord = {
       endpoint: endpoint.name,
       reason,

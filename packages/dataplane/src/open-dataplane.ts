@@ -169,6 +169,7 @@ class BpfDataplane implements Dataplane {
     this.#resets.close();
     this.#sender?.close();
     this.#targets.close();
+    this.#services.close();
     this.#closing.close();
     this.#queue.close();
     this.#control.close();

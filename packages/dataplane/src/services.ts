@@ -1,4 +1,10 @@
-/** Virtual services in the maps: a Maglev table each, filled aside and swapped in whole. */
+/**
+ * Virtual services in the maps: a Maglev table each, put in its place whole and written over afterwards.
+ *
+ * Not swapped at each change: after a swap in a map of maps the kernel waits until no program reads the old one (10 ms,
+ * more on a busy machine), and at a change of endpoints the daemon has better to do. A reader in the middle of a write
+ * takes the endpoint of before or of after, both of which were right a moment ago or will be.
+ */
 import { RestitchError, encodeAddress, formatSocketAddress } from '@restitch/core';
 import type { Fd } from '@restitch/sys';
 import { createSingleElementMap, deleteElement, readMap, updateElement } from '@restitch/sys/internal';
@@ -16,6 +22,8 @@ interface Slot {
   readonly table: number;
   /** Backends as text: the same text needs no new table. */
   backends: string | undefined;
+  /** The table that this process has put there; undefined as long as it is an earlier daemon's. */
+  inner: Fd | undefined;
 }
 
 interface State {
@@ -26,6 +34,8 @@ interface State {
 /** Keeps the service maps as the user wants them. */
 export interface Services {
   set(services: readonly VirtualService[]): void;
+  /** The maps stay. */
+  close(): void;
 }
 
 /** Services over the maps; those an earlier daemon set are found in them. */
@@ -43,10 +53,15 @@ export function createServices(maps: Readonly<Record<MapName, Fd>>): Services {
       for (const [name, slot] of slots) {
         if (wanted.has(name)) continue;
         deleteElement(maps.services.value, slot.key);
+        slot.inner?.close();
         slots.delete(name);
       }
       if (tables.size > maxRememberedTables) tables.clear();
       for (const service of wanted.values()) setService({ maps, slots }, service, tables);
+    },
+    close() {
+      for (const slot of slots.values()) slot.inner?.close();
+      slots.clear();
     },
   };
 }
@@ -56,10 +71,15 @@ function setService({ maps, slots }: State, service: VirtualService, tables: Map
   const backends = JSON.stringify(service.backends);
   const known = slots.get(name);
   if (known?.backends === backends) return;
-  const slot = known ?? { key: encodeServiceKey(service), table: freeTable(slots), backends };
+  const slot = known ?? {
+    key: encodeServiceKey(service),
+    table: freeTable(slots),
+    backends,
+    inner: undefined,
+  };
   const table = tables.get(backends) ?? buildMaglevTable(service.backends, maglevSize);
   tables.set(backends, table);
-  if (table.length > 0) swapTable(maps.maglev_tables.value, slot.table, table);
+  if (table.length > 0) writeTable(maps.maglev_tables.value, slot, table);
   const value = Buffer.alloc(serviceLayout.valueBytes);
   value.writeUInt32LE(slot.table, serviceLayout.table);
   value.writeUInt32LE(service.backends.length, serviceLayout.backends);
@@ -68,20 +88,26 @@ function setService({ maps, slots }: State, service: VirtualService, tables: Map
   slots.set(name, slot);
 }
 
-function swapTable(tablesFd: number, index: number, table: Uint32Array): void {
-  const bytes = maglevSize * 4;
-  const inner = createSingleElementMap('maglev', bytes);
+function writeTable(tablesFd: number, slot: Slot, table: Uint32Array): void {
+  // A map has the byte order of its host, as the array has.
+  const slots = Buffer.alloc(maglevSize * 4);
+  slots.set(new Uint8Array(table.buffer, table.byteOffset, table.byteLength));
+  if (slot.inner !== undefined) {
+    updateElement(slot.inner.value, Buffer.alloc(4), slots);
+    return;
+  }
+  const inner = createSingleElementMap('maglev', slots.length);
   try {
-    const slots = Buffer.alloc(bytes);
-    for (let i = 0; i < maglevSize; i++) slots.writeUInt32LE(table[i] ?? 0, i * 4);
     updateElement(inner.value, Buffer.alloc(4), slots);
     const key = Buffer.alloc(4);
-    key.writeUInt32LE(index);
+    key.writeUInt32LE(slot.table);
     const value = Buffer.alloc(4);
     value.writeUInt32LE(inner.value);
     updateElement(tablesFd, key, value);
-  } finally {
+    slot.inner = inner;
+  } catch (error) {
     inner.close();
+    throw error;
   }
 }
 
@@ -112,7 +138,7 @@ function readSlots(maps: Readonly<Record<MapName, Fd>>): Map<string, Slot> {
       const key = Buffer.alloc(keyBytes);
       keys.copy(key, 0, i * keyBytes, (i + 1) * keyBytes);
       const table = values.readUInt32LE(i * valueBytes + serviceLayout.table);
-      slots.set(key.toString('hex'), { key, table, backends: undefined });
+      slots.set(key.toString('hex'), { key, table, backends: undefined, inner: undefined });
     }
   });
   return slots;

@@ -39,6 +39,7 @@ beforeAll(() => {
 
 afterAll(() => {
   control?.close();
+  services?.close();
   for (const fd of [...Object.values(programs.maps), programs.steer, programs.reenter, programs.control])
     fd.close();
   removePins(pinDirectory);
@@ -189,6 +190,16 @@ describe.each([4, 6] as const)('IPv%i', (family) => {
     ),
     row('a SYN', 'syn', 1, () => syn(newFlow())),
     row('a SYN with a VLAN tag', 'syn', 1, () => segment(newFlow(), tcpFlags.syn, { vlan: 42 })),
+    row('a SYN, after the set of endpoints changed', 'syn', 2, () => {
+      serve([2]);
+      return syn(newFlow());
+    }),
+    row('a SYN, after the next daemon changed the set of endpoints', 'syn', 2, () => {
+      services.close();
+      services = createServices(programs.maps);
+      serve([2]);
+      return syn(newFlow());
+    }),
     row('a resent SYN, after the set of endpoints changed', 'syn', 1, () => {
       const flow = newFlow();
       run(syn(flow));
