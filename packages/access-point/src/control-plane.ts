@@ -23,6 +23,9 @@ import type { Reconciler } from './reconciler.js';
 import { makeSession } from './session-registry.js';
 import type { Session, SessionRegistry } from './session-registry.js';
 
+/** What an endpoint says of a session whose client sent RST; its application's own resets have another word. */
+const clientReset = 'ECONNRESET';
+
 /** What the control plane works with. */
 export interface ControlPlaneDeps {
   readonly accessPointName: string;
@@ -300,6 +303,7 @@ export class ControlPlane {
     counters.add('sessions_ended_total');
     if (session === undefined || session.owner !== endpoint) return;
     coordinator.sessionEnded(session);
+    session.end = ended.reason === clientReset ? 'reset' : 'closed';
     sessions.remove(session);
     drains.sessionEnded(endpoint);
     if (feed.isWatched) {

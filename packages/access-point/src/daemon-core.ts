@@ -121,6 +121,7 @@ export class DaemonCore {
             inputs: collectors.inputs,
             config: () => this.#config.analytics,
             endpointConfig: () => this.#config.endpoints,
+            locationOf: (address) => collectors.locationOf(address),
             maxQueued: () => this.#config.moves.maxQueued,
             start: deps.startAnalytics,
           });

@@ -25,6 +25,8 @@ export interface Session {
   buddy?: { readonly name: string; readonly isReady: boolean } | undefined;
   /** Its owner died; its buddy is about to take it over. Nobody else may forget it. */
   isOrphan?: boolean;
+  /** How it ended, as its owner said; undefined while it lives, or if nobody said. */
+  end?: 'reset' | 'closed';
 }
 
 /** What changes in the index, for those who follow it. */

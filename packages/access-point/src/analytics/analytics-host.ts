@@ -29,6 +29,7 @@ export interface AnalyticsHostDeps {
   readonly config: () => AnalyticsConfig;
   /** Labels and capacities as configured. */
   readonly endpointConfig: ConstructorParameters<typeof FleetTeller>[0]['endpointConfig'];
+  readonly locationOf?: (address: string) => string | undefined;
   readonly maxQueued: () => number;
   readonly start: StartRunner;
 }
@@ -85,8 +86,9 @@ export class AnalyticsHost {
   constructor(deps: AnalyticsHostDeps) {
     this.#deps = deps;
     this.#mode = deps.config().engine.mode;
-    const { endpoints, sessions, inputs, clock, endpointConfig } = deps;
-    this.#teller = new FleetTeller({ endpoints, sessions, inputs, clock, endpointConfig });
+    const { endpoints, sessions, inputs, clock, endpointConfig, locationOf } = deps;
+    const where = locationOf === undefined ? {} : { locationOf };
+    this.#teller = new FleetTeller({ endpoints, sessions, inputs, clock, endpointConfig, ...where });
     this.#verdicts = new VerdictSender(endpoints);
     // From the beginning: notices of before the start are in force after it.
     this.#stopInputs = inputs.attach({ push: (input) => this.#take(input) });

@@ -13,6 +13,8 @@ export interface FleetTellerDeps {
   readonly inputs: InputHub;
   readonly clock: Clock;
   readonly endpointConfig: () => readonly EndpointConfig[];
+  /** Where a client is; undefined: unknown. */
+  readonly locationOf?: (address: string) => string | undefined;
 }
 
 /** See the head of the file. */
@@ -102,6 +104,8 @@ export class FleetTeller {
       ...(Object.keys(labels).length === 0 ? {} : { labels }),
       ...(capacitySessions === undefined ? {} : { capacitySessions }),
       ...(joinedAtMs === undefined ? {} : { joinedAtMs }),
+      ...(configured?.scores?.enter === undefined ? {} : { enterScore: configured.scores.enter }),
+      ...(configured?.scores?.leave === undefined ? {} : { leaveScore: configured.scores.leave }),
     };
   }
 
@@ -109,7 +113,9 @@ export class FleetTeller {
     const { clock } = this.#deps;
     const base = { kind: 'session', atMs: clock.monotonicMs(), what, session: session.id } as const;
     const endpoint = session.owner.name;
+    if (what === 'ended' && session.end !== undefined) return { ...base, endpoint, end: session.end };
     if (what !== 'opened') return { ...base, endpoint };
+    const location = this.#deps.locationOf?.(session.flow.client.address);
     const listener = session.owner.listenerFor(session.flow.vip);
     return {
       ...base,
@@ -117,6 +123,7 @@ export class FleetTeller {
       client: session.flow.client.address,
       ageMs: Math.max(0, clock.wallMs() - session.openedAtMs),
       ...(listener === undefined ? {} : { listener }),
+      ...(location === undefined ? {} : { location }),
       ...(session.buddy?.isReady === true ? { buddy: session.buddy.name } : {}),
     };
   }

@@ -1,5 +1,5 @@
 /** The block `analytics:` of the daemon's YAML, and what the engine makes of it. */
-import { DEFAULT_ENGINE } from '@restitch/analytics';
+import { DEFAULT_ENGINE, type SessionClass } from '@restitch/analytics';
 import { z } from 'zod';
 import type { AnalyticsConfig } from './daemon-config.js';
 import { addIssue, amount, count, duration, durationOrZero, labelValue, oneOf, path } from './fields.js';
@@ -44,10 +44,28 @@ const costs = z.strictObject({
   gap: amount(0, 100).default(objective.gapCost),
   perMb: amount(0, 100).default(objective.costPerMb),
   replica: amount(0, 100).default(objective.replicaCost),
+  /** What a target next to the client is worth against one far away. */
+  near: amount(0, 100).default(objective.nearGain),
   moneyPerMb: amount(0, 1e6).default(objective.moneyPerMb),
 });
 
+/** Thresholds of an endpoint or a class of sessions: `leave` stands as far above `enter` as the usual two without it. */
+export const ownScores = z
+  .strictObject({ enter: amount(0, 1), leave: amount(0, 1).optional() })
+  .superRefine((scores, ctx) => {
+    if (scores.leave !== undefined && scores.leave < scores.enter)
+      ctx.addIssue({
+        code: 'custom',
+        message: 'is below enter',
+        path: ['leave'],
+        params: { remedy: 'relief must not end before it begins' },
+      });
+  });
+
 const sessionClass = z.strictObject({
+  listener: labelValue.optional(),
+  location: labelValue.optional(),
+  scores: ownScores.optional(),
   weight: amount(0, 1000).default(1),
   require: labels.default({}),
   forbid: labels.default({}),
@@ -69,7 +87,7 @@ export const analytics = z.strictObject({
   brakes: brake.prefault({}),
   scores: scores.prefault({}),
   costs: costs.prefault({}),
-  /** By the name of the listener. */
+  /** By name; without `listener` and `location` the name is that of a listener. The first that fits counts. */
   classes: z.record(z.string(), sessionClass).default({}),
   /** Share of a limit up to which targets are filled, and down to which sources are relieved. */
   fillRatio: amount(0.1, 1).default(objective.fillRatio),
@@ -77,6 +95,7 @@ export const analytics = z.strictObject({
   /** Over which a newcomer's room grows to its full size. */
   ramp: durationOrZero.default(objective.rampS * 1000),
   domainLabel: labelValue.default(DEFAULT_ENGINE.domainLabel),
+  locationLabel: labelValue.default(DEFAULT_ENGINE.locationLabel),
   /** Laboratory only: what the forecast says is turned round. */
   model: oneOf('normal', 'inverted').default('normal'),
   seed: count(0, 0xffffffff).default(DEFAULT_ENGINE.seed),
@@ -111,6 +130,16 @@ export function checkAnalytics(
     addIssue(ctx, 'is for a laboratory', 'set lab: true, or leave the key out', ['analytics', 'model']);
 }
 
+function toClass({ scores: own, listener, location, ...rest }: z.output<typeof sessionClass>): SessionClass {
+  return {
+    ...rest,
+    ...(listener === undefined ? {} : { listener }),
+    ...(location === undefined ? {} : { location }),
+    ...(own === undefined ? {} : { enterScore: own.enter }),
+    ...(own?.leave === undefined ? {} : { leaveScore: own.leave }),
+  };
+}
+
 /** The checked block under the names the daemon uses. */
 export function toAnalytics(file: AnalyticsFile, stateDirectory: string): AnalyticsConfig {
   const { budgets: b, scores: s, limits: l } = file;
@@ -139,6 +168,7 @@ export function toAnalytics(file: AnalyticsFile, stateDirectory: string): Analyt
         gapCost: file.costs.gap,
         costPerMb: file.costs.perMb,
         replicaCost: file.costs.replica,
+        nearGain: file.costs.near,
         moneyPerMb: file.costs.moneyPerMb,
         minResidenceS: b.minimumResidence / 1000,
         minLifeS: b.minimumLife / 1000,
@@ -159,8 +189,9 @@ export function toAnalytics(file: AnalyticsFile, stateDirectory: string): Analyt
         maxMovesPerMin: b.perMinute,
         staleMs: Math.max(file.brakes.stale, 3 * file.period),
       },
-      classes: file.classes,
+      classes: Object.fromEntries(Object.entries(file.classes).map(([name, c]) => [name, toClass(c)])),
       domainLabel: file.domainLabel,
+      locationLabel: file.locationLabel,
       model: file.model,
       seed: file.seed,
     },

@@ -23,6 +23,8 @@ export interface EndpointConfig {
   readonly maintenance: readonly MaintenanceWindow[];
   /** Bits a second from the access point to it; undefined: learned. */
   readonly bandwidthBps?: number;
+  /** Scores at which the analytics begin and end to relieve it; those of `analytics.scores` without them. */
+  readonly scores?: { readonly enter: number; readonly leave?: number | undefined } | undefined;
 }
 
 /** A time in which an endpoint is not to be counted on. Wall time. */

@@ -3,7 +3,7 @@
  * carries one. The inferred value still has these keys; `toDaemonConfig` gives it the names the daemon uses.
  */
 import { z } from 'zod';
-import { analytics, checkAnalytics, toAnalytics } from './analytics-schema.js';
+import { analytics, checkAnalytics, ownScores, toAnalytics } from './analytics-schema.js';
 import type { DaemonConfig } from './daemon-config.js';
 import { endpointInputs, inputs, toEndpointInputs, toInputs } from './inputs-schema.js';
 import {
@@ -43,6 +43,7 @@ const endpoint = z.strictObject({
   weight: count(0, 1000).default(100),
   labels: z.record(z.string(), labelValue).default({}),
   capacity: count(0, 0xffffffff).optional(),
+  scores: ownScores.optional(),
   ...endpointInputs,
 });
 

@@ -155,7 +155,7 @@ export class AnalyticsEngine {
       this.droppedInputs = 0;
     }
     this.pending.expire(this.nowMs);
-    this.sessions.refresh(this.nowMs, this.ticks);
+    this.sessions.refresh(this.nowMs, this.ticks, this.options.objective.horizonS);
     this.observe(outputs);
     this.judge(outputs);
     this.brake({ t: 'tick', atMs: this.nowMs }, outputs);
@@ -194,6 +194,7 @@ export class AnalyticsEngine {
         return;
       case 'erase':
         this.sessions.history.erase(input.prefix);
+        this.sessions.resets.erase(input.prefix);
         return;
       default:
     }
@@ -213,7 +214,7 @@ export class AnalyticsEngine {
     if (entry === undefined) return;
     if (what === 'ended') {
       pending.settle(session);
-      this.ledger.end(sessions.end(session, atMs));
+      this.ledger.end(sessions.end(session, atMs, input.end));
     } else if (what === 'moved') {
       this.noteMove(entry.handle, index, atMs);
       sessions.move(entry, index, atMs);
@@ -366,6 +367,7 @@ export class AnalyticsEngine {
       return;
     }
     this.builder.relieving = round.plan.relieving;
+    this.builder.relievingClasses = round.plan.relievingClasses;
     const plan: PlanOutput = {
       kind: 'plan',
       atMs: nowMs,

@@ -12,6 +12,8 @@ interface PathState {
   rttMs: number;
   lossRatio: number;
   bandwidthBps: number;
+  /** Whether it is known what the path can carry, or only what it has carried. */
+  isBandwidthConfigured: boolean;
   over: number;
   probes: number;
 }
@@ -67,7 +69,14 @@ export class EndpointBook {
       fresh: [],
       total: 0,
       notice: undefined,
-      path: { rttMs: Number.NaN, lossRatio: Number.NaN, bandwidthBps: Number.NaN, over: 0, probes: 0 },
+      path: {
+        rttMs: Number.NaN,
+        lossRatio: Number.NaN,
+        bandwidthBps: Number.NaN,
+        isBandwidthConfigured: false,
+        over: 0,
+        probes: 0,
+      },
       ownCounts: undefined,
       ownCountsAtMs: Number.NaN,
       ownBytesPerSec: Number.NaN,
@@ -122,7 +131,10 @@ export class EndpointBook {
   probe(input: Extract<EngineInput, { kind: 'path' }>): void {
     const { path } = this.ensure(input.endpoint);
     const { rttMs, lossRatio, bandwidthBps } = input;
-    if (bandwidthBps !== undefined && bandwidthBps >= 0) path.bandwidthBps = bandwidthBps;
+    if (bandwidthBps !== undefined && bandwidthBps >= 0) {
+      path.bandwidthBps = bandwidthBps;
+      path.isBandwidthConfigured = input.bandwidthFrom === 'configured';
+    }
     const knowsRtt = rttMs !== undefined && rttMs >= 0;
     const knowsLoss = lossRatio !== undefined && lossRatio >= 0;
     if (!knowsRtt && !knowsLoss) return;

@@ -17,6 +17,8 @@ export interface FleetEndpoint {
   readonly capacitySessions?: number;
   /** Score below which it is relieved; the objective's without it. */
   readonly enterScore?: number;
+  /** Score above which its relief ends; as far above the other as the objective's without it. */
+  readonly leaveScore?: number;
   /** To be emptied and switched off. */
   readonly isEmptying?: boolean;
   /** When it became able to take sessions; absent: it always was. */
@@ -78,6 +80,10 @@ export type EngineInput =
       /** The client's address. */
       readonly client?: string;
       readonly listener?: string;
+      /** Where the client is, as the operator's table says. */
+      readonly location?: string;
+      /** Of a session that ended: how. `reset`: by its client's RST. */
+      readonly end?: 'reset' | 'closed';
       /** How old it was at `atMs`. */
       readonly ageMs?: number;
       /** The endpoint that holds a copy of its state. */

@@ -17,8 +17,15 @@ export interface EngineLimits {
   readonly lossRatio: number;
 }
 
-/** What sessions of a listener are worth, and where they may be. */
+/** Which sessions a class has, what they are worth, when they leave, and where they may be. */
 export interface SessionClass {
+  /** Its listener; the class' name where neither this nor `location` is given. */
+  readonly listener?: string;
+  /** Of clients in this location or below it: `eu` also means `eu/fra`. */
+  readonly location?: string;
+  /** Scores of an endpoint at which sessions of the class leave it, and stay again; the endpoint's own without them. */
+  readonly enterScore?: number;
+  readonly leaveScore?: number;
   readonly weight?: number;
   /** Labels their endpoint must have, and must not have. */
   readonly require?: Readonly<Record<string, string>>;
@@ -38,10 +45,12 @@ export interface EngineOptions {
   readonly limits: EngineLimits;
   readonly objective: Objective;
   readonly brakes: BrakeLimits;
-  /** By the name of the listener. */
+  /** By name; a session is of the first one that fits. */
   readonly classes: Readonly<Record<string, SessionClass>>;
   /** Label of the endpoints that names their failure domain. */
   readonly domainLabel: string;
+  /** Label of the endpoints that names their location, parts from the widest on: `eu/fra`. */
+  readonly locationLabel: string;
   /** Periods after which verdicts at the endpoints expire. */
   readonly verdictPeriods: number;
   /** Factor by which an endpoint's report may differ from what the access point's own counts let expect. */
@@ -70,6 +79,7 @@ export const DEFAULT_ENGINE: EngineOptions = {
   brakes: DEFAULT_BRAKES,
   classes: {},
   domainLabel: 'zone',
+  locationLabel: 'location',
   verdictPeriods: 3,
   believeFactor: 5,
   skillMemory: 1000,

@@ -4,10 +4,14 @@ import {
   endpointScore,
   gainOf,
   isAllowed,
+  isClassLeaving,
   isMovable,
+  megabytesOf,
+  nearerBy,
   needOf,
   roomOf,
   scoreOn,
+  thresholdOf,
 } from '../plan/objective.js';
 import { explainSession } from '../plan/explain.js';
 import { findEmptiable } from '../plan/scale-in.js';
@@ -77,6 +81,7 @@ function endpointLine(engine: AnalyticsEngine, entry: EndpointEntry): object {
     eventInS: plain(fleet.endpoints.eventInS[e]!),
     accepts: fleet.endpoints.accepts[e] === 1,
     score: endpointScore(fleet, e),
+    leavesBelow: thresholdOf(fleet, options.objective, e),
     need: need(needOf(fleet, options.objective, e)),
     room: roomOf(fleet, options.objective, e),
   };
@@ -114,6 +119,8 @@ function explainOneSession(engine: AnalyticsEngine, id: string): object | undefi
     endpoint: endpoints.entries[from]?.name ?? null,
     client: entry.prefix,
     listener: entry.listener,
+    location: entry.location === '' ? null : entry.location,
+    buddy: endpoints.entries[columns.buddy[s]!]?.name ?? null,
     requestsPerSec: table.requestsPerSec[s]!,
     bytesPerSec: table.bytesPerSec[s]!,
     load: plain(columns.load[s]!),
@@ -136,6 +143,10 @@ function explainOneSession(engine: AnalyticsEngine, id: string): object | undefi
       room: roomOf(fleet, objective, e.index),
       gain: gainOf(fleet, objective, s, from, e.index),
       cost: costOf(fleet, objective, s, e.index),
+      /** What would travel: to a buddy only the difference. */
+      megabytes: megabytesOf(fleet, s, e.index),
+      isBuddy: columns.buddy[s] === e.index,
+      nearer: nearerBy(fleet, s, from, e.index),
     }))
     .sort((a, b) => b.gain - b.cost - (a.gain - a.cost))
     .slice(0, MAX_TARGETS);
@@ -143,6 +154,7 @@ function explainOneSession(engine: AnalyticsEngine, id: string): object | undefi
     ...facts,
     ...explainSession(fleet, s),
     movable: isMovable(fleet, objective, s),
+    leavesByClass: isClassLeaving(fleet, objective, columns.scoreClass[s]!, from) ?? null,
     relieves: need(needOf(fleet, objective, from)),
     targets,
   };

@@ -8,6 +8,8 @@ import {
 import type { EndpointBook, EndpointEntry } from './endpoint-book.js';
 import type { EngineOptions } from './engine-options.js';
 import { LabelBits } from './label-bits.js';
+import { Places } from './places.js';
+import { SessionClasses } from './session-classes.js';
 import type { LoadForecasts, LoadView } from './load-forecasts.js';
 import type { SessionBook } from './session-book.js';
 
@@ -47,12 +49,20 @@ export interface LiveFleet {
 /** Makes snapshots; remembers labels and which endpoints are being relieved. */
 export class LiveFleetBuilder {
   relieving: Uint8Array = new Uint8Array(0);
+  /** Of the last plan, by class and endpoint; empty before one. */
+  relievingClasses: Uint8Array = new Uint8Array(0);
+  private relievingWidth = 0;
   private readonly labels = new LabelBits();
+  private readonly places: Places;
+  private readonly classes: SessionClasses;
 
-  constructor(private readonly deps: LiveFleetDeps) {}
+  constructor(private readonly deps: LiveFleetDeps) {
+    this.places = new Places(deps.options.locationLabel);
+    this.classes = new SessionClasses(deps.options.classes, this.labels);
+  }
 
   build(nowMs: number): LiveFleet {
-    const { endpoints, sessions, loads, options } = this.deps;
+    const { endpoints, sessions, loads } = this.deps;
     const count = endpoints.count;
     const views = endpoints.entries.map((entry) => loads.view(entry));
     const presentLoad = this.believed(views);
@@ -62,12 +72,27 @@ export class LiveFleetBuilder {
       this.fillEndpoint(columns, entry, views[entry.index]!, presentLoad, nowMs);
     this.countPending(columns, presentLoad);
     this.boundBySessions(columns);
-    const pathRisk = Float32Array.from(endpoints.entries, (entry) => endpoints.pathRisk(entry));
+    this.boundByPaths(columns, presentLoad);
     columns.relieving.set(this.relieving.subarray(0, Math.min(count, this.relieving.length)));
-    this.fillClasses(options);
+    this.classes.fill(sessions);
+    this.places.fill(sessions);
+    const classes = this.classes.columns(this.relievingClasses, this.relievingWidth, count);
+    this.relievingWidth = count;
+    const nearness = this.places.nearness(endpoints.entries);
+    const regionCount = this.places.count;
+    // The path from the client is not measured, that from the access point is: it is the same for all places.
+    const risks = endpoints.entries.map((entry) => endpoints.pathRisk(entry));
+    const pathRisk = Float32Array.from({ length: regionCount * count }, (_, i) => risks[i % count]!);
     const table = sessions.table.columns;
     return {
-      fleet: { sessions: { ...table, count: sessions.span }, endpoints: columns, regionCount: 1, pathRisk },
+      fleet: {
+        sessions: { ...table, count: sessions.span },
+        endpoints: columns,
+        regionCount,
+        pathRisk,
+        ...(nearness === undefined ? {} : { nearness }),
+        ...(classes === undefined ? {} : { classes }),
+      },
       presentLoad,
       presentSessionLoad,
       views,
@@ -154,6 +179,7 @@ export class LiveFleetBuilder {
     columns.emptying[e] = entry.fleet.isEmptying === true ? 1 : 0;
     if (entry.fleet.joinedAtMs !== undefined) columns.ageS[e] = (nowMs - entry.fleet.joinedAtMs) / 1000;
     if (entry.fleet.enterScore !== undefined) columns.enterScore[e] = entry.fleet.enterScore;
+    if (entry.fleet.leaveScore !== undefined) columns.leaveScore[e] = entry.fleet.leaveScore;
     const labels = entry.fleet.labels ?? {};
     columns.labels[e] = this.labels.mask(labels);
     // Without a domain label each endpoint is a domain of its own.
@@ -186,28 +212,20 @@ export class LiveFleetBuilder {
         columns.accepts[index] = 0;
   }
 
-  private fillClasses(options: EngineOptions): void {
-    if (Object.keys(options.classes).length === 0) return;
-    const { sessions } = this.deps;
-    const { columns } = sessions.table;
-    const masks = Object.entries(options.classes).map(
-      ([name, c]) =>
-        [
-          name,
-          {
-            weight: c.weight ?? 1,
-            require: this.labels.mask(c.require ?? {}),
-            forbid: this.labels.mask(c.forbid ?? {}),
-          },
-        ] as const,
-    );
-    const byName = new Map(masks);
-    for (let s = 0; s < sessions.span; s++) {
-      const set = byName.get(sessions.entryOf(s)?.listener ?? '');
-      if (set === undefined) continue;
-      columns.weight[s] = set.weight;
-      columns.require[s] = set.require;
-      columns.forbid[s] = set.forbid;
+  /**
+   * A path of configured capacity takes as much load as what is left of it carries, by the bytes that the fleet's load costs
+   * on average. A learned capacity is only what the path has carried so far: it says nothing against carrying more.
+   */
+  private boundByPaths(columns: EndpointColumns, presentLoad: Float64Array): void {
+    let bytes = 0;
+    let load = 0;
+    for (const { index, ownBytesPerSec } of this.deps.endpoints.entries) {
+      if (!(ownBytesPerSec >= 0) || !(presentLoad[index]! >= 0)) continue;
+      bytes += ownBytesPerSec;
+      load += presentLoad[index]!;
     }
+    if (!(bytes > MIN_BYTES_PER_SEC) || !(load > 0)) return;
+    for (const { index, path } of this.deps.endpoints.entries)
+      if (path.isBandwidthConfigured) columns.pathRoom[index] = (path.bandwidthBps / 8) * (load / bytes);
   }
 }

@@ -2,6 +2,7 @@
 import { ClientHistory } from '../risk/client-history.js';
 import { SESSION_MOVING, SESSION_PINNED } from '../plan/fleet.js';
 import { SessionTable, type TelemetryBatch } from '../plan/session-table.js';
+import { ClientResets } from '../risk/client-resets.js';
 import type { EngineInput } from './engine-input.js';
 
 const FIRST_CAPACITY = 1024;
@@ -21,6 +22,7 @@ interface Entry {
   readonly handle: number;
   readonly prefix: string;
   readonly listener: string;
+  readonly location: string;
   openedMs: number;
   movedMs: number;
   requests: number;
@@ -33,6 +35,7 @@ interface Entry {
 export class SessionBook {
   table = new SessionTable(FIRST_CAPACITY);
   history = new ClientHistory();
+  readonly resets = new ClientResets();
   private readonly byId = new Map<string, Entry>();
   private entries: (Entry | undefined)[] = [];
   private readonly free: number[] = [];
@@ -72,10 +75,12 @@ export class SessionBook {
   }
 
   /** It ended; its length teaches what to expect of its client. */
-  end(id: string, atMs: number): number {
+  end(id: string, atMs: number, how?: SessionInput['end']): number {
     const entry = this.byId.get(id);
     if (entry === undefined) return -1;
-    this.history.sessionEnded(entry.prefix, (atMs - entry.openedMs) / 1000);
+    const lifeS = (atMs - entry.openedMs) / 1000;
+    this.history.sessionEnded(entry.prefix, lifeS);
+    if (how !== undefined) this.resets.ended(entry.prefix, lifeS, how === 'reset');
     this.byId.delete(id);
     this.entries[entry.handle] = undefined;
     this.table.remove(entry.handle);
@@ -130,15 +135,17 @@ export class SessionBook {
   }
 
   /** Brings residence and expected lives up to date; call once a tick. */
-  refresh(nowMs: number, tick: number): void {
+  refresh(nowMs: number, tick: number, horizonS: number): void {
     const { columns } = this.table;
     const isSmall = this.byId.size <= FEW_SESSIONS;
     for (const entry of this.byId.values()) {
       const { handle, movedMs, openedMs } = entry;
       columns.residenceS[handle] =
         nowMs < entry.restUntilMs ? 0 : movedMs > 0 ? (nowMs - movedMs) / 1000 : NEVER_MOVED_S;
-      if (isSmall || columns.lifeS[handle] === 0 || handle % LIFE_TICKS === tick % LIFE_TICKS)
+      if (isSmall || columns.lifeS[handle] === 0 || handle % LIFE_TICKS === tick % LIFE_TICKS) {
         columns.lifeS[handle] = this.history.expectedRemainingS(entry.prefix, (nowMs - openedMs) / 1000);
+        columns.clientRisk[handle] = this.resets.risk(entry.prefix, horizonS);
+      }
     }
   }
 
@@ -175,6 +182,7 @@ export class SessionBook {
       handle,
       prefix: clientPrefix(input.client ?? ''),
       listener: input.listener ?? '',
+      location: input.location ?? '',
       openedMs: input.atMs - (input.ageMs ?? 0),
       movedMs: 0,
       requests: 0,
@@ -189,6 +197,8 @@ export class SessionBook {
     columns.weight[handle] = 1;
     columns.require[handle] = 0;
     columns.forbid[handle] = 0;
+    columns.scoreClass[handle] = 0;
+    columns.region[handle] = 0;
     columns.buddy[handle] = -1;
     columns.clientRisk[handle] = Number.NaN;
     columns.imageBytes[handle] = USUAL_IMAGE_BYTES;

@@ -29,6 +29,8 @@ export interface SessionColumns {
   /** Labels its endpoint must have, and must not have (bit masks). */
   readonly require: Uint32Array;
   readonly forbid: Uint32Array;
+  /** Its thresholds: an index into `FleetSnapshot.classes`; 0 = those of its endpoint. */
+  readonly scoreClass: Uint8Array;
   /** Stable number that stands for the session where an order is needed; must not depend on the handle. */
   readonly key: Uint32Array;
 }
@@ -65,6 +67,20 @@ export interface EndpointColumns {
   readonly emptying: Uint8Array;
   /** Score below which this endpoint is relieved; NaN = as the objective says. */
   readonly enterScore: Float64Array;
+  /** Score at which its relief ends; NaN = as far above the other as the objective says. */
+  readonly leaveScore: Float64Array;
+  /** Load that its path can still carry; Infinity = not bounded by its path. */
+  readonly pathRoom: Float64Array;
+}
+
+/** Thresholds of classes of sessions; class 0 is that of sessions without any. Columns by class. */
+export interface ScoreClasses {
+  readonly count: number;
+  /** Score below which sessions of the class leave, and above which they stay again; NaN = as their endpoint's. */
+  readonly enterScore: Float64Array;
+  readonly leaveScore: Float64Array;
+  /** 1 = the class was leaving the endpoint in the last period; class × endpoints.count + endpoint. */
+  readonly relieving: Uint8Array;
 }
 
 /** A fleet at one moment. */
@@ -74,6 +90,10 @@ export interface FleetSnapshot {
   readonly regionCount: number;
   /** Probability that the path region → endpoint exceeds its limits; region × endpoints.count + endpoint; NaN = unknown. */
   readonly pathRisk: Float32Array;
+  /** How near an endpoint is to the clients of a region, 0 to 1, laid out as `pathRisk`; absent: nobody knows. */
+  readonly nearness?: Float32Array;
+  /** Absent: all sessions go by the thresholds of their endpoints. */
+  readonly classes?: ScoreClasses;
 }
 
 /** Empty columns for `count` sessions: on no endpoint, weight 1, everything else 0 or unknown. */
@@ -92,6 +112,7 @@ export function createSessionColumns(count: number): SessionColumns {
     buddy: new Int32Array(count).fill(-1),
     require: new Uint32Array(count),
     forbid: new Uint32Array(count),
+    scoreClass: new Uint8Array(count),
     key: new Uint32Array(count),
   };
 }
@@ -114,6 +135,8 @@ export function createEndpointColumns(count: number): EndpointColumns {
     relieving: new Uint8Array(count),
     emptying: new Uint8Array(count),
     enterScore: new Float64Array(count).fill(Number.NaN),
+    leaveScore: new Float64Array(count).fill(Number.NaN),
+    pathRoom: new Float64Array(count).fill(Number.POSITIVE_INFINITY),
   };
 }
 

@@ -19,6 +19,8 @@ export interface Objective {
   readonly revertRatio: number;
   /** Worth of emptying an endpoint that is to be switched off, a session. */
   readonly emptyingGain: number;
+  /** Worth of being served next to the client and not far away, a session: a preference among targets, no reason to move. */
+  readonly nearGain: number;
   /** Fewest seconds on an endpoint, and fewest expected seconds to live, for a move that no certain event forces. */
   readonly minResidenceS: number;
   readonly minLifeS: number;
@@ -48,6 +50,7 @@ export const DEFAULT_OBJECTIVE: Objective = {
   moneyPerMb: 0,
   revertRatio: 0.01,
   emptyingGain: 0.2,
+  nearGain: 0.02,
   minResidenceS: 60,
   minLifeS: 30,
   enterScore: 0.85,
@@ -105,7 +108,18 @@ export function gainOf(
 ): number {
   const better = scoreOn(fleet, s, to) - scoreOn(fleet, s, from);
   const emptied = fleet.endpoints.emptying[from]! * objective.emptyingGain;
-  return worthOf(fleet, s, objective.horizonS) * urgencyOf(fleet, objective, from) * (better + emptied);
+  const nearer = objective.nearGain * nearerBy(fleet, s, from, to);
+  return (
+    worthOf(fleet, s, objective.horizonS) * urgencyOf(fleet, objective, from) * (better + emptied + nearer)
+  );
+}
+
+/** How much nearer to its client `to` is than `from`, −1 to 1; 0 where places are unknown. */
+export function nearerBy(fleet: FleetSnapshot, s: number, from: number, to: number): number {
+  const { nearness } = fleet;
+  if (nearness === undefined) return 0;
+  const row = fleet.sessions.region[s]! * fleet.endpoints.count;
+  return nearness[row + to]! - nearness[row + from]!;
 }
 
 /** Expected disturbances caused by the move itself. */
@@ -161,7 +175,8 @@ export function roomOf(fleet: FleetSnapshot, objective: Objective, e: number): n
   const limit = endpoints.limit[e]!;
   const taken = endpoints.loadP90[e]! + endpoints.reserved[e]!;
   if (!isAmount(limit) || !isAmount(endpoints.loadP90[e]!) || !isAmount(endpoints.reserved[e]!)) return 0;
-  return Math.max(0, (objective.fillRatio * limit - taken) * ramp) || 0;
+  const room = Math.max(0, (objective.fillRatio * limit - taken) * ramp) || 0;
+  return Math.min(room, Math.max(0, endpoints.pathRoom[e]!));
 }
 
 /** Whether a number can be an amount: finite and not negative. */
@@ -176,16 +191,42 @@ function isAmount(value: number): boolean {
 export function needOf(fleet: FleetSnapshot, objective: Objective, e: number): number {
   const { endpoints } = fleet;
   if (Number.isFinite(endpoints.eventInS[e]!) || endpoints.emptying[e] === 1) return Number.POSITIVE_INFINITY;
-  const score = endpointScore(fleet, e);
-  const own = endpoints.enterScore[e]!;
-  const enter = own === own ? own : objective.enterScore;
-  // An endpoint's own threshold keeps the hysteresis of the objective.
-  const bound = endpoints.relieving[e] === 1 ? enter + (objective.leaveScore - objective.enterScore) : enter;
-  if (!(score < bound)) return 0;
+  if (!(endpointScore(fleet, e) < thresholdOf(fleet, objective, e))) return 0;
   const above = endpoints.loadP90[e]! - objective.relieveRatio * endpoints.limit[e]!;
   // A bad score that is not about load (a failing machine) asks for everything.
   const failing = endpoints.failureRisk[e]! > endpoints.overloadRisk[e]!;
   if (failing) return Number.POSITIVE_INFINITY;
   // An unknown load (NaN) is no reason to move anything.
   return above > 0 ? above : 0;
+}
+
+/** Score below which endpoint `e` is relieved now: a higher one while it is being relieved (hysteresis). */
+export function thresholdOf(fleet: FleetSnapshot, objective: Objective, e: number): number {
+  const { endpoints } = fleet;
+  const enter = known(endpoints.enterScore[e]!, objective.enterScore);
+  // An endpoint's own threshold keeps the hysteresis of the objective unless it has its own, too.
+  const leave = known(endpoints.leaveScore[e]!, enter + (objective.leaveScore - objective.enterScore));
+  return endpoints.relieving[e] === 1 ? Math.max(enter, leave) : enter;
+}
+
+/**
+ * Whether sessions of class `c` are to leave endpoint `e` by the threshold of their class; undefined when the class has none
+ * and the endpoint's decides.
+ */
+export function isClassLeaving(
+  fleet: FleetSnapshot,
+  objective: Objective,
+  c: number,
+  e: number,
+): boolean | undefined {
+  const { classes, endpoints } = fleet;
+  const enter = classes?.enterScore[c];
+  if (classes === undefined || enter === undefined || Number.isNaN(enter)) return undefined;
+  const leave = known(classes.leaveScore[c]!, enter + (objective.leaveScore - objective.enterScore));
+  const wasLeaving = classes.relieving[c * endpoints.count + e] === 1;
+  return endpointScore(fleet, e) < (wasLeaving ? Math.max(enter, leave) : enter);
+}
+
+function known(value: number, otherwise: number): number {
+  return Number.isNaN(value) ? otherwise : value;
 }

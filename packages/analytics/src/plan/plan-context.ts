@@ -10,6 +10,8 @@ export interface PlanContext {
   readonly need: Float64Array;
   /** 1 = the endpoint itself is well, only single sessions leave it (`need` is infinite then). */
   readonly onlySingle: Uint8Array;
+  /** What the thresholds of classes say, class × endpoints + endpoint: 0 nothing, 1 stay, 2 leave. */
+  readonly leaving: Uint8Array;
   /** Load each endpoint may gain. */
   readonly room: Float64Array;
   /** Endpoints that may receive, best first. */

@@ -15,7 +15,26 @@ const fleets = fc
     seed: fc.integer({ min: 0, max: 1e9 }),
     troubled: fc.double({ min: 0, max: 1, noNaN: true }),
   })
-  .map(createRandomFleet);
+  .map((options) => withClassesAndPlaces(createRandomFleet(options), options.seed));
+
+/** Every other fleet also has classes with thresholds of their own, places, and paths that are nearly full. */
+function withClassesAndPlaces(fleet: FleetSnapshot, seed: number): FleetSnapshot {
+  if (seed % 2 === 0) return fleet;
+  const random = createRandom(seed + 1);
+  const { sessions, endpoints, regionCount } = fleet;
+  for (let s = 0; s < sessions.count; s++) sessions.scoreClass[s] = Math.floor(random() * 3);
+  for (let e = 0; e < endpoints.count; e++) if (random() < 0.3) endpoints.pathRoom[e] = random();
+  return {
+    ...fleet,
+    nearness: Float32Array.from({ length: regionCount * endpoints.count }, () => random()),
+    classes: {
+      count: 3,
+      enterScore: Float64Array.of(Number.NaN, 0.99, 0.3),
+      leaveScore: Float64Array.of(Number.NaN, 0.995, Number.NaN),
+      relieving: Uint8Array.from({ length: 3 * endpoints.count }, () => (random() < 0.3 ? 1 : 0)),
+    },
+  };
+}
 
 /** The same fleet with its handles in another order; `map[new] = old`. */
 function shuffleHandles(fleet: FleetSnapshot, seed: number): { fleet: FleetSnapshot; map: Int32Array } {

@@ -11,8 +11,10 @@ import {
   endpointScore,
   gainOf,
   isAllowed,
+  isClassLeaving,
   isMovable,
   megabytesOf,
+  nearerBy,
   needOf,
   type Objective,
   roomOf,
@@ -59,6 +61,8 @@ export interface Plan {
   readonly insufficientCapacity: InsufficientCapacity | undefined;
   /** 1 = relieved in this period; becomes `relieving` of the next snapshot. */
   readonly relieving: Uint8Array;
+  /** 1 = sessions of the class are leaving; class × endpoints + endpoint; becomes `classes.relieving` of the next snapshot. */
+  readonly relievingClasses: Uint8Array;
   /** Sum of gain − cost. */
   readonly value: number;
 }
@@ -105,14 +109,19 @@ export function preparePlan(fleet: FleetSnapshot, objective: Objective): PlanCon
   const candidates = new Int32Array(sessions.count);
   let count = 0;
   const onlySingle = new Uint8Array(endpoints.count);
+  /** Nobody comes to where a class leaves: those that leave and those that come would only change places. */
+  const left = new Uint8Array(endpoints.count);
+  const leaving = classesLeaving(fleet, objective);
   for (let s = 0; s < sessions.count; s++) {
     const from = sessions.endpoint[s]!;
     if (from < 0 || !isMovable(fleet, objective, s)) continue;
+    const byClass = leaving[sessions.scoreClass[s]! * endpoints.count + from];
     if (need[from]! === 0) {
       const pathRisk = fleet.pathRisk[sessions.region[s]! * endpoints.count + from]!;
-      if (!(1 - pathRisk < objective.pathEnterScore)) continue;
+      if (byClass !== LEAVES && !(1 - pathRisk < objective.pathEnterScore)) continue;
       onlySingle[from] = 1;
-    }
+      if (byClass === LEAVES) left[from] = 1;
+    } else if (byClass === STAYS && !isForced(fleet, from)) continue;
     candidates[count++] = s;
   }
   for (let e = 0; e < endpoints.count; e++) if (onlySingle[e] === 1) need[e] = Number.POSITIVE_INFINITY;
@@ -123,11 +132,34 @@ export function preparePlan(fleet: FleetSnapshot, objective: Objective): PlanCon
     objective,
     need,
     onlySingle,
+    leaving,
     room,
     score,
-    targets: Int32Array.from(targets),
+    targets: Int32Array.from(targets.filter((e) => left[e] === 0)),
     candidates: chosen,
   };
+}
+
+/** What a class' own threshold says of an endpoint. */
+const STAYS = 1;
+const LEAVES = 2;
+
+/** Per class and endpoint; 0 where the endpoint's own threshold decides. Few classes: none of this is done for each session. */
+function classesLeaving(fleet: FleetSnapshot, objective: Objective): Uint8Array {
+  const width = fleet.endpoints.count;
+  const leaving = new Uint8Array((fleet.classes?.count ?? 1) * width);
+  for (let c = 0; c < (fleet.classes?.count ?? 0); c++) {
+    for (let e = 0; e < width; e++) {
+      const leaves = isClassLeaving(fleet, objective, c, e);
+      if (leaves !== undefined) leaving[c * width + e] = leaves ? LEAVES : STAYS;
+    }
+  }
+  return leaving;
+}
+
+/** Everything must go, whatever the scores are. */
+function isForced({ endpoints }: FleetSnapshot, e: number): boolean {
+  return Number.isFinite(endpoints.eventInS[e]!) || endpoints.emptying[e] === 1;
 }
 
 /** A need smaller than every session could never be met: it is raised to the smallest session of its endpoint. */
@@ -195,8 +227,10 @@ function assign(context: PlanContext, order: Int32Array, prices: Prices | undefi
       for (const e of targets) {
         if (room[e]! < load || toCount[e]! >= objective.maxMovesPerTarget) continue;
         if (!isAllowed(fleet, s, e)) continue;
+        if (context.leaving[sessions.scoreClass[s]! * endpoints.count + e] === LEAVES) continue;
         fits = true;
-        const gain = worth * (scoreOn(fleet, s, e) - scoreHere + emptied);
+        const nearer = objective.nearGain * nearerBy(fleet, s, from, e);
+        const gain = worth * (scoreOn(fleet, s, e) - scoreHere + emptied + nearer);
         const value = gain - costOf(fleet, objective, s, e);
         // Without prices, of nearly equal targets the emptier one: sessions spread instead of stampeding.
         const reduced =
@@ -293,6 +327,7 @@ function toPlan(context: PlanContext, assignment: Assignment): Plan {
     moves,
     value: assignment.value,
     relieving: Uint8Array.from(need, (n, e) => (n > 0 && context.onlySingle[e] === 0 ? 1 : 0)),
+    relievingClasses: context.leaving.map((l) => (l === LEAVES ? 1 : 0)),
     insufficientCapacity:
       lacking.length === 0
         ? undefined
@@ -314,6 +349,9 @@ function reasonsOf(context: PlanContext, s: number, from: number, to: number): s
   const region = sessions.region[s]! * endpoints.count;
   const shorter = pathRisk[region + from]! - pathRisk[region + to]!;
   if (shorter > 0.01) reasons.push(`path risk less by ${percent(shorter)}`);
+  if (context.leaving[sessions.scoreClass[s]! * endpoints.count + from] === LEAVES)
+    reasons.push('score below the threshold of its class');
+  if (nearerBy(context.fleet, s, from, to) > 0) reasons.push('target is nearer to the client');
   if (sessions.buddy[s] === to) reasons.push('target is the buddy');
   return reasons;
 }

@@ -107,8 +107,8 @@ export function explanationText(e: Explanation): string {
     return `${formatTable(endpointColumns, [e])}${metrics.join(', ')}\n${forecasts.join('\n')}\n`;
   }
   const lines = [
-    `session ${e.session} of ${e.client} on ${e.endpoint ?? '–'}: score ${figure(e.score, 3)}`,
-    `  load ${figure(e.load, 4)} CPUs, ${figure(e.requestsPerSec, 1)} requests/s, expected to live ${figure(e.expectedLifeS, 0)} s more${e.pinned ? ', pinned' : ''}${e.moving ? ', being moved' : ''}`,
+    `session ${e.session} of ${e.client}${e.location ? ` (${e.location})` : ''} on ${e.endpoint ?? '–'}: score ${figure(e.score, 3)}`,
+    `  load ${figure(e.load, 4)} CPUs, ${figure(e.requestsPerSec, 1)} requests/s, expected to live ${figure(e.expectedLifeS, 0)} s more${e.pinned ? ', pinned' : ''}${e.moving ? ', being moved' : ''}${e.buddy ? `, replica at ${e.buddy}` : ''}`,
     ...(e.contributions ?? []).map(
       (c) => `  ${c.cause}: probability ${percent(c.risk)}, ${percent(c.share)} of the risk`,
     ),
@@ -116,7 +116,7 @@ export function explanationText(e: Explanation): string {
   if ((e.unknown ?? []).length > 0) lines.push(`  unknown: ${(e.unknown ?? []).join(', ')}`);
   for (const t of e.targets ?? []) {
     const verdict = t.allowed
-      ? `gain ${t.gain.toFixed(3)}, cost ${t.cost.toFixed(3)}, room ${t.room.toFixed(2)}`
+      ? `gain ${t.gain.toFixed(3)}, cost ${t.cost.toFixed(3)}, room ${t.room.toFixed(2)}${t.isBuddy === true ? ', its buddy: only the difference travels' : ''}${(t.nearer ?? 0) > 0 ? ', nearer to the client' : ''}`
       : 'not allowed';
     lines.push(`  on ${t.endpoint} its score would be ${t.score.toFixed(3)}: ${verdict}`);
   }
