@@ -32,6 +32,8 @@ export type {
   ToSource,
   ToTarget,
 } from './messages.js';
+export type { Fields } from './plain-checks.js';
+export { isBoolean, isBytes, isFields, isNatural, isU32 } from './plain-checks.js';
 export {
   assertPlain,
   decodePlain,

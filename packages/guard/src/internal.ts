@@ -3,6 +3,7 @@ export { changeLevel } from './levels.js';
 export { createBuddyStore } from './replication/buddy-store.js';
 export type { BuddyStore, Replica, ReplicaStatus } from './replication/buddy-store.js';
 export { commitBytes, toBuddySchema, toOwnerSchema } from './replication/messages.js';
+export { parseToBuddy, parseToOwner } from './replication/ordinary-messages.js';
 export type { Commit, ToBuddy, ToOwner } from './replication/messages.js';
 export { createOwnerSession } from './replication/owner-session.js';
 export type { OwnerSession, OwnerSessionOptions, SafePoint } from './replication/owner-session.js';

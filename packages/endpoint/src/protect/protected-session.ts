@@ -69,6 +69,8 @@ export interface ProtectedSessionInit {
   readonly onContradicted: (session: ProtectedSession, error: RestitchError) => void;
   /** Something changed: commit in this turn. */
   readonly onDirty: (session: ProtectedSession) => void;
+  /** There is enough for a commit before the turn is over. */
+  readonly onFull: (session: ProtectedSession) => void;
   readonly clock: Clock;
   readonly cost: EndpointCost;
 }
@@ -167,6 +169,8 @@ export class ProtectedSession extends BuddyPlace implements ReplicatedSession {
   }
 
   received(chunk: Uint8Array): void {
+    // Enough for a commit, and what came before this piece was dealt with: a busy socket gives many pieces in one turn.
+    if (this.owner.freshInputBytes >= inputWaitBytes) this.#init.onFull(this);
     this.owner.received(chunk);
     this.#isMoreThere = chunk.length >= wholePieceBytes;
     this.#init.onDirty(this);
@@ -367,6 +371,7 @@ export class ProtectedSession extends BuddyPlace implements ReplicatedSession {
   }
 
   #wake(): void {
+    if (this.#waiting.length === 0) return;
     this.#noteClientAcks();
     while (this.#waiting.length > 0 && this.owner.roomBytes > 0) this.#waiting.shift()?.();
     // The client's acknowledgements come without an event: look again while the application waits for them.
@@ -374,6 +379,7 @@ export class ProtectedSession extends BuddyPlace implements ReplicatedSession {
   }
 
   #noteClientAcks(): void {
+    if (this.owner.clientAckedEnd === this.#written) return;
     const fd = this.session.fd;
     const socketWaits = this.carrier?.socket.writableLength ?? 0;
     if (fd < 0 || (this.#onEnded === undefined && this.#isEnding)) return;

@@ -7,7 +7,7 @@
 import type { Socket } from 'node:net';
 import type { Channel, TlsFiles } from '@restitch/channel';
 import { type Clock, type Counters, type Flow, formatFlow, type Logger, RestitchError } from '@restitch/core';
-import { type FromEndpoint, type Peer, parseMessage } from '@restitch/core/internal';
+import type { FromEndpoint, Peer } from '@restitch/core/internal';
 import type { ProtectionSettings } from '@restitch/guard';
 import {
   type AgentMembership,
@@ -20,7 +20,7 @@ import {
   type GuardPins,
   joinAgent,
   openGuardPins,
-  toBuddySchema,
+  parseToBuddy,
   type ToOwner,
 } from '@restitch/guard/internal';
 import { afInet, afInet6, familyOf } from '@restitch/sys/internal';
@@ -277,6 +277,7 @@ export class Protection {
       opening: this.#encodeOpening(session, opening),
       guard: this.#needGuard(),
       onDirty: (dirty) => this.#schedule.mark(dirty),
+      onFull: (full) => this.#schedule.commitEarly(full),
       onContradicted: (contradicted, error) => this.#contradicted(contradicted.session, error),
       clock: this.#ctx.clock,
       cost: this.#cost,
@@ -344,7 +345,7 @@ export class Protection {
   /** Another endpoint's commits come in on this connection. */
   receive(channel: Channel, raw: unknown): void {
     const { name } = channel.peer;
-    const message = parseMessage(toBuddySchema, raw, name);
+    const message = parseToBuddy(raw, name);
     for (const answer of this.store.receive(name, message)) channel.send(answer);
     if (message.t === 'commit') this.moves.committed(name, message.id);
   }

@@ -62,7 +62,7 @@ export interface GuardCommand {
 
 /** Writes a command into a frame of at least 78 bytes. */
 export function encodeCommand(command: GuardCommand, frame: Buffer): void {
-  encodeFlowKey(command.flow, frame, commandAt);
+  frame.set(keyOf(command.flow), commandAt);
   const numbers = [
     guardOps[command.op],
     command.epoch,
@@ -73,6 +73,17 @@ export function encodeCommand(command: GuardCommand, frame: Buffer): void {
     command.windowScale ?? 0,
   ];
   numbers.forEach((n, i) => frame.writeUInt32LE(n >>> 0, commandAt + sizes.key + 4 * i));
+}
+
+/** A session's flow is one object that never changes, and each of its commits needs the key. */
+const keys = new WeakMap<Flow, Uint8Array>();
+
+function keyOf(flow: Flow): Uint8Array {
+  const known = keys.get(flow);
+  if (known !== undefined) return known;
+  const key = encodeFlowKey(flow);
+  keys.set(flow, key);
+  return key;
 }
 
 /** One flow's entry in the guard. */

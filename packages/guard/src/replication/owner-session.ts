@@ -61,6 +61,8 @@ export interface OwnerSession {
   readonly inFlight: number;
   /** What the buddy keeps of it, once it has everything: state, input since then, output the client has not acknowledged. */
   readonly keptBytes: number;
+  /** Output the client has acknowledged, as far as it was said here. */
+  readonly clientAckedEnd: number;
   /** Input that is in no commit yet. */
   readonly freshInputBytes: number;
   received(bytes: Uint8Array): void;
@@ -220,6 +222,9 @@ export function createOwnerSession(options: OwnerSessionOptions): OwnerSession {
     get keptBytes() {
       const kept = input.end - safe.consumed + (output.end - acked);
       return options.opening.length + safe.encoded.length + kept;
+    },
+    get clientAckedEnd() {
+      return acked;
     },
     get freshInputBytes() {
       return input.end - last.inputEnd;
