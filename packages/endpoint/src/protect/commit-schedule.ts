@@ -36,13 +36,6 @@ export class CommitSchedule {
     setImmediate(() => this.#turn());
   }
 
-  /** In the middle of a turn, unless it had better wait. */
-  commitEarly(session: ReplicatedSession): void {
-    if (session.waitsFor !== undefined) return;
-    this.#options.commit(session);
-    this.#options.onTurnDone();
-  }
-
   /** The buddy has acknowledged a commit of it. */
   acknowledged(session: ReplicatedSession): void {
     if (this.#waiting.delete(session)) this.mark(session);

@@ -69,8 +69,6 @@ export interface ProtectedSessionInit {
   readonly onContradicted: (session: ProtectedSession, error: RestitchError) => void;
   /** Something changed: commit in this turn. */
   readonly onDirty: (session: ProtectedSession) => void;
-  /** There is enough for a commit before the turn is over. */
-  readonly onFull: (session: ProtectedSession) => void;
   readonly clock: Clock;
   readonly cost: EndpointCost;
 }
@@ -169,8 +167,6 @@ export class ProtectedSession extends BuddyPlace implements ReplicatedSession {
   }
 
   received(chunk: Uint8Array): void {
-    // Enough for a commit, and what came before this piece was dealt with: a busy socket gives many pieces in one turn.
-    if (this.owner.freshInputBytes >= inputWaitBytes) this.#init.onFull(this);
     this.owner.received(chunk);
     this.#isMoreThere = chunk.length >= wholePieceBytes;
     this.#init.onDirty(this);

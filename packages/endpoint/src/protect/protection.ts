@@ -277,7 +277,6 @@ export class Protection {
       opening: this.#encodeOpening(session, opening),
       guard: this.#needGuard(),
       onDirty: (dirty) => this.#schedule.mark(dirty),
-      onFull: (full) => this.#schedule.commitEarly(full),
       onContradicted: (contradicted, error) => this.#contradicted(contradicted.session, error),
       clock: this.#ctx.clock,
       cost: this.#cost,
