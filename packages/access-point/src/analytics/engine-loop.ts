@@ -44,7 +44,7 @@ export class EngineLoop {
       this.#lastMs = input.atMs;
       outputs.push(...this.engine.handle(input));
     }
-    if (outputs.some(isOfModels)) this.#save();
+    if (outputs.some(isOfModels)) this.#save(true);
     return outputs;
   }
 
@@ -72,9 +72,10 @@ export class EngineLoop {
   }
 
   /** A disk that refuses costs the model its next life, not this one. */
-  #save(): void {
-    const text = this.engine.exportModel();
-    if (text !== undefined) this.#store?.write(text, this.#lastMs);
+  #save(isUrgent = false): void {
+    // Rolled back to no model at all: the file must not bring the old one back.
+    const text = this.engine.exportModel() ?? (isUrgent ? noModels : undefined);
+    if (text !== undefined) this.#store?.write(text, this.#lastMs, isUrgent);
   }
 
   close(): void {
@@ -90,6 +91,9 @@ export class EngineLoop {
     return this.#recording.view;
   }
 }
+
+/** A stored model that holds none. */
+const noModels = '{"version":1,"metrics":{}}';
 
 /** Another model decides from now on: that is worth keeping at once. */
 function isOfModels(output: EngineOutput): boolean {

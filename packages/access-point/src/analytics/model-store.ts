@@ -31,9 +31,10 @@ export class ModelStore {
     }
   }
 
-  /** Writes if it is another text and not too soon. All of the old or all of the new one is there at any time. */
-  write(text: string, nowMs: number): void {
-    if (text === this.#last || text.length > maxBytes || nowMs - this.#writtenMs < leastPauseMs) return;
+  /** Writes if it is another text and not too soon, or `isUrgent`. All of the old or all of the new one is there at any time. */
+  write(text: string, nowMs: number, isUrgent = false): void {
+    if (text === this.#last || text.length > maxBytes) return;
+    if (!isUrgent && nowMs - this.#writtenMs < leastPauseMs) return;
     this.#writtenMs = nowMs;
     const aside = `${this.#path}.${process.pid}.new`;
     try {

@@ -21,8 +21,10 @@ export class ModelSlots<M> {
   private tracker = newTracker();
   private cases = 0;
 
-  constructor(initial: M) {
+  /** `previous`: what a rollback goes back to, from an earlier life. */
+  constructor(initial: M, previous?: M) {
     this.activeModel = initial;
+    this.previousModel = previous;
   }
 
   /** Decides. */

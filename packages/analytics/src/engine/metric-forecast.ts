@@ -79,7 +79,12 @@ export class MetricForecast {
     this.moved = new MovedShares(this.without, []);
     if (limit === undefined) return;
     this.limits = new Float64Array(seriesCount).fill(limit);
-    this.slots = new ModelSlots(this.candidate(this.restoreModel(stored)));
+    const active = this.restoreModel(stored);
+    const before = stored?.before?.overload;
+    this.slots = new ModelSlots(
+      this.candidate(active),
+      before === undefined ? undefined : this.candidate(this.restoreTrees(before)),
+    );
   }
 
   get isLimited(): boolean {
@@ -100,8 +105,10 @@ export class MetricForecast {
     this.without = without;
     this.scorePinball(without);
     this.panel.observe(timeS, without, aux);
+    const trial = this.panel.decideTrial();
     this.remember(without);
-    return this.stepWatches(values, corrections);
+    const news = this.stepWatches(values, corrections);
+    return trial === undefined ? news : [trial, ...news];
   }
 
   /** Risk of crossing the limit within the longest horizon; NaN when unknown. */
@@ -165,9 +172,13 @@ export class MetricForecast {
   /** Fits what is due (or all that can be, by the operator's word); a new classifier goes into shadow. */
   train(isForced: boolean): ModelNews[] {
     const { panel, slots, limits } = this;
-    if (panel.trainingDue()) panel.train();
-    if (slots === undefined || limits === undefined) return [];
-    if (!this.isFitDue() && !(isForced && panel.rows.count > 0)) return [];
+    const news: ModelNews[] = [];
+    if (panel.trainingDue()) {
+      panel.trainInShadow();
+      news.push('trained');
+    }
+    if (slots === undefined || limits === undefined) return news;
+    if (!this.isFitDue() && !(isForced && panel.rows.count > 0)) return news;
     this.fittedAt = panel.rows.added;
     const random = createRandom(this.options.seed + panel.rows.added);
     const model = new OverloadModel(
@@ -178,19 +189,33 @@ export class MetricForecast {
       random,
     );
     model.train();
-    if (model.trees?.byHorizon.at(-1) === undefined) return [];
+    if (model.trees?.byHorizon.at(-1) === undefined) return news;
     slots.train(this.candidate(model));
-    return ['trained'];
+    return [...news, 'trained'];
   }
 
   /** What is trained, for the store; undefined while nothing is. */
   store(): StoredMetric | undefined {
     const { panel, slots } = this;
-    return encodeMetric(panel.model, slots?.active.model?.trees, panel.frame.names);
+    const { names } = panel.frame;
+    const stored = encodeMetric(panel.model, slots?.active.model?.trees, names);
+    const trees = panel.previous;
+    const before = slots?.previous;
+    if (trees === undefined && before === undefined) return stored;
+    return {
+      ...stored,
+      before: {
+        ...(trees === undefined ? {} : { panel: encodeMetric(trees.model, undefined, names) ?? {} }),
+        ...(before === undefined
+          ? {}
+          : { overload: encodeMetric(undefined, before.model?.trees, names) ?? {} }),
+      },
+    };
   }
 
   rollback(): boolean {
-    return this.slots?.rollback() ?? false;
+    const wasPanel = this.panel.rollBack();
+    return (this.slots?.rollback() ?? false) || wasPanel;
   }
 
   /** How good it has been, for people. */
@@ -202,6 +227,7 @@ export class MetricForecast {
       pinball: this.pinball.map((t) => plainSkill(t.get())),
       coverage80: this.covered.map(({ hits, cases }) => (cases < 50 ? null : hits / cases)),
       trees: panel.model !== undefined,
+      treesInShadow: panel.trial === undefined ? null : plainSkill(panel.trial.skill),
       rows: panel.rows.count,
       overload:
         slots === undefined
@@ -213,7 +239,7 @@ export class MetricForecast {
               reliability: this.bins.rows(),
               model: slots.active.model === undefined ? 'bands' : 'trees',
               shadow: slots.shadow === undefined ? null : plainSkill(slots.shadowSkill),
-              canRollBack: slots.previous !== undefined,
+              canRollBack: slots.previous !== undefined || panel.previous !== undefined,
             },
     };
   }
@@ -227,12 +253,20 @@ export class MetricForecast {
 
   /** Takes up what was stored; what does not fit this panel is left. */
   private restoreModel(stored: StoredMetric | undefined): OverloadModel | undefined {
-    const { panel, limits, options } = this;
+    const { panel, limits } = this;
     if (stored === undefined || limits === undefined) return undefined;
     const { panelModel, trees } = decodeMetric(stored, panel.frame.names);
     this.isRestored = panelModel !== undefined || trees !== undefined;
     panel.model = panelModel;
-    if (trees === undefined) return undefined;
+    const before = stored.before?.panel;
+    if (before !== undefined) panel.previous = { model: decodeMetric(before, panel.frame.names).panelModel };
+    return trees === undefined ? undefined : this.restoreTrees(stored);
+  }
+
+  private restoreTrees(stored: StoredMetric): OverloadModel | undefined {
+    const { panel, limits, options } = this;
+    const { trees } = decodeMetric(stored, panel.frame.names);
+    if (trees === undefined || limits === undefined) return undefined;
     const { rows, frame, horizons } = panel;
     const random = createRandom(options.seed);
     const model = new OverloadModel(rows, frame.featureCount, horizons.length, limits, random);

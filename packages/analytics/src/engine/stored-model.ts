@@ -17,6 +17,11 @@ export interface StoredMetric {
   readonly panel?: string;
   readonly overload?: string;
   readonly positives?: readonly number[];
+  /** What a rollback goes back to, by part; a part that is empty means: without trees. */
+  readonly before?: {
+    readonly panel?: StoredMetric;
+    readonly overload?: StoredMetric;
+  };
 }
 
 /** Encodes what is trained; undefined when nothing is. */

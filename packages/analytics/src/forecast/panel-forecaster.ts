@@ -15,6 +15,7 @@ import { GradientMixture, HedgeMixture, weightedMean, weightedMedian } from './m
 import { RegressionGroup } from './regression-group.js';
 import { SeasonGroup } from './season-group.js';
 import { SmoothingGroup } from './smoothing-group.js';
+import { TreeTrial } from './tree-trial.js';
 import { type PanelModel, TREE_CANDIDATES, isTrainingDue, trainPanelModel } from './panel-model.js';
 import { TrainingRows } from './training-rows.js';
 import { WindowGroup } from './window-group.js';
@@ -61,6 +62,12 @@ export class PanelForecaster {
   /** Quantiles, (series × horizons) × ratios. */
   readonly quantiles: Float64Array;
   model: PanelModel | undefined;
+  /** What `rollBack` goes back to; undefined: nothing. */
+  previous: { readonly model: PanelModel | undefined } | undefined;
+  /** Fitted by `trainInShadow` and not decided on yet. */
+  trial: TreeTrial | undefined;
+  /** Fitted last, whatever became of it; for the schedule. */
+  private fitted: PanelModel | undefined;
   step = -1;
 
   private readonly groups: readonly ExpertGroup[];
@@ -176,19 +183,47 @@ export class PanelForecaster {
   trainingDue(): boolean {
     return (
       (this.options.trainingRows ?? DEFAULT_TRAINING_ROWS) > 0 &&
-      isTrainingDue(this.rows, this.step, this.model)
+      this.trial === undefined &&
+      isTrainingDue(this.rows, this.step, this.fitted ?? this.model)
     );
   }
 
   /** Trains the trees on matured rows and installs them; heavy (up to a few seconds), meant for a worker or a gap. */
   train(): void {
-    this.model = trainPanelModel(
-      this.rows,
-      this.frame.featureCount,
-      this.horizons.length,
-      this.step,
-      this.random,
-    );
+    this.model = this.fit();
+  }
+
+  /** The same, but the trees must prove themselves beside the active ones first; `decideTrial` says what became of them. */
+  trainInShadow(): void {
+    this.trial = new TreeTrial(this.fit(), this.options.seriesCount, this.horizons);
+  }
+
+  /** Call after `observe`: ends a trial that has seen enough, and says how. */
+  decideTrial(): 'promoted' | 'discarded' | undefined {
+    const { trial } = this;
+    const verdict = trial?.verdict();
+    if (trial === undefined || verdict === undefined) return undefined;
+    if (verdict === 'promoted') {
+      this.previous = { model: this.model };
+      this.model = trial.model;
+    }
+    this.trial = undefined;
+    return verdict;
+  }
+
+  /** Back to the trees before; false when there are none to go back to. */
+  rollBack(): boolean {
+    if (this.previous === undefined) return false;
+    this.model = this.previous.model;
+    this.previous = undefined;
+    this.trial = undefined;
+    return true;
+  }
+
+  private fit(): PanelModel {
+    const { rows, frame, horizons, step, random } = this;
+    this.fitted = trainPanelModel(rows, frame.featureCount, horizons.length, step, random);
+    return this.fitted;
   }
 
   /** Features of a series as of its last value, for the classifiers on top; a view that the next `observe` overwrites. */
@@ -233,6 +268,7 @@ export class PanelForecaster {
         });
         this.final.learn(s, h, pending, candidates, { actual, scale, combined });
         this.band.learn(cell, actual - combined, size);
+        this.trial?.mature(s, h, issuedStep, { actual, scale });
       }
       this.rows.mature(
         h,
@@ -280,8 +316,16 @@ export class PanelForecaster {
         pending[write++] =
           trees === undefined ? this.mixes[h]! : value + scale * predictBoosted(trees, features);
       }
+      this.try(series, h, value, pending[write - 1]!);
       this.finish(series, h, at, value);
     }
+  }
+
+  private try(series: number, h: number, value: number, active: number): void {
+    const trees = this.trial?.model.changes[h]?.[0];
+    if (trees === undefined) return;
+    const onTrial = value + this.frame.scale(series) * predictBoosted(trees, this.featuresOf(series));
+    this.trial?.issue(series, h, this.step, onTrial, active);
   }
 
   /** Writes the candidates that need no trees; returns the one the trees may see. */
