@@ -127,22 +127,29 @@ export class LiveFleetBuilder {
     const requests = new Float64Array(endpoints.count);
     const bytes = new Float64Array(endpoints.count);
     const counts = new Float64Array(endpoints.count);
+    const known = new Float64Array(endpoints.count);
     const presentSessionLoad = new Float32Array(load.length);
+    const isKnown = (s: number): boolean => !Number.isNaN(table.ageMs(s, 0));
     for (let s = 0; s < sessions.span; s++) {
       const e = endpoint[s]!;
       if (e < 0) continue;
       requests[e] = requests[e]! + table.requestsPerSec[s]!;
       bytes[e] = bytes[e]! + table.bytesPerSec[s]!;
       counts[e] = counts[e]! + 1;
+      if (isKnown(s)) known[e] = known[e]! + 1;
     }
+    // A session nobody has told of yet is as heavy as its neighbours: at nought it would be moved in any number.
+    const rateOf = (s: number, rates: Float32Array, sums: Float64Array, e: number): number =>
+      isKnown(s) || known[e] === 0 ? rates[s]! : sums[e]! / known[e]!;
+    const whole = (sums: Float64Array, e: number): number =>
+      known[e] === 0 ? sums[e]! : (sums[e]! * counts[e]!) / known[e]!;
     for (let s = 0; s < sessions.span; s++) {
       const e = endpoint[s]!;
       if (e < 0) continue;
-      const byBytes = bytes[e]! > 0 ? table.bytesPerSec[s]! / bytes[e]! : 1 / counts[e]!;
-      const share =
-        requests[e]! > 0
-          ? (REQUEST_SHARE * table.requestsPerSec[s]!) / requests[e]! + (1 - REQUEST_SHARE) * byBytes
-          : byBytes;
+      const byBytes =
+        bytes[e]! > 0 ? rateOf(s, table.bytesPerSec, bytes, e) / whole(bytes, e) : 1 / counts[e]!;
+      const byRequests = rateOf(s, table.requestsPerSec, requests, e) / whole(requests, e);
+      const share = requests[e]! > 0 ? REQUEST_SHARE * byRequests + (1 - REQUEST_SHARE) * byBytes : byBytes;
       const present = presentLoad[e]!;
       presentSessionLoad[s] = Number.isFinite(present) ? share * present : 0;
       // Needs and rooms are counted at P90, and so is what a session takes along.

@@ -5,6 +5,7 @@
 import { ModelSlots } from '../control/model-slots.js';
 import { SkillTracker, type Skill } from '../control/skill-tracker.js';
 import { PanelForecaster } from '../forecast/panel-forecaster.js';
+import { exceedanceProbability } from '../risk/exceedance.js';
 import { OverloadModel } from '../risk/overload-model.js';
 import { OverloadWatch } from '../risk/overload-watch.js';
 import { createRandom } from '../seeded-random.js';
@@ -113,7 +114,20 @@ export class MetricForecast {
 
   /** Risk of crossing the limit within the longest horizon; NaN when unknown. */
   risk(series: number): number {
-    return this.slots?.active.watch.risks[series] ?? Number.NaN;
+    const risk = this.slots?.active.watch.risks[series] ?? Number.NaN;
+    if (this.moved.of(series).arrived.length === 0 || this.options.model === 'inverted') return risk;
+    // The watch knows what the series would be without moves; what came brings the uncertainty of where it came from.
+    return Math.max(risk, this.riskWithArrivals(series));
+  }
+
+  private riskWithArrivals(series: number): number {
+    const limit = this.limits![series]!;
+    let most = 0;
+    for (let h = 0; h < this.panel.horizons.length; h++) {
+      const risk = exceedanceProbability(this.band(series, h), limit);
+      if (risk > most) most = risk;
+    }
+    return most;
   }
 
   /** Skill of the given risks against the reactive rule. */
@@ -124,30 +138,35 @@ export class MetricForecast {
   /** Forecast of a series as it will show itself, moves made so far included. */
   band(series: number, h: number): { readonly p10: number; readonly p50: number; readonly p90: number } {
     const cell = series * this.panel.horizons.length + h;
+    const { medians, quantiles } = this.panel;
     const { stays, arrived } = this.moved.of(series);
-    const came = arrived.reduce((sum, flow) => sum + flow.came * this.growth(flow.from, h), 0);
-    const at = (value: number): number => Math.max(0, value * stays + came);
+    const at = (values: Float64Array, width: number, offset: number): number => {
+      const growthOf = (from: number): number =>
+        this.growth(from, values[(from * this.panel.horizons.length + h) * width + offset]!);
+      const came = arrived.reduce((sum, flow) => sum + flow.came * growthOf(flow.from), 0);
+      return Math.max(0, values[cell * width + offset]! * stays + came);
+    };
     return {
-      p10: at(this.panel.quantiles[cell * RATIOS.length]!),
-      p50: at(this.panel.medians[cell]!),
-      p90: at(this.panel.quantiles[cell * RATIOS.length + 1]!),
+      p10: at(quantiles, RATIOS.length, 0),
+      p50: at(medians, 1, 0),
+      p90: at(quantiles, RATIOS.length, 1),
     };
   }
 
   /** How the load that would be at a series goes on, against its present: what left it goes on alike elsewhere. */
-  private growth(series: number, h: number): number {
+  private growth(series: number, coming: number): number {
     const present = this.without[series]!;
-    const coming = this.panel.medians[series * this.panel.horizons.length + h]!;
     const growth = coming / present;
     return present > 0 && growth >= 0 ? Math.min(MAX_GROWTH, growth) : 1;
   }
 
   /** The limit as it stands for the load without moves: it is that load which is forecast. */
   private limitsWithout(limits: Float64Array): Float64Array {
-    const last = this.panel.horizons.length - 1;
+    const { horizons, medians } = this.panel;
+    const growthOf = (from: number): number => this.growth(from, medians[(from + 1) * horizons.length - 1]!);
     return limits.map((limit, series) => {
       const { stays, arrived } = this.moved.of(series);
-      const came = arrived.reduce((sum, flow) => sum + flow.came * this.growth(flow.from, last), 0);
+      const came = arrived.reduce((sum, flow) => sum + flow.came * growthOf(flow.from), 0);
       return stays > 0 ? (limit - came) / stays : Number.POSITIVE_INFINITY;
     });
   }

@@ -90,9 +90,11 @@ export class SessionTable {
       if (before === before && requests >= this.requests[s]! && bytes >= this.bytes[s]!) {
         const perSec = 1000 / (taken - before);
         const rate = this.requestsPerSec[s]!;
-        this.requestsPerSec[s] = rate + RATE_SHARE * ((requests - this.requests[s]!) * perSec - rate);
         const volume = this.bytesPerSec[s]!;
-        this.bytesPerSec[s] = volume + RATE_SHARE * ((bytes - this.bytes[s]!) * perSec - volume);
+        // The first figure stands as it is: averaged with nought, a young session would look five times too light.
+        const share = rate === 0 && volume === 0 ? 1 : RATE_SHARE;
+        this.requestsPerSec[s] = rate + share * ((requests - this.requests[s]!) * perSec - rate);
+        this.bytesPerSec[s] = volume + share * ((bytes - this.bytes[s]!) * perSec - volume);
       }
       this.takenMs[s] = taken;
       this.requests[s] = requests;

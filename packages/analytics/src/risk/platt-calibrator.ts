@@ -19,6 +19,9 @@ export interface PlattOptions {
 /** Log odds beyond this carry no more information and would dominate the fit. */
 const LOG_ODDS_BOUND = 8;
 
+/** Pairs between two fits before the first full round: with few pairs a fit costs little and says much. */
+const YOUNG_REFIT = 20;
+
 /** Online Platt scaling. */
 export class PlattCalibrator {
   slope = 1;
@@ -42,7 +45,8 @@ export class PlattCalibrator {
     this.scores[at] = bound(score);
     this.labels[at] = happened ? 1 : 0;
     this.seen++;
-    if (this.seen % this.refitEvery === 0) this.fit();
+    const isYoung = this.seen < this.refitEvery;
+    if (this.seen % (isYoung ? YOUNG_REFIT : this.refitEvery) === 0) this.fit();
   }
 
   /** Calibrated probability for raw log odds. */

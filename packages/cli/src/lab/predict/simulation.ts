@@ -12,7 +12,7 @@ import type { CpuSample } from './cpu-sampler.js';
 import { disturbedMs } from './judge-moves.js';
 import { horizonMs } from './modes.js';
 import { isDisturbed, overloadRatio } from './overload.js';
-import { createTraffic } from './traffic.js';
+import { createTraffic, loadedEndpoint, noticeMs } from './traffic.js';
 import type { PlannedClient, TrafficPattern } from './traffic.js';
 
 const names = ['a', 'b', 'c'];
@@ -35,6 +35,7 @@ export interface Simulated {
   readonly overloadSeconds: number;
   readonly moves: number;
   readonly fellBack: boolean;
+  readonly left: number;
   /** Of the scores, where nobody was moved. */
   readonly calibration: Calibration | undefined;
 }
@@ -68,6 +69,8 @@ export class Simulation {
   #coming: readonly PlannedClient[];
   overloadSeconds = 0;
   moves = 0;
+  /** Sessions still on the endpoint that was told of its end, at its deadline. */
+  left = 0;
   fellBack = false;
 
   constructor(pattern: TrafficPattern, rule: SimulatedRule, seed: number) {
@@ -130,16 +133,18 @@ export class Simulation {
       this.#work();
       const endMs = nowMs + stepMs;
       if (endMs % sampleMs === 0) this.#sample(endMs);
+      this.#notice(endMs);
       if (endMs % periodMs === 0) this.#tick(endMs);
     }
-    const { overloadSeconds, moves, fellBack } = this;
-    return { overloadSeconds, moves, fellBack, calibration: calibrate(this.#outcomes()) };
+    const { overloadSeconds, moves, fellBack, left } = this;
+    return { overloadSeconds, moves, fellBack, left, calibration: calibrate(this.outcomes()) };
   }
 
-  #outcomes(): ScoredOutcome[] {
+  outcomes(): ScoredOutcome[] {
     return this.#scores.flatMap(({ atMs, endpoint, score, weight }) => {
       const samples = this.#samples.get(endpoint) ?? [];
-      if (weight === 0 || atMs + horizonMs > this.traffic.lengthMs) return [];
+      if (weight === 0 || atMs < this.traffic.scoredFromMs || atMs + horizonMs > this.traffic.lengthMs)
+        return [];
       const stayedUndisturbed = !isDisturbed(samples, atMs, atMs + horizonMs, disturbedMs);
       return [{ score, stayedUndisturbed, weight }];
     });
@@ -180,6 +185,19 @@ export class Simulation {
       live.at = to;
       this.moves++;
       this.#tell(nowMs, 'moved', session, to);
+    }
+  }
+
+  #notice(nowMs: number): void {
+    const { noticeAtMs } = this.traffic;
+    if (noticeAtMs === undefined) return;
+    if (nowMs - stepMs < noticeAtMs && nowMs >= noticeAtMs) {
+      const deadlineAtMs = leadMs + noticeAtMs + noticeMs;
+      const notice = { kind: 'notice', endpoint: loadedEndpoint, what: 'preemption', deadlineAtMs } as const;
+      this.engine.handle({ ...notice, atMs: leadMs + nowMs });
+    }
+    if (nowMs <= noticeAtMs + noticeMs) {
+      this.left = [...this.#sessions.values()].filter(({ at }) => at === loadedEndpoint).length;
     }
   }
 
