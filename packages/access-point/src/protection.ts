@@ -20,6 +20,7 @@ import type { EndpointLink } from './endpoint-link.js';
 import type { Endpoint, EndpointRegistry } from './endpoint-registry.js';
 import type { EventFeed } from './event-feed.js';
 import type { FlowBatch } from './flow-batch.js';
+import { ForsakenFlows } from './forsaken-flows.js';
 import { gatherReplicas, judgeReplica } from './recovery.js';
 import type { KnownReplica, RecoveryVerdict } from './recovery.js';
 import { makeSession } from './session-registry.js';
@@ -89,6 +90,7 @@ export class Protection {
   #cancel: (() => void) | undefined;
   readonly records: TakeOverRecord[] = [];
   readonly #takeOvers: TakeOvers;
+  readonly #forsaken: ForsakenFlows;
 
   constructor(deps: ProtectionDeps) {
     this.#deps = deps;
@@ -96,6 +98,10 @@ export class Protection {
       ...deps,
       members: () => this.#members(),
       hasDied: (instance) => (this.#watched.get(instance)?.state.t ?? 'taken') === 'taken',
+    });
+    this.#forsaken = new ForsakenFlows({
+      ...deps,
+      reset: (record, owner) => this.#takeOvers.forsake(record, owner),
     });
   }
 
@@ -189,9 +195,9 @@ export class Protection {
     // The daemon before may have granted a lease just before it died; this one has granted none to who has not come.
     const waitMs = startedAtMs + leaseMs + leaseMarginMs - clock.monotonicMs();
     if (waitMs > 0) await new Promise<void>((resolve) => clock.after(waitMs, resolve));
-    const replicas = await gatherReplicas(this.#members(), clock);
+    const { newest, isWhole } = await gatherReplicas(this.#members(), clock);
     const dead = new Map<string, Watched>();
-    for (const replica of replicas.values()) {
+    for (const replica of newest.values()) {
       const owner = endpoints.ensure(replica.owner);
       const verdict = this.#judge(replica, owner, areRecordsNew);
       if (verdict === 'leave') continue;
@@ -205,6 +211,7 @@ export class Protection {
       counters.add('protection_recoveries_total');
       void this.#takeOver(known, 'host');
     }
+    if (isWhole) void this.#forsaken.look();
   }
 
   /** An endpoint's list is complete. One that comes after the start may keep replicas that were asked for in vain. */

@@ -138,6 +138,42 @@ it('finds what an endpoint keeps that comes back only after the grace', async ()
   assertServed({ world, eventsOfFault: 0, records: '' }, 'c came late');
 });
 
+describe('owner, buddy and daemon die together', () => {
+  const flowOf = (port: number): string => `10.0.0.2:${port}`;
+  const dieTogether = async (isRestarted: boolean): Promise<ProtectedWorld> => {
+    const world = new ProtectedWorld(config, ['a', 'b', 'c']);
+    await world.run(1000);
+    for (const [id, port] of sessions) world.open(id, 'a', port);
+    world.open('s4', 'c', 10_004);
+    await world.run(200);
+    // s1 and s3 have their replicas on c, s2 on b.
+    world.kill('a', isRestarted);
+    world.kill('b', isRestarted);
+    await world.restartDaemon(false);
+    await world.run(4000);
+    return world;
+  };
+
+  it('resets the clients nobody can serve, and only those', async () => {
+    const world = await dieTogether(true);
+    expect(world.dataplane.resets).toHaveLength(1);
+    expect(world.dataplane.resets[0]).toContain(flowOf(10_002));
+    expect(world.counters.get('protection_sessions_lost_total')).toBe(1);
+    expect([...world.process('c').copies.keys()].sort()).toEqual(['s1', 's3', 's4']);
+  });
+
+  it('resets nobody as long as an endpoint is away, which may have a replica', async () => {
+    const world = await dieTogether(false);
+    expect(world.dataplane.resets).toEqual([]);
+    world.heal('a');
+    await world.run(2000);
+    expect(world.dataplane.resets).toEqual([]);
+    world.heal('b');
+    await world.run(2000);
+    expect(world.dataplane.resets).toHaveLength(1);
+  });
+});
+
 describe('one replica', () => {
   const base: ReplicaCircumstances = {
     isServed: false,

@@ -60,15 +60,18 @@ export function judgeReplica(
 const answerMs = 2000;
 const tries = 3;
 
-/** Newest replica of each session that the endpoints keep. One that does not answer is passed over after some tries. */
+/** Newest replica of each session that the endpoints keep; `isWhole`: nobody had to be passed over, having not answered. */
 export async function gatherReplicas(
   endpoints: readonly Endpoint[],
   clock: Clock,
-): Promise<Map<string, KnownReplica>> {
+): Promise<{ readonly newest: Map<string, KnownReplica>; readonly isWhole: boolean }> {
   const newest = new Map<string, KnownReplica>();
+  let isWhole = true;
   await Promise.all(
     endpoints.map(async (buddy) => {
-      for (const report of await askAll(buddy, clock)) {
+      const asked = await askAll(buddy, clock);
+      isWhole &&= asked.isWhole;
+      for (const report of asked.all) {
         const { owner, instance, flow, openedAtMs } = report;
         if (owner === undefined || instance === undefined || flow === undefined) continue;
         const replica = { ...report, buddy, owner, instance, flow, openedAtMs: openedAtMs ?? 0 };
@@ -81,22 +84,25 @@ export async function gatherReplicas(
       }
     }),
   );
-  return newest;
+  return { newest, isWhole };
 }
 
-async function askAll(buddy: Endpoint, clock: Clock): Promise<ReplicaReport[]> {
+async function askAll(
+  buddy: Endpoint,
+  clock: Clock,
+): Promise<{ readonly all: readonly ReplicaReport[]; readonly isWhole: boolean }> {
   const all: ReplicaReport[] = [];
   for (let failures = 0; failures < tries; ) {
     const { link } = buddy;
-    if (link === undefined) return all;
+    if (link === undefined) break;
     try {
       const data = await requestSlowly(link, { t: 'replicas', offset: all.length }, clock, answerMs);
       const page = replicaReportSchema.array().max(replicasPerPage).parse(data['replicas']);
       all.push(...page);
-      if (page.length < replicasPerPage) return all;
+      if (page.length < replicasPerPage) return { all, isWhole: true };
     } catch {
       failures++;
     }
   }
-  return all;
+  return { all, isWhole: false };
 }

@@ -4,11 +4,11 @@
  *
  * The access point keeps no list of who is whose buddy: after a death it asks everybody what they have.
  */
-import { RestitchError, toRestitchError } from '@restitch/core';
+import { RestitchError, formatFlow, toRestitchError } from '@restitch/core';
 import type { Clock, Counters, Logger } from '@restitch/core';
 import { replicaReportSchema } from '@restitch/core/internal';
 import type { ReplicaReport } from '@restitch/core/internal';
-import type { Dataplane, FlowChange, FlowChangeResult, ResetOutcome } from '@restitch/dataplane';
+import type { Dataplane, FlowChange, FlowChangeResult, FlowRecord, ResetOutcome } from '@restitch/dataplane';
 import { requestSlowly } from './endpoint-link.js';
 import type { Endpoint } from './endpoint-registry.js';
 import type { EventFeed } from './event-feed.js';
@@ -52,6 +52,8 @@ const askMs = 10_000;
 const maxSwitchTries = 50;
 /** A client that nobody serves is told within this, or cannot be reached. */
 const resetMs = 4000;
+/** A record knows the flow, not the session. */
+const unknownId = 'unknown';
 
 /** Gives sessions away. */
 export class TakeOvers {
@@ -229,10 +231,33 @@ export class TakeOvers {
     void this.#resetClient(session, dead, reason);
   }
 
-  async #resetClient(session: Session, dead: Endpoint, reason: string): Promise<void> {
-    const { clock, counters, logger, dataplane, batch, lingerMs } = this.#deps;
-    const { flow, epoch } = session;
+  /** A flow that nobody has: if its client still believes in it, it is told, and a session was lost. */
+  async forsake(record: FlowRecord, dead: Endpoint): Promise<void> {
+    const { clock, counters } = this.#deps;
     const beganMs = clock.monotonicMs();
+    const client = await this.#endClient(record);
+    if (client !== 'reset') return;
+    counters.add('protection_sessions_lost_total');
+    const { flow, epoch } = record;
+    const what = {
+      from: dead.name,
+      to: null,
+      outcome: 'lost',
+      reason: 'nobody is left who knows of it',
+    } as const;
+    this.#note({ id: unknownId, flow, epoch }, { ...what, client, resetMs: clock.monotonicMs() - beganMs });
+  }
+
+  async #resetClient(session: Session, dead: Endpoint, reason: string): Promise<void> {
+    const { clock } = this.#deps;
+    const beganMs = clock.monotonicMs();
+    const client = await this.#endClient(session);
+    const resetMs = clock.monotonicMs() - beganMs;
+    this.#note(session, { from: dead.name, to: null, outcome: 'lost', reason, client, resetMs });
+  }
+
+  async #endClient({ flow, epoch }: Pick<Session, 'flow' | 'epoch'>): Promise<ResetOutcome> {
+    const { clock, counters, logger, dataplane, batch, lingerMs } = this.#deps;
     // Nobody may get the client's packets meanwhile, and its answers are read from where they are kept.
     const deadlineNs = clock.monotonicNs() + BigInt(resetMs + 1000) * 1_000_000n;
     let client: ResetOutcome = 'unanswered';
@@ -240,17 +265,16 @@ export class TakeOvers {
       try {
         client = await dataplane.resetClient(flow, resetMs);
       } catch (error) {
-        logger.error({ session: session.id, reason: (error as Error).message }, 'client cannot be reset');
+        logger.error({ flow: formatFlow(flow), reason: (error as Error).message }, 'client cannot be reset');
       }
     }
     counters.add(`protection_clients_${client}_total`);
     batch.push({ op: 'close', flow, epoch, lingerMs: lingerMs() });
-    const waitedMs = clock.monotonicMs() - beganMs;
-    this.#note(session, { from: dead.name, to: null, outcome: 'lost', reason, client, resetMs: waitedMs });
+    return client;
   }
 
   #note(
-    { id: sessionId, flow, epoch }: Session,
+    { id: sessionId, flow, epoch }: Pick<Session, 'id' | 'flow' | 'epoch'>,
     what: Omit<SessionTakeOver, 'atMs' | 'sessionId' | 'flow' | 'epoch'>,
   ): void {
     const { clock, feed, takeOverHistory } = this.#deps;

@@ -166,7 +166,9 @@ function judge(evidence: Evidence): BothReport {
   const { clients, faults, lost } = evidence;
   const keyOf = (c: ClientReport): string => clientKey(c.localAddress, c.localPort);
   const named = new Set(lost.map(({ flow }) => clientKey(flow.client.address, flow.client.port)));
-  const faultOf = (c: ClientReport): DoubleFault | undefined => faults.find((f) => f.doomed.has(keyOf(c)));
+  // The last one before its end: a session whose new replica was late may outlive one fault and fall with the next.
+  const faultOf = (c: ClientReport): DoubleFault | undefined =>
+    faults.findLast((f) => f.doomed.has(keyOf(c)) && (c.brokenBy === undefined || f.atMs <= c.closedAtMs));
   const isReset = (c: ClientReport): boolean => c.brokenBy === 'ECONNRESET' || c.brokenBy === 'EPIPE';
   const isHonest = (c: ClientReport): boolean => {
     const fault = faultOf(c);

@@ -36,6 +36,8 @@ export interface PartyCommand {
   readonly cgroup?: string;
   /** Its cgroup gets a CPU quota, which no real-time process keeps to: such a process is not favoured. */
   readonly isMetered?: boolean;
+  /** Elsewhere it has a machine to itself (the access point), or is to answer whatever the others do (host agents). */
+  readonly isOnItsOwn?: boolean;
   /** Opens a message channel to the process (a Node program). */
   readonly hasChannel?: boolean;
 }
@@ -159,7 +161,7 @@ export class Lab {
       const directories = createCgroup(command.cgroup).filter((d) => !isFavoured || !/\/cpu[/,]/.test(d));
       enterCgroup(directories, child.pid);
     }
-    if (isFavoured) favour(child.pid);
+    if (isFavoured) favour(child.pid, command.isOnItsOwn === true ? 6 : 5);
     return child;
   }
 
@@ -203,10 +205,11 @@ export class Lab {
 
 /**
  * Measuring on a machine that others use: the laboratory's processes are real-time ones, so that the others' run only
- * when these wait, as if the machine were idle.
+ * when these wait, as if the machine were idle. Real-time processes of one priority wait for each other's whole time slice
+ * (100 ms), those of a higher one do not.
  */
-function favour(pid: number): void {
-  runTool('chrt', ['--all-tasks', '--rr', '--pid', '5', String(pid)]);
+function favour(pid: number, priority: number): void {
+  runTool('chrt', ['--all-tasks', '--rr', '--pid', String(priority), String(pid)]);
 }
 
 /** Resolves true as soon as `isDone` holds, false after `limitMs`. */

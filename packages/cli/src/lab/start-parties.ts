@@ -48,6 +48,7 @@ export async function startAccessPoint(lab: Lab): Promise<void> {
     party: lab.plan.accessPoint,
     command: process.execPath,
     args: [restitchBin, 'access-point', '--config', configFile(lab.plan)],
+    isOnItsOwn: true,
   });
   child.unref();
   for (let i = 0; i < readyMs / 50; i++) {
@@ -109,7 +110,14 @@ export async function startAgent(lab: Lab, party: PartyPlan): Promise<void> {
   };
   const name = agentNameOf(party);
   const args = [programFile('lab/agent-main'), JSON.stringify(options)];
-  const child = lab.start({ name, party, command: process.execPath, args, hasChannel: true });
+  const child = lab.start({
+    name,
+    party,
+    command: process.execPath,
+    args,
+    isOnItsOwn: true,
+    hasChannel: true,
+  });
   await awaitMessage(child, readyMs, `agent of ${party.name} (see ${lab.logFile(name)})`, () => true);
   child.unref();
 }

@@ -15,7 +15,8 @@ import {
   rethawRemainder,
 } from '../tcp/index.js';
 
-const lookMs = 1;
+/** Each look is a handful of system calls for each of a hundred sessions, and their packets are held for tens of milliseconds. */
+const lookMs = 3;
 /** A client further away than this gets its tail by the kernel's own timeout. */
 const longestWaitMs = 500;
 
