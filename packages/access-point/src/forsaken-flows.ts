@@ -62,7 +62,7 @@ export class ForsakenFlows {
   async #settle(records: readonly FlowRecord[]): Promise<void> {
     const { endpoints, dataplane, logger, reset } = this.#deps;
     const flows = records.map((r) => r.flow);
-    const owned = new Array<boolean>(records.length).fill(false);
+    const owned = records.map(() => false);
     for (const endpoint of endpoints.all()) {
       const answers = await this.#ask(endpoint, flows);
       if (answers === undefined) return;
