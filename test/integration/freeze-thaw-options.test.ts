@@ -4,6 +4,7 @@ import { closeFd } from '@restitch/sys';
 import {
   getBufferOption,
   getIntOption,
+  getIntOptionIfKnown,
   getTcpInfo,
   ip,
   ipv6,
@@ -22,6 +23,7 @@ import {
   freezeSocket,
   restoreTimers,
   thawSocket,
+  uncapTimeouts,
 } from '../../packages/endpoint/src/tcp/index.js';
 import { confirmed, moveSocket, openPair, pause } from './socket-pair.js';
 import { type TwoEndpoints, createTwoEndpoints } from './two-endpoints.js';
@@ -65,6 +67,18 @@ const ofFamily = {
 } as const;
 
 describe.each(['4', '6'] as const)('over IPv%s', (version) => {
+  it('a fresh socket resends after a second at most, until its cap is taken away', async () => {
+    const pair = await openPair(net, version);
+    const before = getIntOptionIfKnown(pair.server, solTcp, tcp.rtoMaxMs);
+    const active = moveSocket(net, pair.server, pair.flow, 'b');
+    // Linux 6.15 brought the option.
+    if (before !== undefined) expect(getIntOption(active.fd, solTcp, tcp.rtoMaxMs)).toBe(1000);
+    uncapTimeouts(active.fd);
+    expect(getIntOptionIfKnown(active.fd, solTcp, tcp.rtoMaxMs)).toBe(before);
+    closeFd(active.fd);
+    closeFd(pair.client);
+  });
+
   it('every option is as it was', async () => {
     const pair = await openPair(net, version, {
       beforeListen: (fd) => version === '6' && setIntOption(fd, solIpv6, ipv6.v6only, 1),

@@ -12,7 +12,7 @@ import type { SessionImage } from '@restitch/core/internal';
 import { effectiveCapabilities } from '@restitch/sys';
 import { setIntOption, solTcp, tcp } from '@restitch/sys/internal';
 import type { EndpointStatus } from './endpoint.js';
-import { watchConfirmation } from './move/confirmation.js';
+import { uncapLater, watchConfirmation } from './move/confirmation.js';
 import { runHooks } from './move/source-moves.js';
 import type { ThawedSession } from './move/target-moves.js';
 import { type ProtectionSettings, parseProtection } from '@restitch/guard';
@@ -232,6 +232,7 @@ export class Server extends EventEmitter<ServerEvents> implements ProtectedListe
     watchConfirmation({ session, ownSegsIn: socket.ownSegsIn, clock, counters }, (serverRtos) =>
       this.#endpoint.confirmed(thawed.moveId, serverRtos),
     );
+    uncapLater(session, clock);
     this.#serve(session);
     session.emit('migrated', { from: thawed.source, moveId: thawed.moveId });
     runHooks(session.guards.thawHooks).catch((error: unknown) => session.destroy(toRestitchError(error)));

@@ -59,6 +59,8 @@ export const tcp = {
   congestion: 13,
   md5sig: 14,
   userTimeout: 18,
+  /** Linux 6.15. */
+  rtoMaxMs: 44,
   repair: 19,
   repairQueue: 20,
   queueSeq: 21,

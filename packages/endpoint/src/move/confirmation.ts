@@ -6,7 +6,14 @@
  */
 import type { Clock, Counters } from '@restitch/core';
 import type { Session } from '../session/session.js';
-import { probeClient, readConfirmation, readTimeouts, restoreTimers } from '../tcp/index.js';
+import {
+  probeClient,
+  readConfirmation,
+  readTimeouts,
+  restoreTimers,
+  timeoutsCappedForMs,
+  uncapTimeouts,
+} from '../tcp/index.js';
 
 const firstLookMs = 1;
 const longestPauseMs = 250;
@@ -76,4 +83,19 @@ function hasAnswered({ session, ownSegsIn }: WatchedSession, fd: number): boolea
   if (session.kernelTimers !== undefined) restoreTimers(fd, session.kernelTimers);
   session.kernelTimers = undefined;
   return true;
+}
+
+/** By then the socket has measures of its own: its timeouts are the kernel's again. */
+export function uncapLater(session: Session, clock: Clock): void {
+  const cancel = clock.after(timeoutsCappedForMs, () => {
+    session.off('close', cancel);
+    // Without a socket it is frozen for its next move, whose target begins anew.
+    if (session.fd < 0) return;
+    try {
+      uncapTimeouts(session.fd);
+    } catch {
+      // A socket that breaks in this moment ends by itself.
+    }
+  });
+  session.once('close', cancel);
 }

@@ -7,7 +7,7 @@ export { ReservedSocket, discardPendingSocket, thawSocket } from './thaw-socket.
 export type { PendingTcp } from './thaw-socket.js';
 export { activateSocket, probeClient, readConfirmation, readTimeouts } from './activate-socket.js';
 export type { ActiveTcp, Confirmation } from './activate-socket.js';
-export { restoreTimers } from './timers.js';
+export { restoreTimers, timeoutsCappedForMs, uncapTimeouts } from './timers.js';
 export type { TimerSettings } from './timers.js';
 export { readRemainder, rethawAsSent, rethawRemainder } from './settle-remainder.js';
 export { imageFromCheckpoint, readTemplate, readWrittenEnd } from './checkpoint-socket.js';

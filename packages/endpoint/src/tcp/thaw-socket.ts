@@ -50,6 +50,7 @@ import {
   writeWindow,
 } from './repair.js';
 import { applyCongestion, applyPlainOptions, freshOptions } from './socket-options.js';
+import { capTimeouts } from './timers.js';
 
 /** A socket that stands but does not serve yet; ended by `activateSocket` or `discardPendingSocket`. */
 export interface PendingTcp {
@@ -145,6 +146,7 @@ interface Build {
 function build({ image, flow, fd, family, opened }: Build, at: { step: string }): PendingTcp {
   at.step = 'repair';
   setIntOption(fd, solTcp, tcp.maxseg, image.mssClamp);
+  capTimeouts(fd);
   at.step = 'options';
   applyPlainOptions(fd, family, image.options);
   const isCongestionKept = applyCongestion(fd, family, image.congestion);

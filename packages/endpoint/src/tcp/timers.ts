@@ -3,7 +3,15 @@
  * first sets what is left, and the configured values again once the client has been heard (`restoreTimers`).
  */
 import type { TcpImage } from '@restitch/core/internal';
-import { setIntOption, so, solSocket, solTcp, tcp, type TcpInfo } from '@restitch/sys/internal';
+import {
+  getIntOptionIfKnown,
+  setIntOption,
+  so,
+  solSocket,
+  solTcp,
+  tcp,
+  type TcpInfo,
+} from '@restitch/sys/internal';
 
 /** The values an application configured: seconds, count, milliseconds. */
 export interface TimerSettings {
@@ -95,4 +103,31 @@ function remainingTimers(image: TcpImage, configured: TimerSettings): TimerSetti
       image.options.keepalive === 1 ? Math.max(1, configured.keepcnt - probesSent) : configured.keepcnt,
     userTimeout: userTimeout === 0 ? 0 : Math.max(1, userTimeout - image.unackedElapsedMs),
   };
+}
+
+/**
+ * A fresh socket has no measure of the round trip, and one that came by a take-over has a wrong one (the echo of the dead
+ * owner's clock): what is lost in its first seconds would be sent again after 3 s, and after 6 s more.
+ */
+const cappedTimeoutMs = 1000;
+
+/**
+ * How long timeouts are capped: long enough for real measures to have come. Not longer, because as long as they are the
+ * kernel gives a silent client up sooner: 5.4 s with `tcp_retries2` at 6, 14 s with the default of 15.
+ */
+export const timeoutsCappedForMs = 5000;
+
+/** What sockets of this process have without a cap; undefined if the kernel knows none. */
+let usualTimeoutMs: number | undefined;
+
+/** Caps the retransmission timeouts of a fresh socket, where the kernel can (Linux 6.15). */
+export function capTimeouts(fd: number): void {
+  usualTimeoutMs ??= getIntOptionIfKnown(fd, solTcp, tcp.rtoMaxMs);
+  if (usualTimeoutMs !== undefined && usualTimeoutMs > cappedTimeoutMs)
+    setIntOption(fd, solTcp, tcp.rtoMaxMs, cappedTimeoutMs);
+}
+
+/** Takes the cap away. */
+export function uncapTimeouts(fd: number): void {
+  if (usualTimeoutMs !== undefined) setIntOption(fd, solTcp, tcp.rtoMaxMs, usualTimeoutMs);
 }
