@@ -171,6 +171,20 @@ describe('analytics engine', () => {
     expect(verdicts.at(-1)!.verdicts).toEqual([]);
   });
 
+  it('empties it also when all forecasts are in doubt: what stays is lost for certain', () => {
+    const doubtful: Scene = {
+      seconds: 60,
+      cpu: (e, t) => (e === 0 ? 0.5 : 0.35) + 0.3 * Math.sin(t * t + e),
+      also: (t) =>
+        t === 20
+          ? [{ kind: 'notice', atMs: 19_950, endpoint: 'a', what: 'preemption', deadlineAtMs: 35_000 }]
+          : [],
+    };
+    const { given } = run(doubtful, { mode: 'act' });
+    const moved = given.flatMap((p) => p.moves.filter((m) => m.from === 'a' && p.atMs <= 35_000));
+    expect(new Set(moved.map((m) => m.session)).size).toBe(40);
+  });
+
   it('takes silence for uncertainty: no sessions go to an endpoint that does not report, and without any nothing moves', () => {
     const engine = new AnalyticsEngine({ ...DEFAULT_ENGINE, mode: 'act' });
     const outputs: EngineOutput[] = [];

@@ -18,6 +18,9 @@ const REQUEST_SHARE = 0.8;
 /** Rates below which an endpoint is not compared with the access point's own counts: too little to tell. */
 const MIN_BYTES_PER_SEC = 10_000;
 
+/** A certain event nearer than so many horizons: its endpoint must be emptied now. */
+const PRESSING_HORIZONS = 4;
+
 /** A move that was given out and has not been answered. */
 export interface PendingMove {
   readonly from: number;
@@ -64,7 +67,11 @@ export class LiveFleetBuilder {
   build(nowMs: number): LiveFleet {
     const { endpoints, sessions, loads } = this.deps;
     const count = endpoints.count;
-    const views = endpoints.entries.map((entry) => loads.view(entry));
+    const isPressing = this.isEvacuationPressing(nowMs);
+    const views = endpoints.entries.map((entry) => {
+      const view = loads.view(entry);
+      return isPressing ? { ...view, p90: view.p50 } : view;
+    });
     const presentLoad = this.believed(views);
     const presentSessionLoad = this.shareLoads(presentLoad, views);
     const columns = createEndpointColumns(count);
@@ -97,6 +104,19 @@ export class LiveFleetBuilder {
       presentSessionLoad,
       views,
     };
+  }
+
+  /**
+   * A session on an endpoint that is about to end is lost for certain if it stays, and at worst disturbed where it goes. Loads are
+   * then counted at their medians: rooms at P90, with the doubt of every endpoint at once, would leave it to die.
+   */
+  private isEvacuationPressing(nowMs: number): boolean {
+    const { endpoints, options } = this.deps;
+    const pressingS = PRESSING_HORIZONS * options.objective.horizonS;
+    return endpoints.entries.some((entry) => {
+      const eventInS = endpoints.eventInS(entry, nowMs);
+      return eventInS > 0 && eventInS <= pressingS && entry.total > 0;
+    });
   }
 
   /** Reports against the access point's own counts, where there are counts to compare. */

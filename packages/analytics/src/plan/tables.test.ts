@@ -113,6 +113,15 @@ describe('session telemetry', () => {
     expect(table.columns.residenceS[1]).toBe(0);
   });
 
+  it('takes the first figure of a session as it stands', () => {
+    const table = new SessionTable(2);
+    table.fold(batchOf([{ s: 0, e: 0, at: 1_000, requests: 0, bytes: 0 }]), 0.01, 0);
+    table.fold(batchOf([{ s: 0, e: 0, at: 2_000, requests: 8, bytes: 640 }]), 0.01, 0);
+    expect(table.requestsPerSec[0]).toBe(8);
+    table.fold(batchOf([{ s: 0, e: 0, at: 3_000, requests: 8, bytes: 640 }]), 0.01, 0);
+    expect(table.requestsPerSec[0]).toBeCloseTo(6.4, 5);
+  });
+
   it('gives the same whatever the order within a period', () => {
     const random = createRandom(2);
     fc.assert(

@@ -20,7 +20,10 @@ export interface RunFigures {
   /** Sum over endpoints of samples at the limit, from the instant that counts. */
   readonly overloadSeconds: number;
   readonly clientP99Ms: number;
+  /** All of them. */
   readonly moves: number;
+  /** Those from the instant that counts; useless ones are counted among them. */
+  readonly scoredMoves: number;
   /** Moves that ended where they began. */
   readonly reverted: number;
   readonly uselessMoves: number;
@@ -39,7 +42,7 @@ export interface ModeFigures {
   readonly moves: number;
   readonly reverted: number;
   readonly uselessMoves: number;
-  /** Of all its runs' moves. */
+  /** Of its runs' moves that count. */
   readonly uselessRatio: number;
   readonly lost: number;
   readonly runs: readonly RunFigures[];
@@ -76,7 +79,8 @@ export function figuresOf(run: PredictRun, reference: PredictRun | undefined, no
   const toMs = run.startMs + run.traffic.lengthMs;
   let overload = 0;
   for (const samples of run.samples.values()) overload += overloadSeconds(samples, fromMs, toMs);
-  const uselessWhy = judgeMoves(run, reference);
+  const counted = { ...run, moves: run.moves.filter((m) => m.atMs >= fromMs) };
+  const uselessWhy = judgeMoves(counted, reference);
   const harmed = run.clients.filter(
     (c) => c.lostBytes + c.duplicatedBytes + c.mismatchedBytes > 0 || c.resets > 0,
   );
@@ -87,6 +91,7 @@ export function figuresOf(run: PredictRun, reference: PredictRun | undefined, no
     overloadSeconds: round(overload),
     clientP99Ms: round(quantileOfSorted(latencies.sort(), 0.99)),
     moves: run.moves.filter((m) => m.outcome === 'committed').length,
+    scoredMoves: counted.moves.filter((m) => m.outcome === 'committed').length,
     reverted: run.moves.filter((m) => m.outcome !== 'committed').length,
     uselessMoves: uselessWhy.ended + uselessWhy.again + uselessWhy.needless,
     uselessWhy,
@@ -132,11 +137,12 @@ export function createPredictReport(
   };
 }
 
-/** Scores of a run with what came of them; those whose horizon reaches beyond the run are left out. */
+/** Scores of a run with what came of them, from the instant that counts; those whose horizon reaches beyond the run are left out. */
 export function outcomesOf(run: PredictRun): ScoredOutcome[] {
   const endMs = run.startMs + run.traffic.lengthMs;
   return run.statements.list.flatMap(({ atMs, endpoint, sessions, score }) => {
-    if (atMs < run.startMs || atMs + horizonMs > endMs || sessions === 0) return [];
+    if (atMs < run.startMs + run.traffic.scoredFromMs || atMs + horizonMs > endMs || sessions === 0)
+      return [];
     const samples = run.samples.get(endpoint) ?? [];
     const stayedUndisturbed = !isDisturbed(samples, atMs, atMs + horizonMs, disturbedMs);
     return [{ score, stayedUndisturbed, weight: sessions }];
@@ -148,7 +154,7 @@ function summarise(runs: readonly RunFigures[]): ModeFigures {
     round(medianInterval(runs.map(pick))?.median ?? 0);
   const sum = (pick: (run: RunFigures) => number): number =>
     runs.reduce((total, run) => total + pick(run), 0);
-  const moves = sum((run) => run.moves);
+  const moves = sum((run) => run.scoredMoves);
   return {
     overloadSeconds: median((run) => run.overloadSeconds),
     clientP99Ms: median((run) => run.clientP99Ms),
