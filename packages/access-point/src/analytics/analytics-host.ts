@@ -211,10 +211,12 @@ export class AnalyticsHost {
   #startRunner(recordFile: string | undefined): void {
     const { config, start, clock, inputs } = this.#deps;
     const options = { ...config().engine, mode: this.#mode };
+    const { ownModelFile } = config();
     const runner = start({
       options,
       ...(recordFile === undefined ? {} : { recordFile }),
       storeDirectory: config().storeDirectory,
+      ...(ownModelFile === undefined ? {} : { ownModelFile }),
       onOutputs: (outputs) => {
         if (this.#runner === undefined || this.#runner === runner || runner === undefined)
           this.#hear(outputs);

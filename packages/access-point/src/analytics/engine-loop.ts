@@ -4,6 +4,7 @@
  */
 import { AnalyticsEngine, engineStatus, explain } from '@restitch/analytics';
 import type { EngineInput, EngineOptions, EngineOutput } from '@restitch/analytics';
+import { OwnModelDesk } from './own-model-desk.js';
 import { ModelStore } from './model-store.js';
 import { Recording } from './recording.js';
 
@@ -19,6 +20,8 @@ export interface LoopSetup {
   readonly options: EngineOptions;
   readonly recordFile?: string;
   readonly storeDirectory?: string;
+  /** ONNX model of the operator's. */
+  readonly ownModelFile?: string;
 }
 
 /** See the head of the file. */
@@ -28,7 +31,20 @@ export class EngineLoop {
   readonly #store: ModelStore | undefined;
   #lastMs = 0;
 
-  constructor({ options: given, recordFile, storeDirectory }: LoopSetup) {
+  readonly #own: OwnModelDesk | undefined;
+
+  /** `hear`: what comes of an answer of the own model, which no batch is waiting for. */
+  constructor(
+    { options: given, recordFile, storeDirectory, ownModelFile }: LoopSetup,
+    hear: (outputs: EngineOutput[]) => void,
+  ) {
+    this.#own =
+      ownModelFile === undefined
+        ? undefined
+        : new OwnModelDesk(ownModelFile, {
+            give: (scores) => hear(this.take([{ kind: 'own-scores', atMs: this.#lastMs, scores }])),
+            failed: (text) => hear([{ kind: 'event', atMs: this.#lastMs, name: 'own-model-failed', text }]),
+          });
     this.#store = storeDirectory === undefined ? undefined : new ModelStore(storeDirectory);
     const storedModel = this.#store?.read();
     const options = storedModel === undefined ? given : { ...given, storedModel };
@@ -45,6 +61,8 @@ export class EngineLoop {
       outputs.push(...this.engine.handle(input));
     }
     if (outputs.some(isOfModels)) this.#save(true);
+    if (this.#own !== undefined && inputs.some((i) => i.kind === 'tick'))
+      this.#own.ask(this.engine.ownModelRows());
     return outputs;
   }
 
@@ -61,7 +79,11 @@ export class EngineLoop {
     const { engine } = this;
     switch (query.q) {
       case 'status':
-        return { ...engineStatus(engine), recording: this.#recording?.view ?? null };
+        return {
+          ...engineStatus(engine),
+          recording: this.#recording?.view ?? null,
+          ownModel: this.#own?.view ?? null,
+        };
       case 'plan':
         return engine.lastPlan ?? null;
       case 'explain':
@@ -79,6 +101,7 @@ export class EngineLoop {
   }
 
   close(): void {
+    this.#own?.close();
     this.#recording?.close();
   }
 

@@ -13,6 +13,7 @@ export interface RunnerSetup {
   readonly recordFile?: string;
   /** Where models are kept; without it they are not. */
   readonly storeDirectory?: string;
+  readonly ownModelFile?: string;
   readonly onOutputs: (outputs: readonly EngineOutput[]) => void;
   /** It ended by itself. Called once; never after `close`. */
   readonly onExit: (reason: string) => void;
@@ -51,7 +52,7 @@ export const startWorkerRunner: StartRunner = (setup) =>
 
 /** In this thread; a training runs within the call that made it due. */
 export const startInlineRunner: StartRunner = ({ onOutputs, ...setup }) => {
-  const loop = new EngineLoop(setup);
+  const loop = new EngineLoop(setup, onOutputs);
   return {
     unanswered: 0,
     post(inputs) {
@@ -64,11 +65,12 @@ export const startInlineRunner: StartRunner = ({ onOutputs, ...setup }) => {
 };
 
 /** What of a setup can go to another thread. */
-function loopSetupOf({ options, recordFile, storeDirectory }: RunnerSetup): LoopSetup {
+function loopSetupOf({ options, recordFile, storeDirectory, ownModelFile }: RunnerSetup): LoopSetup {
   return {
     options,
     ...(recordFile === undefined ? {} : { recordFile }),
     ...(storeDirectory === undefined ? {} : { storeDirectory }),
+    ...(ownModelFile === undefined ? {} : { ownModelFile }),
   };
 }
 

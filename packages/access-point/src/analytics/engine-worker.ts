@@ -4,10 +4,14 @@ import { toRestitchError } from '@restitch/core';
 import { EngineLoop, type LoopSetup } from './engine-loop.js';
 import type { FromWorker, ToWorker } from './engine-runner.js';
 
-const loop = new EngineLoop(workerData as LoopSetup);
-let isTrainingPlanned = false;
+function say(message: FromWorker): void {
+  parentPort?.postMessage(message);
+}
 
-const say = (message: FromWorker): void => parentPort?.postMessage(message);
+const loop = new EngineLoop(workerData as LoopSetup, (outputs) =>
+  say({ t: 'outputs', outputs, answers: false }),
+);
+let isTrainingPlanned = false;
 
 /** After what waits in the queue: a tick must not wait for a fit. */
 function planTraining(): void {

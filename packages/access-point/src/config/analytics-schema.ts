@@ -98,6 +98,10 @@ export const analytics = z.strictObject({
   locationLabel: labelValue.default(DEFAULT_ENGINE.locationLabel),
   /** Laboratory only: what the forecast says is turned round. */
   model: oneOf('normal', 'inverted').default('normal'),
+  /** An ONNX model of the operator's that scores the overload of a metric. */
+  ownModel: z
+    .strictObject({ file: path, metric: oneOf('cpu', 'memory', 'io', 'app').default('cpu') })
+    .optional(),
   seed: count(0, 0xffffffff).default(DEFAULT_ENGINE.seed),
   store: path.optional(),
   record: path.optional(),
@@ -126,6 +130,13 @@ export function checkAnalytics(
       'scores',
       'leave',
     ]);
+  const { metric } = file.ownModel ?? { metric: 'cpu' as const };
+  if (file.limits[metric] === undefined)
+    addIssue(ctx, `nothing can cross a limit: ${metric} has none`, `set analytics.limits.${metric}`, [
+      'analytics',
+      'ownModel',
+      'metric',
+    ]);
   if (file.model !== 'normal' && !isLab)
     addIssue(ctx, 'is for a laboratory', 'set lab: true, or leave the key out', ['analytics', 'model']);
 }
@@ -147,6 +158,7 @@ export function toAnalytics(file: AnalyticsFile, stateDirectory: string): Analyt
   return {
     storeDirectory: file.store ?? `${stateDirectory}/analytics`,
     ...(file.record === undefined ? {} : { recordFile: file.record }),
+    ...(file.ownModel === undefined ? {} : { ownModelFile: file.ownModel.file }),
     engine: {
       ...DEFAULT_ENGINE,
       mode: file.mode,
@@ -193,6 +205,7 @@ export function toAnalytics(file: AnalyticsFile, stateDirectory: string): Analyt
       domainLabel: file.domainLabel,
       locationLabel: file.locationLabel,
       model: file.model,
+      ...(file.ownModel === undefined ? {} : { ownModel: file.ownModel.metric }),
       seed: file.seed,
     },
   };

@@ -103,6 +103,8 @@ export interface AnalyticsConfig {
   readonly storeDirectory: string;
   /** Everything the engine is told is written here from the start on. */
   readonly recordFile?: string;
+  /** ONNX model of the operator's; the engine's `ownModel` says of which metric. */
+  readonly ownModelFile?: string;
 }
 
 /** Bounds of the flow table. */

@@ -22,6 +22,7 @@ import { MovedLoadLedger } from '../control/moved-load.js';
 import { planRound } from '../control/planning-round.js';
 import type { Plan } from '../plan/planner.js';
 import { SESSION_PINNED } from '../plan/fleet.js';
+import type { OwnModelRows } from '../risk/own-model.js';
 import { ClientHistory, type StoredHistory } from '../risk/client-history.js';
 import { EndpointBook } from './endpoint-book.js';
 import type {
@@ -117,6 +118,9 @@ export class AnalyticsEngine {
         return this.accept(input.planId, input.atMs);
       case 'train':
         return this.newsOf(this.loads.train(input.byOperator === true), input.atMs);
+      case 'own-scores':
+        this.loads.giveOwnScores(input.scores);
+        return [];
       case 'rollback':
         return this.loads.rollback()
           ? [this.event('model-rolled-back', input.atMs, 'the model before is active again')]
@@ -131,6 +135,11 @@ export class AnalyticsEngine {
   /** Whether a `train` input has something to do. */
   trainingDue(): boolean {
     return this.loads.trainingDue();
+  }
+
+  /** What the operator's own model is to be asked after a tick; undefined without one, or before its metric was seen. */
+  ownModelRows(): OwnModelRows | undefined {
+    return this.loads.ownModelRows(this.endpoints.count);
   }
 
   /** Trained models as text, for the store; undefined while there are none. */

@@ -101,6 +101,12 @@ export type EngineInput =
   /** Fits models; heavy, given between ticks. `byOperator`: whether or not it is due. */
   | { readonly kind: 'train'; readonly atMs: number; readonly byOperator?: boolean }
   | { readonly kind: 'rollback'; readonly atMs: number }
+  /** What the operator's own model says of each endpoint, in the order of `AnalyticsEngine.ownModelRows`; null = nothing. */
+  | {
+      readonly kind: 'own-scores';
+      readonly atMs: number;
+      readonly scores: readonly (number | null)[];
+    }
   | { readonly kind: 'tick'; readonly atMs: number };
 
 /** One move of a plan, by names. */
@@ -158,6 +164,7 @@ export type EngineEventName =
   | 'model-discarded'
   | 'model-rolled-back'
   | 'cold-start'
+  | 'own-model-failed'
   | 'uncertain'
   | 'inputs-dropped';
 

@@ -62,6 +62,8 @@ export interface EngineOptions {
   /** For trials: probabilities are turned round, so that the fall-back can be watched. */
   readonly model: 'normal' | 'inverted';
   readonly seed: number;
+  /** Metric whose overload risk an operator's own model scores; its answers come as inputs. */
+  readonly ownModel?: 'cpu' | 'memory' | 'io' | 'app';
   readonly history?: StoredHistory;
   /** A stored model, as `AnalyticsEngine.exportModel` gave it. */
   readonly storedModel?: string;

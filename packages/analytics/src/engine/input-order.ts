@@ -16,7 +16,8 @@ const rank: Record<EngineInput['kind'], number> = {
   accept: 10,
   train: 11,
   rollback: 12,
-  tick: 13,
+  'own-scores': 13,
+  tick: 14,
 };
 const eventRank = { opened: 0, moved: 1, reverted: 2, refused: 3, pinned: 4, unpinned: 5, ended: 6 } as const;
 

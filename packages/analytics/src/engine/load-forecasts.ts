@@ -7,6 +7,7 @@ import type { MovedFlow } from '../control/moved-load.js';
 import type { Skill } from '../control/skill-tracker.js';
 import type { EndpointBook, EndpointEntry } from './endpoint-book.js';
 import type { EngineOptions } from './engine-options.js';
+import type { OwnModelRows } from '../risk/own-model.js';
 import { MetricForecast, type ModelNews } from './metric-forecast.js';
 import { parseStoredModel, type StoredMetric } from './stored-model.js';
 
@@ -153,6 +154,19 @@ export class LoadForecasts {
         return stored === undefined ? [] : [[metric, stored]];
       }),
     );
+  }
+
+  /** Input vectors of the first `count` endpoints for the operator's own model. */
+  ownModelRows(count: number): OwnModelRows | undefined {
+    const { ownModel } = this.options;
+    const panel = ownModel === undefined ? undefined : this.panels.get(ownModel);
+    return panel === undefined ? undefined : panel.ownModelRows(count);
+  }
+
+  /** Its answer. */
+  giveOwnScores(scores: readonly (number | null)[]): void {
+    const { ownModel } = this.options;
+    if (ownModel !== undefined) this.panels.get(ownModel)?.own?.give(scores);
   }
 
   rollback(): boolean {

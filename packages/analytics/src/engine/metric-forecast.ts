@@ -7,6 +7,7 @@ import { SkillTracker, type Skill } from '../control/skill-tracker.js';
 import { PanelForecaster } from '../forecast/panel-forecaster.js';
 import { exceedanceProbability } from '../risk/exceedance.js';
 import { OverloadModel } from '../risk/overload-model.js';
+import { type OwnModelRows, OwnScores, type RawScorer } from '../risk/own-model.js';
 import { OverloadWatch } from '../risk/overload-watch.js';
 import { createRandom } from '../seeded-random.js';
 import type { EngineOptions } from './engine-options.js';
@@ -26,8 +27,9 @@ const PINBALL_MEMORY = 2000;
 /** Moved load is forecast to grow at most so much: a forecast near nought would say anything. */
 const MAX_GROWTH = 4;
 
-/** A classifier with its own calibration; `model` is undefined while the forecast's bands answer alone. */
+/** A classifier with its own calibration; `model` is undefined where the forecast's bands answer alone, or an operator's own model. */
 interface Candidate {
+  readonly kind: 'own' | 'trees' | 'bands';
   readonly model: OverloadModel | undefined;
   readonly watch: OverloadWatch;
   readonly losses: Map<number, number>;
@@ -48,6 +50,8 @@ export class MetricForecast {
   private readonly covered: { hits: number; cases: number }[];
   /** True if a stored model was taken up. */
   isRestored = false;
+  /** What the operator's own model says, if one scores this metric. */
+  readonly own: OwnScores | undefined;
   private fittedAt = 0;
   private step = -1;
   private moved: MovedShares;
@@ -82,10 +86,14 @@ export class MetricForecast {
     this.limits = new Float64Array(seriesCount).fill(limit);
     const active = this.restoreModel(stored);
     const before = stored?.before?.overload;
-    this.slots = new ModelSlots(
-      this.candidate(active),
-      before === undefined ? undefined : this.candidate(this.restoreTrees(before)),
-    );
+    const builtIn = this.candidate(active);
+    const previous = before === undefined ? undefined : this.candidate(this.restoreTrees(before));
+    if (options.ownModel === name) {
+      // The operator's word: it decides from the start. What is built in runs in shadow, and takes over by being better.
+      this.own = new OwnScores(seriesCount);
+      this.slots = new ModelSlots(this.candidate(undefined, this.own));
+      this.slots.train(builtIn);
+    } else this.slots = new ModelSlots(builtIn, previous);
   }
 
   get isLimited(): boolean {
@@ -108,6 +116,7 @@ export class MetricForecast {
     this.panel.observe(timeS, without, aux);
     const trial = this.panel.decideTrial();
     this.remember(without);
+    this.own?.next();
     const news = this.stepWatches(values, corrections);
     return trial === undefined ? news : [trial, ...news];
   }
@@ -183,6 +192,18 @@ export class MetricForecast {
     return { p50, p90: Math.max(p90, p50) };
   }
 
+  /** The documented input vector of the first `count` series: the features, and the distance to the limit. */
+  ownModelRows(count: number): OwnModelRows {
+    const { panel, limits, without, name } = this;
+    const width = panel.frame.featureCount + 1;
+    const rows = new Float32Array(count * width);
+    for (let s = 0; s < count; s++) {
+      rows.set(panel.featuresOf(s), s * width);
+      rows[(s + 1) * width - 1] = ((limits?.[s] ?? Number.NaN) - without[s]!) / panel.frame.scale(s);
+    }
+    return { metric: name, rows, count, width };
+  }
+
   /** Whether `train` has something to do. */
   trainingDue(): boolean {
     return this.panel.trainingDue() || this.isFitDue();
@@ -256,7 +277,7 @@ export class MetricForecast {
               brierSkill: plainSkill(slots.active.watch.skill),
               calibrationError: this.bins.error(),
               reliability: this.bins.rows(),
-              model: slots.active.model === undefined ? 'bands' : 'trees',
+              model: slots.active.kind,
               shadow: slots.shadow === undefined ? null : plainSkill(slots.shadowSkill),
               canRollBack: slots.previous !== undefined || panel.previous !== undefined,
             },
@@ -293,13 +314,14 @@ export class MetricForecast {
     return model;
   }
 
-  private candidate(model: OverloadModel | undefined): Candidate {
+  private candidate(model: OverloadModel | undefined, own?: RawScorer): Candidate {
     const losses = new Map<number, number>();
     const { model: kind, skillMemory } = this.options;
     const watch: OverloadWatch = new OverloadWatch({
       panel: this.panel,
       limits: this.limits!,
       skillMemory,
+      ...(own === undefined ? {} : { scorer: own }),
       ...(model === undefined ? {} : { scorer: model.lastHorizonScorer() }),
       ...(kind === 'inverted' ? { distort: (p: number) => 1 - p } : {}),
       onCase: (series, said, label) => {
@@ -307,7 +329,12 @@ export class MetricForecast {
         if (this.slots?.active.watch === watch) this.bins.add(said, label);
       },
     });
-    return { model, watch, losses };
+    return {
+      kind: own !== undefined ? 'own' : model === undefined ? 'bands' : 'trees',
+      model,
+      watch,
+      losses,
+    };
   }
 
   /** All candidates see all steps, so that each can be judged, and gone back to, at any time. */

@@ -1,6 +1,7 @@
 /**
- * An operator's own model in place of the trees. Such a model answers asynchronously (a runtime in another thread), a planning
- * tick does not wait: scores are asked for after a step and used from the next one on, and a score that is too old is none.
+ * An operator's own model in place of the trees. Such a model answers asynchronously, a planning tick does not wait, and a
+ * replay must decide as it was decided: so its answers are inputs of the engine like all others. Rows go out after a step,
+ * scores come in later and are used until they are too old.
  */
 
 /** Anything that scores rows of the documented input vector. */
@@ -23,54 +24,46 @@ export interface RawScorer {
   ): number | undefined;
 }
 
+/** Input vectors of the endpoints, in the engine's order. */
+export interface OwnModelRows {
+  readonly metric: string;
+  readonly rows: Float32Array;
+  readonly count: number;
+  readonly width: number;
+}
+
 /** Steps after which an answer is too old to be used. */
 const MAX_AGE_STEPS = 3;
 const BOUND = 1e-6;
 
 /** Latest answers of an own model for all series. */
-export class OwnModelScorer implements RawScorer {
+export class OwnScores implements RawScorer {
   private readonly latest: Float64Array;
-  private answeredAt = Number.NEGATIVE_INFINITY;
+  private givenAt = Number.NEGATIVE_INFINITY;
   private step = 0;
-  private asking = false;
-  /** Why the last request failed; `undefined` after a good one. */
-  failure: string | undefined;
 
-  constructor(
-    private readonly model: OwnModel,
-    private readonly seriesCount: number,
-    private readonly width: number,
-  ) {
+  constructor(seriesCount: number) {
     this.latest = new Float64Array(seriesCount).fill(Number.NaN);
+  }
+
+  /** Call once a step, before scores are asked for. */
+  next(): void {
+    this.step++;
+  }
+
+  /** An answer: one probability a series. What is none (null, NaN, beyond 0 to 1, missing) leaves its series to the bands. */
+  give(scores: readonly (number | null)[]): void {
+    for (let s = 0; s < this.latest.length; s++) {
+      const p = scores[s];
+      this.latest[s] = typeof p === 'number' && p >= 0 && p <= 1 ? p : Number.NaN;
+    }
+    this.givenAt = this.step;
   }
 
   score(row: { readonly series: number }): number | undefined {
     const probability = this.latest[row.series]!;
-    if (probability !== probability || this.step - this.answeredAt > MAX_AGE_STEPS) return undefined;
+    if (Number.isNaN(probability) || this.step - this.givenAt > MAX_AGE_STEPS) return undefined;
     const p = Math.max(BOUND, Math.min(1 - BOUND, probability));
     return Math.log(p / (1 - p));
-  }
-
-  /**
-   * Call after each step with the input vectors of all series. At most one request is under way; a failure or a wrong answer
-   * leaves the series without a score, so that the built-in one takes over.
-   */
-  async request(rows: Float32Array): Promise<void> {
-    this.step++;
-    if (this.asking) return;
-    this.asking = true;
-    const askedAt = this.step;
-    try {
-      const answer = await this.model.score(rows, this.seriesCount, this.width);
-      if (answer.length !== this.seriesCount)
-        throw new RangeError(`${answer.length} scores for ${this.seriesCount} rows`);
-      this.latest.set(answer.map((p) => (p >= 0 && p <= 1 ? p : Number.NaN)));
-      this.answeredAt = askedAt;
-      this.failure = undefined;
-    } catch (cause) {
-      this.failure = cause instanceof Error ? cause.message : String(cause);
-    } finally {
-      this.asking = false;
-    }
   }
 }
