@@ -57,7 +57,7 @@ function widthOf(): number {
 
 async function risksWith(weight: number, bias: number): Promise<number[]> {
   const file = join(directory, 'model.onnx');
-  const weights = [...new Array<number>(widthOf() - 1).fill(0), weight];
+  const weights = [...Array.from({ length: widthOf() - 1 }, () => 0), weight];
   writeFileSync(file, writeLogisticOnnx(weights, bias));
   const heard: EngineOutput[] = [];
   const loop = new EngineLoop({ options, ownModelFile: file }, (o) => void heard.push(...o));
