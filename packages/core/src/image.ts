@@ -84,6 +84,11 @@ const protectionSchema = z.object({
   /** Commits made so far, as the application counts them. */
   commits: offset,
   /**
+   * The application is run again from `state` over `unread`. Its output from `bytesWritten` up to here is in the send queue
+   * and in `unwritten` already.
+   */
+  replayTo: offset.optional(),
+  /**
    * The target is the buddy and has the rest: state, unread input and all output as of commit `n` of `epoch`. Queues,
    * state and `tcp.sentBytes` are then empty here.
    */

@@ -6,7 +6,12 @@ export { commitBytes, toBuddySchema, toOwnerSchema } from './replication/message
 export { parseToBuddy, parseToOwner } from './replication/ordinary-messages.js';
 export type { Commit, ToBuddy, ToOwner } from './replication/messages.js';
 export { createOwnerSession } from './replication/owner-session.js';
-export type { OwnerSession, OwnerSessionOptions, SafePoint } from './replication/owner-session.js';
+export type {
+  OwnerSession,
+  OwnerSessionOptions,
+  ReplayBase,
+  SafePoint,
+} from './replication/owner-session.js';
 export { chooseBuddy, planBuddies, rankBuddies } from './takeover/buddy-choice.js';
 export type { BuddyAssignment, BuddyCandidate, BuddyChange, BuddyQuery } from './takeover/buddy-choice.js';
 export { defaultWatchSettings, forgiveOwnSleep, newWatch, stepWatch } from './takeover/watch.js';

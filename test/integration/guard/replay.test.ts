@@ -107,6 +107,31 @@ describe('with replay', () => {
     90_000,
   );
 
+  // 1 KiB: the last snapshot is near. 4 MiB: there is none, and the target runs over everything.
+  it.each([1024, 4 * 1024 * 1024])(
+    'such a server is moved while it talks, to its buddy and back, and then killed (log bound %s)',
+    async (logBoundBytes) => {
+      const count = 6000;
+      const test = await open('running', logBoundBytes);
+      const sent = send(test.client, count);
+      await until(() => test.got().length > 20_000);
+      let report = await world.move(test.report, 'a', 'b');
+      await until(() => test.got().length > 60_000);
+      report = await world.move(report, 'b', 'a');
+      await until(() => test.got().length > 100_000);
+      await crash({ ...test, report });
+      await sent;
+      await until(() => test.closedBy() !== undefined, 30_000);
+      expect(await test.b.tell('lost')).toEqual([]);
+      expect(test.closedBy()).toBe('end');
+      expect(firstDifference(test.got(), answers(count))).toBe(-1);
+      const seen = await test.b.tell<string[]>('seen');
+      expect(seen).toContain('resumed move 1');
+      expect(seen).toContain('resumed failover 2');
+    },
+    90_000,
+  );
+
   it('a server that answers otherwise now is not heard: its client is reset', async () => {
     const test = await open('moody', 4 * 1024 * 1024);
     test.client.write('a\nb\n');
@@ -120,7 +145,6 @@ describe('with replay', () => {
     const lost = await test.b.tell<Array<{ id: string; reason: string }>>('lost');
     expect(lost).toMatchObject([{ id: test.report.id, reason: 'replay' }]);
     expect(await test.b.tell('seen')).toContain('error app_refused');
-    // What stands in the way of a move as well.
     expect(before).not.toBe('');
   }, 60_000);
 

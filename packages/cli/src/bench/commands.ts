@@ -44,7 +44,7 @@ export function registerBenchCommands(program: Command, env: () => CliEnv = crea
     });
   bench
     .command('replication')
-    .description('uploads, round trips and processor time at level commit, against level none')
+    .description('uploads, round trips and processor time at levels periodic and commit, against level none')
     .addOption(new Option('--pairs <n>', 'measurements of each level').argParser(parseCount))
     .addOption(new Option('--upload-bytes <n>', 'bytes of an upload').argParser(parseCount))
     .addOption(new Option('--round-trips <n>', 'round trips of a measurement').argParser(parseCount))

@@ -25,6 +25,7 @@ import type { PingRequest, UploadRequest } from './ping-pong.js';
 /** The measured levels; each has a port for round trips and one for uploads. */
 const levels = {
   none: { echo: protectedPorts.echoNone, sink: protectedPorts.sinkNone },
+  periodic: { echo: protectedPorts.echoPeriodic, sink: protectedPorts.sinkPeriodic },
   commit: { echo: labPorts.echo, sink: protectedPorts.sink },
 } as const;
 type Level = keyof typeof levels;
@@ -54,8 +55,20 @@ const warmUpPairs = 2;
 const heartbeatMs = 500;
 
 /** The object that is printed; ratios and differences are of pairs, their medians with 95 % intervals. */
-export interface ReplicationBenchResult {
+export interface ReplicationBenchResult extends ComparedLevel {
   readonly pairs: number;
+  /** The same of level periodic; the figures beside it are of level commit. */
+  readonly periodic: ComparedLevel;
+  /** Processor seconds of owner and buddy together for a gigabit uploaded at level commit. */
+  readonly cpuPerGbit: number;
+  readonly levels: Readonly<Record<Level, LevelResult>>;
+  /** As `endpoint list --json` shows it. */
+  readonly endpoint: EndpointLine['replication'];
+  readonly durationMs: number;
+}
+
+/** One level against level none. */
+export interface ComparedLevel {
   readonly uploadRatio: number;
   readonly uploadRatioInterval: readonly [number, number];
   readonly rttAddedUs: { readonly p50: number; readonly p99: number };
@@ -63,12 +76,6 @@ export interface ReplicationBenchResult {
     readonly p50: readonly [number, number];
     readonly p99: readonly [number, number];
   };
-  /** Processor seconds of owner and buddy together for a gigabit uploaded at level commit. */
-  readonly cpuPerGbit: number;
-  readonly levels: Readonly<Record<Level, LevelResult>>;
-  /** As `endpoint list --json` shows it. */
-  readonly endpoint: EndpointLine['replication'];
-  readonly durationMs: number;
 }
 
 /** One level by itself; medians. */
@@ -158,8 +165,9 @@ async function measure(
   startMs: number,
 ): Promise<Record<Level, Figures>> {
   const fresh = (): Figures => ({ gbps: [], p50Us: [], p99Us: [], ownerCpu: [], buddyCpu: [] });
-  const figures: Record<Level, Figures> = { none: fresh(), commit: fresh() };
-  const warmUp: Record<Level, Figures> = { none: fresh(), commit: fresh() };
+  const all = (): Record<Level, Figures> => ({ none: fresh(), periodic: fresh(), commit: fresh() });
+  const figures = all();
+  const warmUp = all();
   for (let i = -warmUpPairs; i < options.pairs; i++) {
     if (i >= leastPairs && systemClock.monotonicMs() - startMs > options.budgetMs) break;
     for (let j = 0; j < levelNames.length; j++) {
@@ -212,12 +220,7 @@ function toResult(
   figures: Record<Level, Figures>,
   durationMs: number,
 ): Omit<ReplicationBenchResult, 'endpoint'> {
-  const { none, commit } = figures;
-  const paired = (key: keyof Figures, of: (a: number, b: number) => number) =>
-    medianInterval(commit[key].map((value, i) => of(value, none[key][i] ?? Number.NaN)));
-  const ratio = paired('gbps', (a, b) => a / b);
-  const p50 = paired('p50Us', (a, b) => a - b);
-  const p99 = paired('p99Us', (a, b) => a - b);
+  const { none, periodic, commit } = figures;
   const ofLevel = ({ gbps, p50Us, p99Us, ownerCpu, buddyCpu }: Figures): LevelResult => ({
     uploadGbps: round(medianInterval(gbps).median),
     rttUs: { p50: round(medianInterval(p50Us).median), p99: round(medianInterval(p99Us).median) },
@@ -227,13 +230,25 @@ function toResult(
   const atCommit = ofLevel(commit);
   return {
     pairs: commit.gbps.length,
+    ...compare(commit, none),
+    periodic: compare(periodic, none),
+    cpuPerGbit: round(atCommit.ownerCpuPerGbit + atCommit.buddyCpuPerGbit),
+    levels: { none: ofLevel(none), periodic: ofLevel(periodic), commit: atCommit },
+    durationMs,
+  };
+}
+
+function compare(level: Figures, none: Figures): ComparedLevel {
+  const paired = (key: keyof Figures, of: (a: number, b: number) => number) =>
+    medianInterval(level[key].map((value, i) => of(value, none[key][i] ?? Number.NaN)));
+  const ratio = paired('gbps', (a, b) => a / b);
+  const p50 = paired('p50Us', (a, b) => a - b);
+  const p99 = paired('p99Us', (a, b) => a - b);
+  return {
     uploadRatio: round(ratio.median),
     uploadRatioInterval: [round(ratio.low), round(ratio.high)],
     rttAddedUs: { p50: round(p50.median), p99: round(p99.median) },
     rttAddedUsInterval: { p50: [round(p50.low), round(p50.high)], p99: [round(p99.low), round(p99.high)] },
-    cpuPerGbit: round(atCommit.ownerCpuPerGbit + atCommit.buddyCpuPerGbit),
-    levels: { none: ofLevel(none), commit: atCommit },
-    durationMs,
   };
 }
 

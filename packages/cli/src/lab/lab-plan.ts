@@ -65,6 +65,7 @@ export const protectedPorts = {
   sinkNone: 7003,
   ticks: 7004,
   echoPeriodic: 7005,
+  sinkPeriodic: 7006,
 } as const;
 
 /** What endpoints listen on; in a protected laboratory the default applications are at level commit. */
@@ -82,6 +83,7 @@ export function labListeners(isProtected: boolean): readonly LabListener[] {
     { name: 'files-none', application: 'files', port: protectedPorts.filesNone, level: 'none' },
     { name: 'sink', application: 'sink', port: protectedPorts.sink, level: 'commit' },
     { name: 'sink-none', application: 'sink', port: protectedPorts.sinkNone, level: 'none' },
+    { name: 'sink-periodic', application: 'sink', port: protectedPorts.sinkPeriodic, level: 'periodic' },
     { name: 'ticks', application: 'ticks', port: protectedPorts.ticks, level: 'commit' },
   ];
 }

@@ -9,7 +9,6 @@ import { type SessionReport, type ToEndpoint, encodeImage } from '@restitch/core
 import type { Channel } from '@restitch/channel';
 import { closeFd, threadCpuNs } from '@restitch/sys';
 import { type SessionTable, toReport } from '../session-table.js';
-import type { FrozenParts } from '../protect/planned-move.js';
 import type { Protection } from '../protect/protection.js';
 import { Carrier, adoptSocket } from '../session/carrier.js';
 import { isUnderTls } from '../session/node-handle.js';
@@ -346,9 +345,10 @@ export class SourceMoves {
           flow: session.flow,
           listener: session.listener,
           app: this.#ctx.app,
-          ...(parts === undefined
-            ? { state: session.state, tcp, unread: half.unread, unwritten: half.unwritten }
-            : imageParts(parts)),
+          state: session.state,
+          tcp,
+          unread: half.unread,
+          unwritten: half.unwritten,
           endPending: half.outputEnded && !tcp.finSent,
           outputEnded: half.outputEnded,
           inputEnded: half.inputEnded,
@@ -356,6 +356,7 @@ export class SourceMoves {
           moves: session.moves + 1,
           bytesRead: session.bytesRead,
           bytesWritten: session.bytesWritten,
+          ...parts?.image,
         },
         this.#ctx.maxImageBytes,
       );
@@ -406,11 +407,6 @@ export class SourceMoves {
     if (!areHooksOpen || session.phase !== 'live' || session.guards.thawHooks.length === 0) return;
     runHooks(session.guards.thawHooks).catch((error: unknown) => session.destroy(toRestitchError(error)));
   }
-}
-
-function imageParts(parts: FrozenParts): Omit<FrozenParts, 'deltaBytes' | 'isToBuddy'> {
-  const { state, tcp, unread, unwritten, protection } = parts;
-  return { state, tcp, unread, unwritten, protection };
 }
 
 /** Runs hooks in order. */

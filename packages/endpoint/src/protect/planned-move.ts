@@ -4,8 +4,8 @@
  *
  * To the session's own buddy only the last delta and the socket's own words travel; all else is there already.
  */
-import { formatFlow, type PlainData, RestitchError } from '@restitch/core';
-import type { ImageProtection, SessionImage, TcpImage } from '@restitch/core/internal';
+import { formatFlow, RestitchError } from '@restitch/core';
+import type { SessionImage, TcpImage } from '@restitch/core/internal';
 import { type Commit, commitBytes, type Replica } from '@restitch/guard/internal';
 import type { FrozenSession } from '../session/session-init.js';
 import type { Session } from '../session/session.js';
@@ -14,11 +14,8 @@ import type { ContinuedFrom, ProtectedSession, SafeState } from './protected-ses
 
 /** What goes into the image of a frozen protected session in place of the ordinary fields. */
 export interface FrozenParts {
-  readonly protection: ImageProtection;
-  readonly state: PlainData;
-  readonly tcp: TcpImage;
-  readonly unread: Uint8Array;
-  readonly unwritten: Uint8Array;
+  readonly image: Pick<SessionImage, 'protection' | 'state' | 'tcp' | 'unread' | 'unwritten'> &
+    Partial<SessionImage>;
   /** Bytes of the commit that goes ahead of an image to the buddy. */
   readonly deltaBytes: number;
   readonly isToBuddy: boolean;
@@ -38,6 +35,7 @@ export function freezeProtected(
   sendCommit: ((commit: Commit) => void) | undefined,
 ): FrozenParts {
   const { session, owner } = owned;
+  if (owned.settings.replay) return freezeForReplay(owned, tcp);
   const isToBuddy = sendCommit !== undefined && owned.isSafe;
   const last = isToBuddy ? owned.makeCommit() : undefined;
   const kernelEnd = owned.hold(tcp.writeSeq);
@@ -46,7 +44,8 @@ export function freezeProtected(
     const protection = { opening: owned.opening, fin: owner.hasFin, commits };
     const unwritten = Buffer.concat([owner.outputFrom(kernelEnd), frozen.unwritten]);
     const { unread } = frozen;
-    return { protection, state: session.state, tcp, unread, unwritten, deltaBytes: 0, isToBuddy };
+    const image = { protection, state: session.state, tcp, unread, unwritten };
+    return { image, deltaBytes: 0, isToBuddy };
   }
   if (last !== undefined) sendCommit(last);
   const base = {
@@ -57,17 +56,50 @@ export function freezeProtected(
     kernelEnd,
   };
   return {
-    protection: { opening: nothing, fin: owner.hasFin, commits, base },
-    state: null,
-    tcp: { ...tcp, sendQueue: nothing, sentBytes: 0 },
-    unread: nothing,
-    unwritten: nothing,
+    image: {
+      protection: { opening: nothing, fin: owner.hasFin, commits, base },
+      state: null,
+      tcp: { ...tcp, sendQueue: nothing, sentBytes: 0 },
+      unread: nothing,
+      unwritten: nothing,
+    },
     deltaBytes: last === undefined ? 0 : commitBytes(last),
     isToBuddy,
   };
 }
 
 const nothing = new Uint8Array();
+
+/**
+ * What an application with `replay` knows is known only by running it again: its last safe point travels, with all input
+ * since then, and what it has answered since then to compare with. Output it has made and nobody has promised is made again.
+ */
+function freezeForReplay(owned: ProtectedSession, tcp: TcpImage): FrozenParts {
+  const { session, owner } = owned;
+  const kernelEnd = owned.hold(tcp.writeSeq);
+  const commits = (session.resumedFromCommit ?? 0) + owner.n;
+  const { state, consumed, outputAt, input } = owner.replayBase();
+  const safe = state as unknown as SafeState | null;
+  const unwritten = owner.outputFrom(kernelEnd);
+  const image = {
+    protection: {
+      opening: owned.opening,
+      fin: owner.hasFin,
+      commits,
+      replayTo: kernelEnd + unwritten.length,
+    },
+    state: safe?.app ?? null,
+    tcp,
+    unread: input,
+    unwritten,
+    endPending: safe?.outputEnded ?? false,
+    outputEnded: safe?.outputEnded ?? false,
+    inputEnded: safe?.inputEnded ?? false,
+    bytesRead: consumed,
+    bytesWritten: outputAt,
+  };
+  return { image, deltaBytes: 0, isToBuddy: false };
+}
 
 /** The image a buddy was sent, made whole from its replica. Throws `thaw_failed` if they do not fit. */
 export function completeFromReplica(image: SessionImage, replica: Replica): SessionImage {
@@ -106,9 +138,10 @@ export function completeFromReplica(image: SessionImage, replica: Replica): Sess
 /** Where a whole image goes on, and what its buddy must know. Throws `message_invalid`, `thaw_failed`. */
 export function continuedFrom(image: SessionImage): { continued: ContinuedFrom; opening: Opening } {
   const { protection, tcp, unread, unwritten, bytesRead, bytesWritten } = image;
-  const written = bytesWritten - unwritten.length;
+  const replayTo = protection?.replayTo;
+  const written = (replayTo ?? bytesWritten) - unwritten.length;
   const acked = written - tcp.sendQueue.length;
-  if (protection === undefined || acked < 0) {
+  if (protection === undefined || acked < 0 || (replayTo ?? bytesWritten) < bytesWritten) {
     throw new RestitchError('thaw_failed', `session ${image.sessionId}: more bytes queued than written`);
   }
   const { state: app, outputEnded, inputEnded } = image;
@@ -121,6 +154,7 @@ export function continuedFrom(image: SessionImage): { continued: ContinuedFrom; 
     output: Buffer.concat([tcp.sendQueue, unwritten]),
     written,
     outputEnded,
+    ...(replayTo === undefined ? {} : { outputAt: bytesWritten }),
   };
   const opening = decodeOpening(protection.opening);
   if (formatFlow(opening.flow) !== formatFlow(image.flow) || opening.listener !== image.listener) {

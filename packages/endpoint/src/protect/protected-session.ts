@@ -328,7 +328,8 @@ export class ProtectedSession extends BuddyPlace implements ReplicatedSession {
 
   /** False if the replay has contradicted itself: the session ends then. */
   #attempt(step: () => void): boolean {
-    if (this.#isOver) return false;
+    // A move that came to nothing destroys what had arrived: nobody runs that application.
+    if (this.#isOver || this.session.destroyed) return false;
     try {
       step();
       return true;

@@ -213,7 +213,6 @@ export class Protection {
     const continued = taken?.continued ?? moved?.continued;
     const given = { opening, ...(continued === undefined ? {} : { continued }) };
     if (level === 'periodic') return this.#carryPeriodic(session, socket, settings, given);
-    if (settings.replay) session.pin('replay: what it knows is known only by running it again');
     const owned = this.#own(session, settings, given);
     this.#adopt(owned);
     return new ProtectedCarrier(socket, session.carrierEvents, owned);

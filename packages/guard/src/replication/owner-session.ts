@@ -38,6 +38,14 @@ export interface OwnerSessionOptions {
   };
 }
 
+/** From where an application is run again. */
+export interface ReplayBase extends SafePoint {
+  /** Output at `state`. */
+  readonly outputAt: number;
+  /** Input from `consumed` on. */
+  readonly input: Buffer;
+}
+
 /** The owner's half of one session. */
 export interface OwnerSession {
   readonly id: string;
@@ -76,6 +84,8 @@ export interface OwnerSession {
   committed(n: number): void;
   /** Output [from, sendableEnd) for the socket. */
   takeSendable(from: number): Buffer;
+  /** Where an application with `replay` begins again: its last safe point, and the input since then. */
+  replayBase(): ReplayBase;
   /** All output from `from` on, committed or not. */
   outputFrom(from: number): Buffer;
   /** After a reconnect or with a new buddy: what it must get, given the newest commit it has (0: none). */
@@ -285,6 +295,10 @@ export function createOwnerSession(options: OwnerSessionOptions): OwnerSession {
       return output.slice(from, Math.max(from, end));
     },
     outputFrom: (from) => output.slice(from, output.end),
+    replayBase() {
+      const { consumed, state, outputAt } = safe;
+      return { consumed, state, outputAt, input: input.slice(consumed, input.end) };
+    },
     resume(buddyHas) {
       if (n === 0) return [];
       const isReachable = buddyHas >= committedN && buddyHas <= n && buddyHas > 0;
