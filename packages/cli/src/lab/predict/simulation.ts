@@ -28,7 +28,7 @@ const moveLagMs = 60;
 const movesPerStep = 2;
 
 /** Who decides in a simulated run. */
-export type SimulatedRule = 'none' | 'reactive' | 'predictive' | 'inverted';
+export type SimulatedRule = 'none' | 'reactive' | 'early-80' | 'early-70' | 'predictive' | 'inverted';
 
 /** What one simulated run gave. */
 export interface Simulated {
@@ -88,7 +88,8 @@ export class Simulation {
     this.engine = new AnalyticsEngine({
       ...DEFAULT_ENGINE,
       mode: rule === 'none' ? 'shadow' : 'act',
-      rule: rule === 'reactive' ? 'reactive' : 'predictive',
+      rule: rule === 'reactive' || rule.startsWith('early') ? 'reactive' : 'predictive',
+      reactiveTrigger: rule === 'early-80' ? 0.8 : rule === 'early-70' ? 0.7 : 1,
       model: rule === 'inverted' ? 'inverted' : 'normal',
       horizonsS: [2, 4, horizonS],
       limits: { ...DEFAULT_ENGINE.limits, cpu: overloadRatio },
