@@ -2,6 +2,7 @@
 import { createEndpoint } from '@restitch/endpoint';
 import type { Endpoint, Session } from '@restitch/endpoint';
 import { keepCapabilities } from '@restitch/sys';
+import { serveAsking } from './apps/asking-app.js';
 import { serveBurn } from './apps/burn-app.js';
 import { serveEcho } from './apps/echo-app.js';
 import { serveFiles } from './apps/files-app.js';
@@ -12,6 +13,7 @@ import { stderrLogger } from '../stderr-logger.js';
 import type { EndpointProgramOptions } from './start-parties.js';
 
 const applications: Readonly<Record<LabListener['application'], (session: Session) => void>> = {
+  asking: serveAsking,
   burn: serveBurn,
   echo: serveEcho,
   files: serveFiles,

@@ -46,7 +46,7 @@ export const labPorts = { echo: 7000, files: 8080 } as const;
 export interface LabListener {
   /** Also the name of the listener; that of the second VIP ends with 6. */
   readonly name: string;
-  readonly application: 'burn' | 'echo' | 'files' | 'sink' | 'ticks';
+  readonly application: 'asking' | 'burn' | 'echo' | 'files' | 'sink' | 'ticks';
   readonly port: number;
   readonly level: 'none' | 'periodic' | 'commit';
   /** Share of new sessions by endpoint name; all alike if left out. */
