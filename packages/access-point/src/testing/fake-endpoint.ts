@@ -34,6 +34,8 @@ export interface EndpointPorts {
   readonly toPeer: (target: string, image: { moveId: string; epoch: number }) => void;
   /** Whether the next freeze finds the session busy, or the next thaw fails. */
   readonly mishap: (what: 'busy' | 'thaw' | 'prepare' | 'freeze') => boolean;
+  /** Whether the session's client has closed: it answers whoever wakes for it with a reset. */
+  readonly isClientGone: (sessionId: string) => boolean;
 }
 
 /** The vip all fake endpoints serve. */
@@ -111,6 +113,7 @@ export class FakeEndpoint {
       if (message.t === 'activate') {
         this.#ports.toAccessPoint({ t: 'confirmed', moveId: message.moveId, serverRtos: 0 });
       }
+      for (const id of this.copies.keys()) if (this.#ports.isClientGone(id)) this.end(id);
     } catch (error) {
       this.#ports.toAccessPoint({ t: 'refusal', re: message.rq, failure: toFailure(error as RestitchError) });
     }

@@ -36,6 +36,7 @@ export class World {
   core: DaemonCore;
   readonly #config: DaemonConfig;
   readonly #ids: EndpointIds;
+  readonly #departed = new Set<string>();
   #generation = 0;
   #sessionIds = 0;
 
@@ -184,6 +185,13 @@ export class World {
     });
   }
 
+  /** The client closes; whoever serves it hears that, a frozen copy only when it wakes. False if nobody does. */
+  end(id: string): boolean {
+    const isHeard = [...this.parties.values()].some(({ process }) => process.end(id));
+    if (isHeard) this.#departed.add(id);
+    return isHeard;
+  }
+
   /** Who the record says owns the session's flow. */
   recordOf(id: string): { name: string; epoch: number; phase: string } | undefined {
     const record = this.dataplane.records.get(formatFlow(flowOf(Number(id.slice(1)))));
@@ -216,6 +224,7 @@ export class World {
           this.mishaps[what]--;
           return true;
         },
+        isClientGone: (sessionId) => this.#departed.has(sessionId),
       }),
     };
     this.parties.set(name, party);
