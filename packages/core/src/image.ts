@@ -127,6 +127,11 @@ export const sessionImageSchema = z.object({
   outputEnded: z.boolean(),
   /** The application has seen the client's end ('end' was emitted): it must not see it twice. */
   inputEnded: z.boolean(),
+  /**
+   * The application is through: the target's gets no session, only the client its rest. `destroyed`: it did not want the
+   * client's further input, which draws a reset once the rest is delivered.
+   */
+  closing: z.enum(['ended', 'destroyed']).optional(),
   openedAtMs: z.number().nonnegative(),
   moves: z.number().int().nonnegative(),
   bytesRead: z.number().int().nonnegative(),

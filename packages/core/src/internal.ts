@@ -1,8 +1,16 @@
 /** Door for sibling packages of @restitch/core: what travels between parties. */
 export { decodeImage, defaultMaxImageBytes, encodeImage, imageVersion, tcpImageSchema } from './image.js';
 export type { ImageProtection, SessionImage, SessionImageBody, TcpImage } from './image.js';
+export { connectionLife } from './connection-life.js';
+export type {
+  ConnectionDeath,
+  ConnectionLifeRow,
+  ConnectionParty,
+  ConnectionPhase,
+} from './connection-life.js';
 export {
   appSchema,
+  closingSchema,
   endpointNameSchema,
   epochSchema,
   flowSchema,
@@ -22,6 +30,7 @@ export {
   toTargetSchema,
 } from './messages.js';
 export type {
+  Closing,
   EndpointRequest,
   Failure,
   FromEndpoint,

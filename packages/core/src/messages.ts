@@ -71,13 +71,28 @@ export const appSchema = z.object({ name: words(64), version: words(64) });
 /** Name of an endpoint, as in its certificate. */
 export const endpointNameSchema = name;
 
+/** How a session stands whose application has ended it. */
+export const closingSchema = z.object({
+  /** The client has not acknowledged so many bytes, our FIN counted. */
+  tailBytes: u32,
+  /** Who delivers them if the process dies: its host's kernel (levels none and periodic), or whoever has the replica. */
+  finisher: z.enum(['kernel', 'successor']),
+});
+/** How a session stands whose application has ended it. */
+export type Closing = z.infer<typeof closingSchema>;
+
 /** What an endpoint says of one of its sessions. */
 export const sessionReportSchema = z.object({
   id,
   flow: flowSchema,
   epoch: epochSchema,
-  /** live: serves it. frozen: keeps it for a revert. pending: has reconstituted it, waits for the switch. */
-  phase: z.enum(['live', 'frozen', 'pending']),
+  /**
+   * live: serves it. frozen: keeps it for a revert. pending: has reconstituted it, waits for the switch. closing: its
+   * application has ended it, and the client does not have everything yet.
+   */
+  phase: z.enum(['live', 'frozen', 'pending', 'closing']),
+  /** Of one that is closing. */
+  closing: closingSchema.optional(),
   moveId: id.optional(),
   pinned: words(200).optional(),
   openedAtMs: z.number().nonnegative(),
@@ -146,7 +161,18 @@ export const fromEndpointSchema = z.discriminatedUnion('t', [
     name,
   }),
   /** Agent: that process has ended; `isFenced`: and its host sends nothing for its flows any more. */
-  z.object({ t: z.literal('process-ended'), instance: id, isFenced: z.boolean() }),
+  z.object({
+    t: z.literal('process-ended'),
+    instance: id,
+    isFenced: z.boolean(),
+    /** It had said that it would leave: no crash. */
+    isLeaving: z.boolean().optional(),
+  }),
+  /** Agent: the kernel has finished these connections of processes that ended (delivered or given up: they are gone). */
+  z.object({
+    t: z.literal('finished'),
+    flows: z.array(z.object({ flow: flowSchema, epoch: epochSchema })).max(4096),
+  }),
   /** Agent: still here. */
   z.object({ t: z.literal('agent-heartbeat') }),
   /** All sessions after hello, in chunks; `last` ends the list. */
@@ -156,6 +182,15 @@ export const fromEndpointSchema = z.discriminatedUnion('t', [
     t: z.literal('ended'),
     sessions: z.array(z.object({ id, flow: flowSchema, epoch: epochSchema, reason: words(64) })).max(4096),
   }),
+  /** Their applications have ended them, and their clients lack something yet; told again as that changes. */
+  z.object({
+    t: z.literal('closing'),
+    sessions: z
+      .array(z.object({ id, flow: flowSchema, epoch: epochSchema, closing: closingSchema }))
+      .max(4096),
+  }),
+  /** The process is about to leave (`endpoint.drain()`, SIGTERM): move everything away, send nothing new. */
+  z.object({ t: z.literal('leaving'), on: z.boolean(), deadlineMs: ms }),
   z.object({ t: z.literal('pinned'), id, reason: words(200).nullable() }),
   /** A session asks for its move at its safe point; `byVerdict`: because it was told it had better. */
   z.object({
@@ -211,6 +246,8 @@ export const toEndpointSchema = z.discriminatedUnion('t', [
     app: appSchema,
     listener: name,
     expiresMs: ms,
+    /** Its application has ended it: the target's is not asked and not called. */
+    isClosing: z.boolean().optional(),
   }),
   /** Source: check the socket, reach a safe point, open the state connection. Nothing is frozen yet. */
   z.object({
@@ -235,6 +272,11 @@ export const toEndpointSchema = z.discriminatedUnion('t', [
   z.object({ t: z.literal('release'), ...request, moveId: id }),
   /** Idle sweep: which of these flows do you still have? Answer {owned: boolean[]}. */
   z.object({ t: z.literal('query'), ...request, flows: z.array(flowSchema).max(4096) }),
+  /**
+   * What sockets of the VIP on this host still owe their clients, whoever made them. Answer {sockets, bytes}: those with
+   * bytes or a FIN that is not acknowledged, in the endpoint's network namespace.
+   */
+  z.object({ t: z.literal('residue'), ...request }),
   /** End sessions with RST (drain deadline passed and the operator said reset). */
   z.object({ t: z.literal('reset'), ...request, sessionIds: z.array(id).max(4096) }),
   /** Sockets' own retransmission timeouts and queue figures: answer {sessions: SessionStats[]}. */

@@ -5,10 +5,11 @@
 #define HEADER_WORDS 16 /* 128 bytes: Ethernet 14, VLAN 4, IPv6 40, TCP 60 and room */
 
 /* What is done for a flow. */
-#define FLAG_GUARD 1        /* FIN and RST are dropped unless the application said it closes */
-#define FLAG_GATE 2         /* nothing above `committed` is acknowledged */
-#define FLAG_CLOSING 4      /* the application closes: FIN and RST pass, the gate is open */
+#define FLAG_GUARD 1        /* a FIN that is not at the end, and RST, are dropped */
+#define FLAG_GATE 2         /* nothing above `committed` is acknowledged, until the end of the connection */
+#define FLAG_ENDED 4        /* the application's end stands: our FIN may be at `fin_seq`, and nowhere else */
 #define FLAG_RESET_ON_FIN 8 /* level none: a FIN the application did not ask for becomes a RST, no silent truncation */
+#define FLAG_MAY_RESET 16   /* the application, or restitch by name, ends it by RST */
 
 /* What became of a packet. */
 enum guard_verdict {
@@ -29,8 +30,9 @@ enum guard_verdict {
 enum guard_op {
 	GUARD_OP_REGISTER = 1, /* make the entry, or change it under a newer epoch; flags, lease, committed */
 	GUARD_OP_COMMIT = 2,   /* raise `committed`, send what was withheld up to it */
-	GUARD_OP_CLOSE = 3,    /* FIN and RST may pass, the gate opens, what was withheld is sent */
+	GUARD_OP_END = 3,      /* our FIN may stand at `fin_seq` */
 	GUARD_OP_REMOVE = 4,
+	GUARD_OP_RESET = 5,    /* RST may pass */
 };
 
 enum guard_result {

@@ -147,6 +147,7 @@ static __always_inline int on_register(struct guard_command *command)
 		fresh.committed = command->committed;
 		fresh.sent_end = half ? half->sent_end : command->sent_end;
 		fresh.window_scale = half ? half->window_scale : command->window_scale;
+		fresh.fin_seq = command->fin_seq;
 		if (bpf_map_update_elem(&guard_flows, &command->flow, &fresh, BPF_NOEXIST) < 0)
 			return GUARD_FULL;
 		bpf_map_delete_elem(&guard_half_open, &command->flow);
@@ -158,6 +159,7 @@ static __always_inline int on_register(struct guard_command *command)
 		flow->flags = command->flags;
 		flow->lease = command->lease;
 		flow->window_scale = command->window_scale;
+		flow->fin_seq = command->fin_seq;
 		/* Never back: what was acknowledged cannot be taken back. */
 		if (is_after(command->committed, flow->committed))
 			flow->committed = command->committed;
@@ -183,10 +185,7 @@ static __always_inline int on_advance(struct __sk_buff *skb, struct guard_comman
 		return GUARD_ABSENT;
 	bpf_spin_lock(&flow->lock);
 	is_stale = command->epoch != flow->epoch;
-	if (!is_stale && command->op == GUARD_OP_CLOSE) {
-		flow->flags |= FLAG_CLOSING;
-		has_taken = take(flow, &e, flow->withheld_ack, now);
-	} else if (!is_stale && is_after(command->committed, flow->committed)) {
+	if (!is_stale && is_after(command->committed, flow->committed)) {
 		flow->committed = command->committed;
 		has_taken = take(flow, &e, command->committed, now);
 	}
@@ -194,6 +193,30 @@ static __always_inline int on_advance(struct __sk_buff *skb, struct guard_comman
 	if (is_stale)
 		return GUARD_STALE;
 	return has_taken ? emit(skb, &e) : GUARD_OK;
+}
+
+/* What may leave at the end of the connection. An end that was promised is never put elsewhere. */
+static __always_inline int on_ending(struct guard_command *command)
+{
+	struct guard_flow *flow = bpf_map_lookup_elem(&guard_flows, &command->flow);
+	int result = GUARD_OK;
+
+	if (!flow)
+		return GUARD_ABSENT;
+	bpf_spin_lock(&flow->lock);
+	if (command->epoch != flow->epoch) {
+		result = GUARD_STALE;
+	} else if (command->op == GUARD_OP_RESET) {
+		flow->flags |= FLAG_MAY_RESET;
+	} else if (flow->flags & FLAG_ENDED) {
+		if (flow->fin_seq != command->fin_seq)
+			result = GUARD_INVALID;
+	} else {
+		flow->flags |= FLAG_ENDED;
+		flow->fin_seq = command->fin_seq;
+	}
+	bpf_spin_unlock(&flow->lock);
+	return result;
 }
 
 static __always_inline int on_remove(struct guard_command *command)
@@ -221,8 +244,10 @@ int guard_control(struct __sk_buff *skb)
 	case GUARD_OP_REGISTER:
 		return on_register(&command);
 	case GUARD_OP_COMMIT:
-	case GUARD_OP_CLOSE:
 		return on_advance(skb, &command);
+	case GUARD_OP_END:
+	case GUARD_OP_RESET:
+		return on_ending(&command);
 	case GUARD_OP_REMOVE:
 		return on_remove(&command);
 	}

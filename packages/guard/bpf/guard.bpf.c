@@ -1,8 +1,8 @@
 /*
  * The guard of an endpoint host, at tc egress: what leaves for guarded flows, and by which acknowledgement.
  *
- * It stands outside every guarded process, so that it goes on when they end. Order matters: first the lease (a fenced
- * host sends nothing at all), then FIN and RST, then the gate.
+ * It stands outside every guarded process, so that it goes on when they end. Order matters: first what nobody could go on
+ * with (its client is told at once), then the lease (a fenced host sends nothing at all), then FIN and RST, then the gate.
  */
 #include <linux/pkt_cls.h>
 #include "parsing.h"
@@ -146,7 +146,7 @@ static __always_inline int is_gated(struct __sk_buff *skb, struct segment *s, st
 
 	bpf_spin_lock(&flow->lock);
 	*committed = flow->committed;
-	gated = (flow->flags & FLAG_GATE) && !(flow->flags & FLAG_CLOSING) && is_after(s->ack, flow->committed);
+	gated = (flow->flags & FLAG_GATE) && is_after(s->ack, flow->committed);
 	*is_probe = is_after(flow->sent_end, end);
 	if (is_after(end, flow->sent_end))
 		flow->sent_end = end;
@@ -194,6 +194,8 @@ int guard_egress(struct __sk_buff *skb)
 	struct listener_value *listener;
 	struct guard_flow *flow;
 	struct segment s = {};
+	__u32 flags;
+	int is_end;
 
 	if (!parse_segment(skb, &s, (__u8 *)header))
 		return TC_ACT_OK;
@@ -224,22 +226,32 @@ int guard_egress(struct __sk_buff *skb)
 			return TC_ACT_SHOT;
 		}
 	}
-	/* Level none has no heir who could be disturbed: its client is told at once, whether the lease has ended or not. */
-	if ((flow->flags & FLAG_RESET_ON_FIN) && !(flow->flags & FLAG_CLOSING)) {
-		if (s.flags & TCP_FIN)
+	flags = flow->flags;
+	is_end = (flags & FLAG_ENDED) && s.seq + s.payload == flow->fin_seq;
+	/*
+	 * Nobody could go on with a session at level none, nor with a connection that no application has accepted (epoch 0):
+	 * its client is told at once, whether the lease has ended or not.
+	 */
+	if ((flags & FLAG_RESET_ON_FIN) || flow->epoch == 0) {
+		if ((s.flags & TCP_FIN) && !is_end)
 			return reset_instead(skb, &s, flow, (__u8 *)header);
 		if (s.flags & TCP_RST) {
 			count(GUARD_PASS);
 			return TC_ACT_OK;
 		}
 	}
+	/* Below level commit the kernel finishes what the application has ended, whoever dies: nobody goes on with it. */
+	if ((flags & FLAG_ENDED) && !(flags & FLAG_GATE)) {
+		if ((s.flags & TCP_FIN) && !is_end)
+			return drop(flow, GUARD_DROP_FIN);
+		count(GUARD_PASS);
+		return TC_ACT_OK;
+	}
 	if (!is_leased(flow->lease))
 		return drop(flow, GUARD_DROP_LEASE);
-	if (!(flow->flags & FLAG_CLOSING)) {
-		if ((s.flags & TCP_RST) && (flow->flags & FLAG_GUARD))
-			return drop(flow, GUARD_DROP_RST);
-		if ((s.flags & TCP_FIN) && (flow->flags & FLAG_GUARD))
-			return drop(flow, GUARD_DROP_FIN);
-	}
+	if ((s.flags & TCP_RST) && (flags & FLAG_GUARD) && !(flags & FLAG_MAY_RESET))
+		return drop(flow, GUARD_DROP_RST);
+	if ((s.flags & TCP_FIN) && (flags & FLAG_GUARD) && !is_end)
+		return drop(flow, GUARD_DROP_FIN);
 	return gate(skb, &s, flow, header);
 }

@@ -32,6 +32,8 @@ struct guard_flow {
 	__u8 l4_offset;
 	__u8 window_scale;   /* of the windows we announce */
 	__u8 reserved[3];
+	__u32 fin_seq;       /* where our FIN may stand, with FLAG_ENDED: behind the last byte the application has promised */
+	__u32 reserved2;
 	__u64 header[HEADER_WORDS]; /* newest header whose acknowledgement was lowered or kept back */
 };
 
@@ -109,6 +111,7 @@ struct guard_command {
 	__u32 committed;
 	__u32 sent_end;
 	__u32 window_scale;
+	__u32 fin_seq;
 };
 
 static __always_inline void count(__u32 verdict)

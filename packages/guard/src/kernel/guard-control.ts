@@ -49,6 +49,8 @@ export interface Registration {
   /** For flows whose SYN-ACK this host did not send (thawed ones). */
   readonly sentEnd: number;
   readonly windowScale: number;
+  /** Of a session whose application has ended: sequence number at which our FIN may stand. */
+  readonly finSeq?: number | undefined;
 }
 
 /** The guard of this host. */
@@ -63,8 +65,13 @@ export interface GuardControl {
   register(flow: Flow, registration: Registration): GuardResult;
   /** Raises the gate to `committed` (a sequence number, the client's FIN counted if it is committed). */
   commit(flow: Flow, epoch: number, committed: number): GuardResult;
-  /** The application closes: FIN and RST may pass. */
-  closing(flow: Flow, epoch: number): GuardResult;
+  /**
+   * The application has ended its output: our FIN may stand at `finSeq` (the sequence number behind its last byte), a FIN
+   * anywhere else is dropped, whoever sends it. `invalid` if another end was promised before.
+   */
+  end(flow: Flow, epoch: number, finSeq: number): GuardResult;
+  /** The application resets it, or restitch ends it by name: RST may pass. */
+  allowReset(flow: Flow, epoch: number): GuardResult;
   remove(flow: Flow, epoch: number): GuardResult;
   lookup(flow: Flow): GuardedFlow | undefined;
   list(): GuardedFlow[];
@@ -127,10 +134,14 @@ export function createGuardControl(pins: GuardPins): GuardControl {
     },
     register: (flow, r) => {
       assertLease(r.lease);
-      return run({ op: 'register', flow, ...r, flags: flagsOfLevel(r.level) });
+      const { finSeq, ...rest } = r;
+      const flags = flagsOfLevel(r.level);
+      if (finSeq === undefined) return run({ op: 'register', flow, ...rest, flags });
+      return run({ op: 'register', flow, ...rest, flags: flags | guardFlags.ended, finSeq });
     },
     commit: (flow, epoch, committed) => run({ op: 'commit', flow, epoch, committed }),
-    closing: (flow, epoch) => run({ op: 'close', flow, epoch }),
+    end: (flow, epoch, finSeq) => run({ op: 'end', flow, epoch, finSeq }),
+    allowReset: (flow, epoch) => run({ op: 'reset', flow, epoch }),
     remove: (flow, epoch) => run({ op: 'remove', flow, epoch }),
     lookup,
     list() {

@@ -2,13 +2,13 @@
 import { decodeFlowKey, encodeFlowKey, type Flow } from '@restitch/core';
 
 /** Changes with any layout in bpf/maps.h; part of the pins' path, so that another version's maps are never read wrongly. */
-export const guardLayoutVersion = 2;
+export const guardLayoutVersion = 3;
 
 /** Guarded processes on one host. Lease 0 is nobody's and never ends. */
 export const maxLeases = 1024;
 
 /** FLAG_… of bpf/consts.h. */
-export const guardFlags = { guard: 1, gate: 2, closing: 4, resetOnFin: 8 } as const;
+export const guardFlags = { guard: 1, gate: 2, ended: 4, resetOnFin: 8, mayReset: 16 } as const;
 
 /** enum guard_verdict, in order. */
 export const guardVerdicts = [
@@ -28,7 +28,7 @@ export const guardVerdicts = [
 export type GuardVerdict = (typeof guardVerdicts)[number];
 
 /** enum guard_op. */
-export const guardOps = { register: 1, commit: 2, close: 3, remove: 4 } as const;
+export const guardOps = { register: 1, commit: 2, end: 3, remove: 4, reset: 5 } as const;
 
 /** enum guard_result, in order. */
 export const guardResults = ['ok', 'emitted', 'stale', 'absent', 'full', 'invalid'] as const;
@@ -37,9 +37,9 @@ export type GuardResult = (typeof guardResults)[number];
 
 /** Bytes of struct guard_flow, half_open_flow, guard_command, listener_key. */
 export const sizes = {
-  flow: 208,
+  flow: 216,
   halfOpen: 12,
-  command: 64,
+  command: 68,
   listenerKey: 20,
   listenerValue: 8,
   key: 36,
@@ -58,9 +58,10 @@ export interface GuardCommand {
   readonly committed?: number;
   readonly sentEnd?: number;
   readonly windowScale?: number;
+  readonly finSeq?: number;
 }
 
-/** Writes a command into a frame of at least 78 bytes. */
+/** Writes a command into a frame of at least 82 bytes. */
 export function encodeCommand(command: GuardCommand, frame: Buffer): void {
   frame.set(keyOf(command.flow), commandAt);
   const numbers = [
@@ -71,6 +72,7 @@ export function encodeCommand(command: GuardCommand, frame: Buffer): void {
     command.committed ?? 0,
     command.sentEnd ?? 0,
     command.windowScale ?? 0,
+    command.finSeq ?? 0,
   ];
   numbers.forEach((n, i) => frame.writeUInt32LE(n >>> 0, commandAt + sizes.key + 4 * i));
 }
@@ -104,6 +106,8 @@ export interface GuardedFlow {
   readonly rewritten: bigint;
   readonly dropped: bigint;
   readonly windowScale: number;
+  /** Where our FIN may stand; undefined while the application has not ended. */
+  readonly finSeq: number | undefined;
 }
 
 /** struct guard_flow. */
@@ -122,6 +126,7 @@ export function decodeGuardedFlow(flow: Flow, value: Buffer, at = 0): GuardedFlo
     rewritten: value.readBigUInt64LE(at + 56),
     dropped: value.readBigUInt64LE(at + 64),
     windowScale: value.readUInt8(at + 76),
+    finSeq: (value.readUInt32LE(at + 4) & guardFlags.ended) === 0 ? undefined : value.readUInt32LE(at + 80),
   };
 }
 
