@@ -83,6 +83,8 @@ const protectionSchema = z.object({
   fin: z.boolean(),
   /** Commits made so far, as the application counts them. */
   commits: offset,
+  /** Urgent bytes up to the end of the input read so far. */
+  skipped: u32.optional(),
   /**
    * The application is run again from `state` over `unread`. Its output from `bytesWritten` up to here is in the send queue
    * and in `unwritten` already.

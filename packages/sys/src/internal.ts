@@ -34,6 +34,7 @@ export {
   getIntOptionIfKnown,
   getLocalAddress,
   getPeerAddress,
+  isAtUrgentMark,
   listenSocket,
   openSocket,
   openTcpSocket,

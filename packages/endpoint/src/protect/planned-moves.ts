@@ -79,9 +79,12 @@ export class PlannedMoves {
     this.#host.noteBuddy(owned);
   }
 
-  /** The application ended it while it was frozen, and the move came to nothing: what its socket says is meant. */
-  endInPlace(session: Session): void {
-    this.#host.guard().closing(session.flow, session.epoch);
+  /** The same for one of which only a descriptor was left. */
+  unfreezeTail(session: Session): void {
+    const owned = this.#host.sessionOf(session.id);
+    if (owned === undefined) return;
+    owned.serve();
+    this.#host.noteBuddy(owned);
   }
 
   /** The replica an image stands on, once it is here: `done` runs now, later, or never. The returned function gives up. */
@@ -127,6 +130,7 @@ export class PlannedMoves {
       lease: this.#host.lease(),
       committed: owned.ackableSeq,
       sentEnd: addSeq(tcp.writeSeq, (tcp.finSent ? 1 : 0) - unsentBytes),
+      finSeq: owned.finSeq,
       windowScale: tcp.rcvWscale,
     });
   }

@@ -91,7 +91,11 @@ export interface TakenSession extends ThawedSession {
 export interface CarriedFrom {
   readonly taken?: TakenSession['taken'] | undefined;
   /** It was moved here without a replica: where its streams stand, and what its socket has sent. */
-  readonly moved?: TemplateOffsets & { readonly continued: ContinuedFrom };
+  readonly moved?: TemplateOffsets & {
+    readonly continued: ContinuedFrom;
+    /** Where our FIN stands, if the socket has it already. */
+    readonly finSeq?: number | undefined;
+  };
 }
 
 /** Guarded flows of closed connections are kept this long: their last FIN may have to be repeated. */
@@ -192,11 +196,11 @@ export class Protection {
     const guard = this.#needGuard();
     const lease = this.#membership?.lease ?? 0;
     const { level } = settings;
-    if (level === 'none') {
-      const onClosed = (): void => this.#removeLater(session.flow, session.epoch);
-      return this.#bare.carry(session, socket, guard, { lease, onClosed });
-    }
     const { taken, moved } = from;
+    if (level === 'none' || (level === 'periodic' && moved?.continued.outputEnded === true)) {
+      const onOver = (): void => this.#removeLater(session.flow, session.epoch);
+      return this.#bare.carry(session, socket, guard, { level, lease, finSeq: moved?.finSeq, onOver });
+    }
     const at = { inputRead: moved?.inputRead ?? 0, outputWritten: moved?.outputWritten ?? 0 };
     const opening = taken?.opening ?? this.#open(session, socket, { level, at });
     if (taken === undefined) {
@@ -231,6 +235,10 @@ export class Protection {
       guard: this.#needGuard(),
       clock: this.#ctx.clock,
       onDirty: (dirty) => this.#schedule.mark(dirty),
+      onEnded: (ended) => {
+        this.#forget(ended);
+        this.#links.forEach((link) => link.flush());
+      },
       ...(continued === undefined ? {} : { continued }),
     });
     this.#adopt(owned);
@@ -256,7 +264,8 @@ export class Protection {
       owned.wentIdle();
       this.#schedule.mark(owned);
     };
-    session.once('close', () => this.#closed(owned));
+    session.closingParty = owned;
+    session.whenOver(() => this.#over(owned));
     owned.buddy = this.#chooseBuddy(session.id);
     if (owned.buddy === undefined) this.#ctx.counters.add('endpoint_sessions_degraded_total');
     this.#reports.note(owned);
@@ -276,6 +285,7 @@ export class Protection {
       opening: this.#encodeOpening(session, opening),
       guard: this.#needGuard(),
       onDirty: (dirty) => this.#schedule.mark(dirty),
+      onAcked: (acked) => this.#sendAcked(acked),
       onContradicted: (contradicted, error) => this.#contradicted(contradicted.session, error),
       clock: this.#ctx.clock,
       cost: this.#cost,
@@ -370,9 +380,14 @@ export class Protection {
       owned.session.leave('fenced');
       this.#ctx.onFenced(owned.session);
     }
-    this.#bare.reset();
+    for (const session of this.#bare.release()) this.#ctx.onFenced(session);
     this.store.clear();
     this.#ctx.counters.add('endpoint_fenced_total');
+  }
+
+  /** The process is about to leave: its end is no crash. */
+  leaving(on: boolean): void {
+    this.#membership?.leaving(on);
   }
 
   close(): void {
@@ -575,16 +590,34 @@ export class Protection {
     return owned.owner.n;
   }
 
-  #closed(owned: ReplicatedSession): void {
+  /** A tail has become shorter: its buddy need not keep what the client has. */
+  #sendAcked(owned: ProtectedSession): void {
+    if (owned.buddy === undefined || owned.isHeld || owned.waitsFor !== undefined) return;
+    const commit = owned.makeAckedCommit();
+    if (commit === undefined) return;
+    const link = this.#links.get(owned.buddy);
+    link?.send(commit);
+    link?.flush();
+  }
+
+  /** Its connection is over, or served elsewhere: until now its buddy may have been needed. */
+  #over(owned: ReplicatedSession): void {
     const { id, epoch, flow } = owned.session;
+    owned.over();
     if (this.#sessions.get(id) === owned) this.#sessions.delete(id);
+    this.#forget(owned);
+    this.#removeLater(flow, epoch);
+    this.#ctx.logger.debug({ session: id, flow: formatFlow(flow) }, 'protected session ended');
+  }
+
+  /** Nobody is to go on with it. */
+  #forget(owned: ReplicatedSession): void {
+    const { id, epoch } = owned.session;
     this.#schedule.forget(owned);
     this.#reassigning.delete(owned);
     for (const buddy of [...owned.formerBuddies, owned.buddy ?? '']) {
       this.#links.get(buddy)?.send({ t: 'forget', id, epoch });
     }
-    this.#removeLater(flow, epoch);
-    this.#ctx.logger.debug({ session: id, flow: formatFlow(flow) }, 'protected session ended');
   }
 
   #removeLater(flow: Flow, epoch: number): void {

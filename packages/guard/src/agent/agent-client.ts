@@ -9,6 +9,8 @@ export interface AgentMembership {
   readonly pinDirectory: string;
   /** Called once if the agent goes away; flows go on until their lease ends. */
   onLost(listener: () => void): void;
+  /** The process is about to leave, or stays after all: its end is no crash. */
+  leaving(on: boolean): void;
   close(): void;
 }
 
@@ -44,6 +46,7 @@ export function joinAgent(
         onLost: (listener) => {
           lost = listener;
         },
+        leaving: (on) => void socket.write(`${JSON.stringify({ t: 'leaving', on })}\n`),
         close: () => socket.destroy(),
       });
     });
