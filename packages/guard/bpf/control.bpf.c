@@ -131,12 +131,22 @@ static __always_inline int emit(struct __sk_buff *skb, struct emission *e)
 	return GUARD_OK_EMITTED;
 }
 
+/* Epochs begin anew with each connection, so that they do not tell it from an earlier one on the same ports. */
+static __always_inline int is_another(struct guard_flow *flow, struct guard_command *command)
+{
+	return flow->birth && command->birth && flow->birth != command->birth;
+}
+
 static __always_inline int on_register(struct guard_command *command)
 {
 	struct guard_flow *flow = bpf_map_lookup_elem(&guard_flows, &command->flow);
 	struct guard_flow fresh = {};
-	int is_stale;
+	int result = GUARD_OK;
 
+	if (flow && is_another(flow, command)) {
+		bpf_map_delete_elem(&guard_flows, &command->flow);
+		flow = 0;
+	}
 	if (!flow) {
 		/* The SYN-ACK knows better than the application what was acknowledged, if no packet promoted it yet. */
 		struct half_open_flow *half = bpf_map_lookup_elem(&guard_half_open, &command->flow);
@@ -148,18 +158,31 @@ static __always_inline int on_register(struct guard_command *command)
 		fresh.sent_end = half ? half->sent_end : command->sent_end;
 		fresh.window_scale = half ? half->window_scale : command->window_scale;
 		fresh.fin_seq = command->fin_seq;
+		fresh.birth = command->birth;
 		if (bpf_map_update_elem(&guard_flows, &command->flow, &fresh, BPF_NOEXIST) < 0)
 			return GUARD_FULL;
 		bpf_map_delete_elem(&guard_half_open, &command->flow);
 		return GUARD_OK;
 	}
 	bpf_spin_lock(&flow->lock);
-	is_stale = command->epoch < flow->epoch;
-	if (!is_stale) {
-		flow->flags = command->flags;
+	if (command->epoch < flow->epoch) {
+		result = GUARD_STALE;
+	} else if (command->epoch == flow->epoch && (flow->flags & command->flags & FLAG_ENDED) &&
+		   flow->fin_seq != command->fin_seq) {
+		result = GUARD_INVALID;
+	} else {
+		__u32 kept = 0;
+
+		/* The same owner says it again: what was promised stands. A new one knows what it is to promise. */
+		if (command->epoch == flow->epoch)
+			kept = flow->flags & (FLAG_ENDED | FLAG_MAY_RESET);
+		if (!(kept & FLAG_ENDED))
+			flow->fin_seq = command->fin_seq;
+		flow->flags = command->flags | kept;
 		flow->lease = command->lease;
 		flow->window_scale = command->window_scale;
-		flow->fin_seq = command->fin_seq;
+		if (command->birth)
+			flow->birth = command->birth;
 		/* Never back: what was acknowledged cannot be taken back. */
 		if (is_after(command->committed, flow->committed))
 			flow->committed = command->committed;
@@ -171,7 +194,7 @@ static __always_inline int on_register(struct guard_command *command)
 		flow->epoch = command->epoch;
 	}
 	bpf_spin_unlock(&flow->lock);
-	return is_stale ? GUARD_STALE : GUARD_OK;
+	return result;
 }
 
 static __always_inline int on_advance(struct __sk_buff *skb, struct guard_command *command)
@@ -212,8 +235,8 @@ static __always_inline int on_ending(struct guard_command *command)
 		if (flow->fin_seq != command->fin_seq)
 			result = GUARD_INVALID;
 	} else {
-		flow->flags |= FLAG_ENDED;
 		flow->fin_seq = command->fin_seq;
+		flow->flags |= FLAG_ENDED;
 	}
 	bpf_spin_unlock(&flow->lock);
 	return result;
@@ -225,7 +248,7 @@ static __always_inline int on_remove(struct guard_command *command)
 
 	if (!flow)
 		return GUARD_ABSENT;
-	if (flow->epoch != command->epoch)
+	if (flow->epoch != command->epoch || is_another(flow, command))
 		return GUARD_STALE;
 	bpf_map_delete_elem(&guard_flows, &command->flow);
 	return GUARD_OK;

@@ -187,6 +187,17 @@ static __always_inline int gate(struct __sk_buff *skb, struct segment *s, struct
 	return TC_ACT_OK;
 }
 
+/* Under the lock: half of a promise would make a FIN that was meant a stray one, or the other way round. */
+static __always_inline int stands_at_end(struct segment *s, struct guard_flow *flow)
+{
+	int is_end;
+
+	bpf_spin_lock(&flow->lock);
+	is_end = (flow->flags & FLAG_ENDED) && s->seq + s->payload == flow->fin_seq;
+	bpf_spin_unlock(&flow->lock);
+	return is_end;
+}
+
 SEC("tc")
 int guard_egress(struct __sk_buff *skb)
 {
@@ -227,7 +238,7 @@ int guard_egress(struct __sk_buff *skb)
 		}
 	}
 	flags = flow->flags;
-	is_end = (flags & FLAG_ENDED) && s.seq + s.payload == flow->fin_seq;
+	is_end = (s.flags & TCP_FIN) && stands_at_end(&s, flow);
 	/*
 	 * Nobody could go on with a session at level none, nor with a connection that no application has accepted (epoch 0):
 	 * its client is told at once, whether the lease has ended or not.

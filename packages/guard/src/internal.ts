@@ -34,4 +34,18 @@ export { guardFlags, maxLeases } from './kernel/layout.js';
 export type { GuardedFlow, GuardResult, GuardVerdict } from './kernel/layout.js';
 export { joinAgent } from './agent/agent-client.js';
 export type { AgentMembership } from './agent/agent-client.js';
-export { mayGrant } from './rules.js';
+export {
+  ackableSeq,
+  fateOf,
+  finishes,
+  finSeqOf,
+  isOver,
+  judgeEgress,
+  judgeSocketEnd,
+  keepsHalfOpen,
+  mayFin,
+  mayGrant,
+  mayHaveBeenSent,
+  mayPromiseEnd,
+} from './rules.js';
+export type { CommittedInput, ConnectionEnds, EgressEntry, EgressVerdict, Fate } from './rules.js';
