@@ -6,8 +6,9 @@ import { buildFrame, type Frame, parseFrame, type ParsedFrame } from './frames.j
 import { createGuardControl, type GuardControl } from './guard-control.js';
 import { ensureGuardPins, type GuardPins, removeGuardPins } from './guard-pins.js';
 import { encodeCommand, type GuardCommand, guardOps, guardResults, guardVerdicts, sizes } from './layout.js';
+import { useBpfDirectory } from '../../../../test/bpf-directory.js';
 
-const directory = `/sys/fs/bpf/restitch-guard-test-${process.pid}`;
+const directory = `${useBpfDirectory()}/pins`;
 let pins: GuardPins;
 let guard: GuardControl;
 
