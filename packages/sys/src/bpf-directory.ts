@@ -7,11 +7,12 @@
 import { chmodSync, existsSync, mkdirSync, readdirSync, readlinkSync, statSync } from 'node:fs';
 import { basename, dirname, resolve } from 'node:path';
 import { RestitchError } from '@restitch/core';
+import type { Logger } from '@restitch/core';
 import { canMakeEntries, isBpffs, isSysfs, mountBpffs, withDirectoryLock } from './bpffs.js';
 import { effectiveCapabilities } from './capabilities.js';
 
 /** The host's own BPF file system, where it has one. */
-export const hostBpfDirectory = '/sys/fs/bpf';
+const hostBpfDirectory = '/sys/fs/bpf';
 
 /**
  * What is true of a directory for pins, there or not. `mountable`: pins can be made once a BPF file system is mounted at
@@ -20,13 +21,11 @@ export const hostBpfDirectory = '/sys/fs/bpf';
 export type BpfDirectoryState =
   | { readonly t: 'fit' }
   | { readonly t: 'mountable'; readonly mountPoint: string }
-  | { readonly t: 'unfit'; readonly why: string; readonly remedy: string };
+  | ({ readonly t: 'unfit' } & Obstacle);
 
-/** A BPF file system that was mounted. */
-export interface BpfMount {
-  readonly mountPoint: string;
-  /** False in a mount namespace that is not the host's: the file system and its pins end with its last process. */
-  readonly isLasting: boolean;
+interface Obstacle {
+  readonly why: string;
+  readonly remedy: string;
 }
 
 /**
@@ -41,24 +40,30 @@ export function inspectBpfDirectory(path: string): BpfDirectoryState {
   const whole = resolve(path);
   const existing = nearestExisting(whole);
   const mountPoint = mountPointFor(whole);
-  const why = isBpffs(existing) ? whyNoPinsIn(whole, existing) : whyNoMountAt(mountPoint);
-  if (why !== undefined) return { t: 'unfit', why, remedy: remedyFor(whole) };
-  return isBpffs(existing) ? { t: 'fit' } : { t: 'mountable', mountPoint };
+  const isThere = isBpffs(existing);
+  const obstacle = isThere ? pinObstacle(whole, existing) : mountObstacle(whole, mountPoint);
+  if (obstacle !== undefined) return { t: 'unfit', ...obstacle };
+  return isThere ? { t: 'fit' } : { t: 'mountable', mountPoint };
 }
 
 /**
  * Sees to it that pins can be made in `path`: mounts a BPF file system where there is none (at /sys/fs/bpf for a path
- * below it, else at the path's parent) and makes the directories above `path`. A second call, even of another process at
- * the same moment, finds the first one's. Returns what was mounted, if anything. Throws `unsupported_host` with what
- * stands in the way and the remedy.
+ * below it, else at the path's parent), says so in the log, and makes the directories above `path`. A second call, even of
+ * another process at the same moment, finds the first one's. Throws `unsupported_host` with what stands in the way and the
+ * remedy.
  */
-export function ensureBpfDirectory(path: string): BpfMount | undefined {
+export function prepareBpfDirectory(path: string, logger: Logger): void {
   const whole = resolve(path);
   const state = inspectBpfDirectory(whole);
   if (state.t === 'unfit') throw unfitError(whole, state);
-  const mounted = state.t === 'mountable' ? mountOnce(whole, state.mountPoint) : undefined;
+  if (state.t === 'mountable' && mountOnce(whole, state.mountPoint)) {
+    const { mountPoint } = state;
+    logger.info({ mountPoint, pinDirectory: whole }, 'mounted a BPF file system for pins; it stays');
+    if (!isHostMountNamespace()) {
+      logger.warn({ mountPoint }, "this mount namespace is not the host's: pins end with its last process");
+    }
+  }
   makeDirectory(dirname(whole));
-  return mounted;
 }
 
 /**
@@ -74,20 +79,20 @@ export function assertGroupReaches(path: string, groupId: number): void {
   }
 }
 
-/** Looked at again under the lock: another daemon may have been quicker. */
-function mountOnce(path: string, mountPoint: string): BpfMount | undefined {
+/** False if another process was quicker, hence the second look under the lock. */
+function mountOnce(path: string, mountPoint: string): boolean {
   try {
     mkdirSync(mountPoint, { recursive: true });
     return withDirectoryLock(mountPoint, () => {
       const state = inspectBpfDirectory(path);
       if (state.t === 'unfit') throw unfitError(path, state);
-      if (state.t === 'fit') return undefined;
+      if (state.t === 'fit') return false;
       mountBpffs(mountPoint, rootMode);
-      return { mountPoint, isLasting: isHostMountNamespace() };
+      return true;
     });
   } catch (cause) {
     if (cause instanceof RestitchError && cause.code === 'unsupported_host') throw cause;
-    throw unfitError(path, { why: (cause as Error).message, remedy: remedyFor(path) }, cause);
+    throw unfitError(path, { why: (cause as Error).message, remedy: elsewhere(path) }, cause);
   }
 }
 
@@ -108,24 +113,38 @@ function isHosts(path: string): boolean {
   return path === hostBpfDirectory || path.startsWith(`${hostBpfDirectory}/`);
 }
 
-function whyNoPinsIn(path: string, existing: string): string | undefined {
-  const { mode, uid } = statSync(existing);
-  if (path.slice(existing.length).includes('.')) return `a BPF file system takes no name with a dot: ${path}`;
+function pinObstacle(path: string, existing: string): Obstacle | undefined {
+  if (path.slice(existing.length).includes('.')) {
+    const why = `a BPF file system takes no name with a dot, as in ${path}`;
+    return { why, remedy: 'name a pinDirectory (agent: --pins) without one' };
+  }
   if (canMakeEntries(existing)) return undefined;
+  const { mode, uid } = statSync(existing);
   const user = process.geteuid?.() ?? 0;
-  return `user ${user} cannot make entries in ${existing} (owner ${uid}, mode ${showMode(mode)})`;
+  const why = `user ${user} cannot make entries in ${existing} (owner ${uid}, mode ${showMode(mode)})`;
+  // The host's own belongs to others, too.
+  const remedy = isHosts(existing) ? elsewhere(path) : `as root: chown ${user} ${existing}`;
+  return { why, remedy };
 }
 
 /** Only over a directory that holds nothing: what is in it would be hidden. */
-function whyNoMountAt(mountPoint: string): string | undefined {
+function mountObstacle(path: string, mountPoint: string): Obstacle | undefined {
   if (mountPoint === hostBpfDirectory) {
-    if (!existsSync(mountPoint)) return `there is no ${mountPoint}: no sysfs, or no CONFIG_BPF_SYSCALL`;
-    if (!isSysfs(mountPoint)) return `another file system covers ${mountPoint}`;
+    if (!existsSync(mountPoint)) {
+      return { why: `there is no ${mountPoint}`, remedy: `mount sysfs; or ${elsewhere(path)}` };
+    }
+    if (!isSysfs(mountPoint)) {
+      const why = `a file system that is not BPF's covers ${mountPoint}`;
+      return { why, remedy: `${elsewhere(path)}; or as root: ${mountCommand(mountPoint)}` };
+    }
   } else if (existsSync(mountPoint) && !isEmptyDirectory(mountPoint)) {
-    return `${mountPoint} is on no BPF file system, and one mounted there would hide what it holds`;
+    const why = `${mountPoint} is on no BPF file system, and one mounted there would hide what it holds`;
+    return { why, remedy: elsewhere(path) };
   }
   if (mayMount()) return undefined;
-  return `no BPF file system is mounted at ${mountPoint}, and to mount one takes CAP_SYS_ADMIN`;
+  const why = `no BPF file system is mounted at ${mountPoint}, and to mount one takes CAP_SYS_ADMIN`;
+  const other = mountPoint === hostBpfDirectory ? `; or ${elsewhere(path)}` : '';
+  return { why, remedy: `as root: ${mountCommand(mountPoint)}${other}` };
 }
 
 function isEmptyDirectory(path: string): boolean {
@@ -153,12 +172,6 @@ function isHostMountNamespace(): boolean {
   }
 }
 
-function remedyFor(path: string): string {
-  return isHosts(path)
-    ? `as root: ${mountCommand(hostBpfDirectory)}; or ${elsewhere(path)}`
-    : elsewhere(path);
-}
-
 /** A privileged process mounts there by itself; for another, root does it and gives it away. */
 function elsewhere(path: string): string {
   const named = `name a pinDirectory (agent: --pins) such as ${suggestedMount}/${basename(path).replaceAll('.', '-')}`;
@@ -176,11 +189,7 @@ function showMode(mode: number): string {
   return (mode & 0o7777).toString(8).padStart(4, '0');
 }
 
-function unfitError(
-  path: string,
-  { why, remedy }: { readonly why: string; readonly remedy: string },
-  cause?: unknown,
-): RestitchError {
+function unfitError(path: string, { why, remedy }: Obstacle, cause?: unknown): RestitchError {
   const details = { pinDirectory: path };
   return new RestitchError('unsupported_host', `no place for pins at ${path}: ${why}: ${remedy}`, {
     details,
