@@ -7,7 +7,6 @@ import { release } from 'node:os';
 import { type CapabilityName, effectiveCapabilities } from './capabilities.js';
 import { closeFd } from './fd.js';
 import { SyscallError, errno, libc, lastErrno } from './libc.js';
-import { isBpffs } from './bpffs.js';
 import { ip, repairMode, so, solIp, solSocket, solTcp, tcp } from './option-names.js';
 import { destroyTcpSocket, listTcpSockets } from './sock-diag.js';
 import { blockOutput } from './socket-block.js';
@@ -107,8 +106,8 @@ const probes: readonly Probe[] = [
   {
     name: 'bpffs',
     needs: ['access-point'],
-    remedy: 'mount -t bpf bpf /sys/fs/bpf',
-    look: () => (isBpffs('/sys/fs/bpf') ? '/sys/fs/bpf' : undefined),
+    remedy: 'use a kernel with CONFIG_BPF_SYSCALL',
+    look: () => (/\tbpf$/m.test(readFileSync('/proc/filesystems', 'utf8')) ? 'known' : undefined),
   },
   {
     name: 'tc-clsact',

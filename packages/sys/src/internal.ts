@@ -13,6 +13,9 @@ export {
 export type { ChunkReader, ElementSize, TestRun, TestRunResult } from './bpf/bpf-syscall.js';
 export { BpfLoadError, attachTc, detachTc, loadBpfObject } from './bpf/libbpf.js';
 export type { BpfObject, BpfObjectSpec, TcFilter, TcHook } from './bpf/libbpf.js';
+export { assertGroupReaches, inspectBpfDirectory, prepareBpfDirectory } from './bpf-directory.js';
+export type { BpfDirectoryState } from './bpf-directory.js';
+export { isBpffs, mountBpffs, unmountBpffs } from './bpffs.js';
 export { openMappedMap } from './bpf/mapped-map.js';
 export type { MappedMap } from './bpf/mapped-map.js';
 export { openNeighbourTable, parseNeighbours } from './netlink-neighbours.js';

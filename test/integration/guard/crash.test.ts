@@ -28,8 +28,9 @@ import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { activateSocket, imageFromCheckpoint, thawSocket } from '../../../packages/endpoint/src/tcp/index.js';
 import { waitFor } from '../socket-pair.js';
 import { createTwoEndpoints, type TwoEndpoints } from '../two-endpoints.js';
+import { useBpfDirectory } from '../../bpf-directory.js';
 
-const directory = `/sys/fs/bpf/restitch-crash-test-${process.pid}`;
+const directory = `${useBpfDirectory()}/pins`;
 type Template = Parameters<typeof imageFromCheckpoint>[0];
 
 let net: TwoEndpoints;

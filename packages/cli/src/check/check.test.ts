@@ -4,9 +4,11 @@ import { join } from 'node:path';
 import { parseConfig } from '@restitch/access-point/internal';
 import { systemClock } from '@restitch/core';
 import type { FeatureReport } from '@restitch/sys';
+import type { BpfDirectoryState } from '@restitch/sys/internal';
 import { Command } from 'commander';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { createDevPki } from '../pki/dev-pki.js';
+import { checkBpfDirectory } from './check-bpf-directory.js';
 import { registerCheckCommands } from './check-commands.js';
 import { configChecks } from './check-config.js';
 import { type CheckResult, type HostRole, checkFeatures, hostChecks, runChecks } from './check-host.js';
@@ -47,6 +49,7 @@ function goodHost(
       { interfaceName: 'eth0', address: 'fe80::1%eth0' },
     ],
     features: async () => features,
+    bpfDirectory: async () => ({ t: 'fit' }),
     capabilities: async () => new Set(['CAP_SYS_ADMIN'] as const),
     fileLimit: async () => 1_048_576,
     nodeFault: async () => undefined,
@@ -119,12 +122,33 @@ describe('a host', () => {
 
   it('is told in one line when its kernel cannot be asked at all', async () => {
     const fail = () => Promise.reject(new Error('no libc.so.6'));
-    const alien = goodHost({ features: fail, capabilities: fail, fileLimit: fail });
+    const alien = goodHost({ features: fail, bpfDirectory: fail, capabilities: fail, fileLimit: fail });
     expect(await lacking('lab', alien)).toEqual([
       ['room for open files', 'absent'],
       ['CAP_SYS_ADMIN', 'missing'],
       ['system calls', 'missing'],
     ]);
+  });
+
+  const places: ReadonlyArray<[string, BpfDirectoryState, HostRole, CheckResult['status']]> = [
+    ['has', { t: 'fit' }, 'access-point', 'ok'],
+    ['is not mounted', { t: 'mountable', mountPoint: '/sys/fs/bpf' }, 'access-point', 'absent'],
+    ['is not mounted', { t: 'mountable', mountPoint: '/sys/fs/bpf' }, 'endpoint', 'absent'],
+    ['is not mounted', { t: 'mountable', mountPoint: '/sys/fs/bpf' }, 'lab', 'ok'],
+    ['is covered', { t: 'unfit', why: 'covered', remedy: 'uncover it' }, 'access-point', 'missing'],
+    ['is covered', { t: 'unfit', why: 'covered', remedy: 'uncover it' }, 'endpoint', 'absent'],
+    ['is covered', { t: 'unfit', why: 'covered', remedy: 'uncover it' }, 'lab', 'ok'],
+  ];
+  it.each(places)('whose BPF file system %s: %o as %s is %s', async (_what, state, role, status) => {
+    const [line, ...more] = await checkBpfDirectory(
+      '/p',
+      role,
+      goodHost({ bpfDirectory: async () => state }),
+    );
+    expect(more).toEqual([]);
+    expect(line?.status).toBe(status);
+    expect(line?.remedy === '').toBe(status === 'ok');
+    if (state.t === 'unfit') expect(line?.found).toContain('covered');
   });
 
   it('is told of a Node that hides its handles, where sessions are to live', async () => {
@@ -239,6 +263,13 @@ describe('the commands', () => {
     expect(good.code).toBe('done');
     const bad = await run(goodHost({ findLibrary: () => undefined }), 'check');
     expect(bad.code).toBe('unsupported_host');
+    const unfit = { t: 'unfit', why: 'a tmpfs covers it', remedy: 'pinDirectory elsewhere' } as const;
+    const file = `${directory}/ap.yaml`;
+    const covered = await run(goodHost({ bpfDirectory: async () => unfit }), 'check', file);
+    expect(covered.code).toBe('unsupported_host');
+    expect(covered.out).toMatch(
+      /MISSING {2}pins in \/sys\/fs\/bpf\/restitch\/ap1 +a tmpfs covers it\n +→ pinDirectory elsewhere/,
+    );
     expect(bad.out).toMatch(/MISSING {2}libbpf\.so\.1 +not there\n +→ apt-get install libbpf1/);
   });
 

@@ -29,7 +29,9 @@ export interface LabPlan {
   /** Directory of state, logs, certificates and sockets of this laboratory. */
   readonly directory: string;
   readonly stateFile: string;
-  /** Directory of pinned maps and programs. */
+  /** Where the laboratory's own BPF file system is mounted: the host's may be missing, covered or shut. */
+  readonly bpfDirectory: string;
+  /** Directory of pinned maps and programs, below that. */
   readonly pinDirectory: string;
   readonly cgroupPrefix: string;
   readonly client: PartyPlan;
@@ -112,7 +114,8 @@ export function createLabPlan(id: string): LabPlan {
     vipIpv6: `${prefixIpv6}100`,
     directory: `${labRoot}/${id}`,
     stateFile: `${labRoot}/${id}.json`,
-    pinDirectory: `/sys/fs/bpf/restitch-lab-${id}`,
+    bpfDirectory: `${labRoot}/${id}/bpf`,
+    pinDirectory: `${labRoot}/${id}/bpf/pins`,
     cgroupPrefix: `restitch-lab-${id}`,
     client: planParty(id, 'client', 'client', 2),
     accessPoint: planParty(id, 'access-point', 'access-point', 1),
