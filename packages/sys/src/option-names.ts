@@ -9,6 +9,7 @@ export const solIpv6 = 41;
 /** asm-generic/socket.h */
 export const so = {
   reuseaddr: 2,
+  error: 4,
   sndbuf: 7,
   rcvbuf: 8,
   keepalive: 9,
