@@ -28,7 +28,7 @@ import { runLabPredict } from './predict/lab-predict.js';
 import type { LabPredictOptions } from './predict/lab-predict.js';
 import { parseModes, predictModes } from './predict/modes.js';
 import { trafficPatterns } from './predict/traffic.js';
-import { parseCount, parseMs, parsePayload, parseRatio, parseWhole } from './parse-option.js';
+import { parseCount, parseLifeKinds, parseMs, parsePayload, parseRatio, parseWhole } from './parse-option.js';
 
 /** Options of `lab up`. */
 export interface LabUpOptions {
@@ -109,6 +109,11 @@ export function registerLabCommands(program: Command): void {
     .addOption(new Option('--kills <n>', 'faults, one after another').argParser(parseCount).default(10))
     .addOption(
       new Option('--fault <kind>', 'what is done to an endpoint').choices(crashFaults).default('process'),
+    )
+    .addOption(
+      new Option('--kinds <list>', 'of clients in phases of their end: all, none or names; half of the sessions').argParser(
+        parseLifeKinds,
+      ),
     )
     .addOption(new Option('--forge <how>', 'tests of the laboratory itself').choices(forgeries).hideHelp())
     .addOption(new Option('--level <level>', 'of protection').choices(crashLevels).default('commit'))

@@ -195,7 +195,7 @@ export abstract class ClientLife {
       if (monotonicMs() - sinceMs > connectLimitMs) throw new Over('refused');
       yield;
     }
-    this.progress();
+    this.owe(false);
     this.#connectedAtMs = monotonicMs();
     const { base, totalBytes: bytes } = this.plan;
     this.send(Buffer.from(`${JSON.stringify({ tag: this.tag, base, bytes, ...command })}\n`));
