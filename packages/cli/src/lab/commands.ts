@@ -1,7 +1,7 @@
 /** `restitch lab …`: a network of namespaces with access point, endpoints and a client, on this machine. */
 import { spawn } from 'node:child_process';
 import { RestitchError } from '@restitch/core';
-import { Option } from 'commander';
+import { Argument, Option } from 'commander';
 import type { Command } from 'commander';
 import { createProcessEnv } from '../cli-env.js';
 import type { CliEnv } from '../cli-env.js';
@@ -10,10 +10,13 @@ import type { LabChaosOptions } from './chaos/lab-chaos.js';
 import { adminSocketOf } from './lab-config.js';
 import { forgeries } from './forge-frames.js';
 import { Lab } from './lab.js';
+import { endpointDeeds, isProtected, runLabEndpoint } from './lab-endpoint.js';
+import type { EndpointDeed, LabEndpointOptions } from './lab-endpoint.js';
 import { crashLevels } from './crash-levels.js';
 import { crashFaults, runLabCrash } from './lab-crash.js';
 import type { LabCrashOptions } from './lab-crash.js';
-import { labPorts } from './lab-plan.js';
+import { labListeners } from './lab-plan.js';
+import type { LabListener } from './lab-plan.js';
 import { chooseLabId, isOwned, listLabIds, readLabState } from './lab-state.js';
 import { isSameProcess } from './process-identity.js';
 import { defaultBulkRate, runLabMove } from './lab-move.js';
@@ -25,7 +28,7 @@ import { runLabPredict } from './predict/lab-predict.js';
 import type { LabPredictOptions } from './predict/lab-predict.js';
 import { parseModes, predictModes } from './predict/modes.js';
 import { trafficPatterns } from './predict/traffic.js';
-import { parseCount, parseMs, parsePayload, parseRatio, parseWhole } from './parse-option.js';
+import { parseCount, parseLifeKinds, parseMs, parsePayload, parseRatio, parseWhole } from './parse-option.js';
 
 /** Options of `lab up`. */
 export interface LabUpOptions {
@@ -34,6 +37,7 @@ export interface LabUpOptions {
   readonly loss: number;
   readonly ipv6?: boolean;
   readonly id?: string;
+  readonly protected?: boolean;
   readonly json?: boolean;
 }
 
@@ -46,6 +50,7 @@ export function registerLabCommands(program: Command): void {
   const env = (): CliEnv => createProcessEnv();
   withLinkOptions(lab.command('up').description('starts a laboratory and keeps it'))
     .addOption(new Option('--id <id>', 'its name, 1 to 8 letters or digits; random if left out'))
+    .option('--protected', 'endpoints have host agents, echo and files are at level commit, more ports at all levels')
     .option('--json', 'one JSON object on standard output')
     .action((options: LabUpOptions) => runLabUp(env(), options));
   lab
@@ -104,6 +109,11 @@ export function registerLabCommands(program: Command): void {
     .addOption(new Option('--kills <n>', 'faults, one after another').argParser(parseCount).default(10))
     .addOption(
       new Option('--fault <kind>', 'what is done to an endpoint').choices(crashFaults).default('process'),
+    )
+    .addOption(
+      new Option('--kinds <list>', 'of clients in phases of their end: all, none or names; half of the sessions').argParser(
+        parseLifeKinds,
+      ),
     )
     .addOption(new Option('--forge <how>', 'tests of the laboratory itself').choices(forgeries).hideHelp())
     .addOption(new Option('--level <level>', 'of protection').choices(crashLevels).default('commit'))
@@ -166,6 +176,16 @@ export function registerLabCommands(program: Command): void {
       process.exitCode = await runLabPredict(env(), options);
     });
   lab
+    .command('endpoint')
+    .description('kills, ends, starts, stops, continues, cuts off or heals an endpoint')
+    .addArgument(new Argument('<what>', 'to do').choices(endpointDeeds))
+    .argument('<name>', 'a, b, …')
+    .option('--lab <id>')
+    .option('--protected', 'start: with its host agent; if left out, as the laboratory was made')
+    .action(async (what: EndpointDeed, name: string, options: LabEndpointOptions) => {
+      await runLabEndpoint(env(), what, name, options);
+    });
+  lab
     .command('exec')
     .description('runs a command in the network namespace of a party')
     .argument('<party>', 'client, access-point, a, b, …')
@@ -199,6 +219,7 @@ export async function runLabUp(env: CliEnv, options: LabUpOptions): Promise<void
       rttMs: options.rttMs,
       lossRatio: options.loss,
       isKept: true,
+      isProtected: options.protected === true,
       ...(options.id === undefined ? {} : { id: options.id }),
     },
     (text) => env.err(`${text}\n`),
@@ -246,11 +267,13 @@ export async function runLabExec(
 
 function writeStatus(env: CliEnv, lab: Lab, isJson: boolean): void {
   const { plan, state } = lab;
+  const listeners = labListeners(isProtected(lab, state.endpoints[0] ?? 'a'));
   const parties = [plan.client, plan.accessPoint, ...state.endpoints.map((name) => lab.party(name))];
   const status = {
     id: plan.id,
     vip: { ipv4: plan.vipIpv4, ipv6: plan.vipIpv6 },
-    ports: labPorts,
+    ports: Object.fromEntries(listeners.map(({ name, port }) => [name, port])),
+    listeners: listeners.map(({ name, port, level }) => ({ name, port, level })),
     rttMs: state.rttMs,
     lossRatio: state.lossRatio,
     parties: parties.map((p) => ({ name: p.name, namespace: p.namespace, ipv4: p.ipv4, ipv6: p.ipv6 })),
@@ -262,7 +285,9 @@ function writeStatus(env: CliEnv, lab: Lab, isJson: boolean): void {
     return;
   }
   env.out(`laboratory ${status.id}: VIP ${plan.vipIpv4} and ${plan.vipIpv6}\n`);
-  env.out(`ports: echo ${labPorts.echo}, HTTP files ${labPorts.files}\n`);
+  const describePort = ({ name, port, level }: LabListener): string =>
+    `${name === 'files' ? 'HTTP files' : name} ${port}${level === 'none' ? '' : ` (${level})`}`;
+  env.out(`ports: ${listeners.map(describePort).join(', ')}\n`);
   for (const p of status.parties) env.out(`  ${p.name.padEnd(13)} ${p.ipv4.padEnd(11)} ${p.ipv6}\n`);
   for (const p of status.processes) {
     env.out(`  process ${p.name.padEnd(13)} ${p.pid} ${p.isRunning ? 'runs' : 'has ended'}\n`);
