@@ -9,7 +9,7 @@ export interface AgentMembership {
   readonly pinDirectory: string;
   /** Called once if the agent goes away; flows go on until their lease ends. */
   onLost(listener: () => void): void;
-  /** The process is about to leave, or stays after all: its end is no crash. */
+  /** The process is about to end: the agent will call its end no death. False takes it back. */
   leaving(on: boolean): void;
   close(): void;
 }
@@ -46,8 +46,11 @@ export function joinAgent(
         onLost: (listener) => {
           lost = listener;
         },
-        leaving: (on) => void socket.write(`${JSON.stringify({ t: 'leaving', on })}\n`),
-        close: () => socket.destroy(),
+        leaving: (on) => {
+          if (socket.writable) socket.write(`${JSON.stringify({ t: 'leaving', on })}\n`);
+        },
+        // What was written last still has to arrive: that it is leaving, for one.
+        close: () => socket.destroySoon(),
       });
     });
     socket.on('data', (chunk) => {
