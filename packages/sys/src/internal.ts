@@ -83,5 +83,6 @@ export {
   unblockOutput,
 } from './socket-block.js';
 export { pollEvent, pollFd } from './poll.js';
+export { signalUrgentBytes } from './signal-owner.js';
 export { hasProcessEnded, openPidfd, peerCredentials } from './process-watch.js';
 export type { PeerCredentials } from './process-watch.js';

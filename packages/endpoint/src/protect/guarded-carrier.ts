@@ -8,8 +8,8 @@ export interface GuardedEvents {
   readonly onReceived?: (chunk: Uint8Array) => void;
   readonly onReceivedFin?: () => void;
   readonly onWritten?: (batch: readonly Uint8Array[]) => void;
-  /** The application wants no more to be written. */
-  readonly onEnded?: () => void;
+  /** The application wants no more to be written; `then` lets the FIN leave behind it. Without it nothing is waited for. */
+  readonly onEnded?: (then: () => void) => void;
   /** Our FIN is about to leave, and this is its sequence number: the kernel has everything. */
   readonly onEnding: (finSeq: number) => void;
   /** A reset is about to leave. */
@@ -41,14 +41,13 @@ export class GuardedCarrier extends Carrier {
     super.write(batch, done);
   }
 
-  override end(done: () => void): void {
-    this.#told.onEnded?.();
-    super.end(done);
+  override get isLasting(): boolean {
+    return this.#told.onEnded !== undefined;
   }
 
-  override destroy(): void {
-    this.#told.onEnded?.();
-    super.destroy();
+  override end(done: () => void): void {
+    if (this.#told.onEnded === undefined) super.end(done);
+    else this.#told.onEnded(() => super.end(done));
   }
 
   override reset(): void {

@@ -12,6 +12,7 @@ import {
   type Checkpointer,
   type Commit,
   createCheckpointer,
+  finishes,
   type GuardControl,
 } from '@restitch/guard/internal';
 import { unacknowledgedBytes } from '@restitch/sys/internal';
@@ -38,7 +39,7 @@ export interface PeriodicSessionInit {
   };
   readonly onDirty: (session: PeriodicSession) => void;
   /** Its application has ended it: nobody is to go on with it any more. */
-  readonly onEnded: (session: PeriodicSession) => void;
+  readonly onEnded: (session: PeriodicSession, then: () => void) => void;
 }
 
 /** Output that was written is forgotten once acknowledged; asking the kernel is cheap, but not for each write. */
@@ -60,7 +61,7 @@ export class PeriodicSession extends BuddyPlace implements ReplicatedSession, Cl
   #cancel: () => void = () => undefined;
   #askAtBytes = askAfterBytes;
   readonly #urgent = new UrgentAccount();
-  readonly finisher = 'kernel';
+  readonly finisher = finishes('periodic');
   readonly isSettled = true;
 
   constructor(init: PeriodicSessionInit) {
@@ -97,7 +98,7 @@ export class PeriodicSession extends BuddyPlace implements ReplicatedSession, Cl
         this.#init.onDirty(this);
       },
       onWritten: (batch) => this.#written(batch),
-      onEnded: () => this.#ended(),
+      onEnded: (then) => this.#ended(then),
       onEnding: (finSeq) => void this.#init.guard.end(this.flow, this.session.epoch, finSeq),
       onReset: () => this.allowReset(),
     });
@@ -150,10 +151,10 @@ export class PeriodicSession extends BuddyPlace implements ReplicatedSession, Cl
   }
 
   /** The kernel finishes what the application has ended: a copy elsewhere would contradict it. Before the FIN leaves. */
-  #ended(): void {
-    if (this.#isOver) return;
+  #ended(then: () => void): void {
+    if (this.#isOver) return then();
     this.over();
-    this.#init.onEnded(this);
+    this.#init.onEnded(this, then);
   }
 
   /** Urgent bytes so far; undefined while the socket's stream has them in a part that nobody has been given. */

@@ -39,6 +39,8 @@ export interface PlannedMoveHost {
   readonly own: (session: Session, settings: ProtectionSettings, from: Continuation) => ProtectedSession;
   /** Gives it a buddy and sends that its first commit. */
   readonly adopt: (owned: ProtectedSession) => void;
+  /** Urgent bytes that come alone on this connection are to be noticed. */
+  readonly watchUrgent: (fd: number) => void;
   /** The access point is to hear who its buddy is. */
   readonly noteBuddy: (owned: ProtectedSession) => void;
 }
@@ -137,6 +139,7 @@ export class PlannedMoves {
 
   /** Serves what `guardArrived` was called for. */
   serveArrived({ owned, session }: ArrivedSession, socket: Socket, unsent: Uint8Array): void {
+    this.#host.watchUrgent(fdOf(socket));
     session.attach(new ProtectedCarrier(socket, session.carrierEvents, owned));
     // Committed by the source, and taken by its kernel: it goes before all that waits here.
     if (unsent.length > 0) socket.write(unsent);

@@ -15,8 +15,11 @@ import {
   toRestitchError,
 } from '@restitch/core';
 import {
+  ackableSeq,
   type Commit,
   createOwnerSession,
+  finishes,
+  finSeqOf,
   type GuardControl,
   type OwnerSession,
 } from '@restitch/guard/internal';
@@ -125,7 +128,7 @@ export class ProtectedSession extends BuddyPlace implements ReplicatedSession, C
   #replay: Replay | undefined;
   #cancelReplay: () => void = () => undefined;
   #isSnapshotAsked = false;
-  readonly finisher = 'successor';
+  readonly finisher = finishes('commit');
   readonly #urgent = new UrgentAccount();
   readonly #skippedBefore: number;
   #ackedToldBytes: number;
@@ -290,13 +293,13 @@ export class ProtectedSession extends BuddyPlace implements ReplicatedSession, C
 
   /** Sequence number up to which the client's bytes, and its FIN, are committed. */
   get ackableSeq(): number {
-    const { ackableEnd, ackableSkipped, isFinAckable } = this.owner;
-    return addSeq(this.#init.template.clientStart, ackableEnd + ackableSkipped + (isFinAckable ? 1 : 0));
+    const { ackableEnd: inputEnd, ackableSkipped: skipped, isFinAckable: fin } = this.owner;
+    return ackableSeq({ clientStart: this.#init.template.clientStart, inputEnd, skipped, fin });
   }
 
   /** Where our FIN may stand; undefined while the application has not ended its output. */
   get finSeq(): number | undefined {
-    return this.#isEnding ? addSeq(this.#init.template.serverStart, this.#produced) : undefined;
+    return this.#isEnding ? finSeqOf(this.#init.template.serverStart, this.#produced) : undefined;
   }
 
   /** Output of the application so far, wherever it is. */

@@ -26,6 +26,7 @@ import {
 import { afInet, afInet6, familyOf } from '@restitch/sys/internal';
 import type { AcceptingListener, ThawedSession } from '../move/target-moves.js';
 import { Carrier } from '../session/carrier.js';
+import { getSocketHandle } from '../session/node-handle.js';
 import type { Session } from '../session/session.js';
 import { discardFrozenSocket, freezeSocket, readTemplate, type TemplateOffsets } from '../tcp/index.js';
 import { BuddyReports, countByProtection } from './buddy-reports.js';
@@ -41,8 +42,10 @@ import { type ContinuedFrom, ProtectedSession } from './protected-session.js';
 import type { ReplicatedSession } from './replicated-session.js';
 import { reportReplicas } from './report-replicas.js';
 import { PacedQueue } from './paced-queue.js';
+import { Partings } from './partings.js';
 import { ReplicationLink } from './replication-link.js';
 import { TakeOvers } from './take-overs.js';
+import { UrgentBytes } from './urgent-bytes.js';
 
 /** What an application says to have its sessions protected. */
 export interface GuardOptions {
@@ -117,6 +120,15 @@ export class Protection {
   readonly #full = new Set<string>();
   readonly #reports: BuddyReports;
   readonly #bare = new BareSessions();
+  readonly #partings = new Partings({
+    forget: (buddy, id, epoch) => {
+      const link = this.#links.get(buddy);
+      link?.send({ t: 'forget', id, epoch });
+      return link?.isUp === true;
+    },
+    isPeer: (name) => this.#links.has(name),
+  });
+  readonly #urgent: UrgentBytes;
   readonly #reassigning = new PacedQueue<ReplicatedSession>((owned) =>
     this.#assign(owned, this.#chooseBuddy(owned.session.id)),
   );
@@ -134,6 +146,11 @@ export class Protection {
       onTurnDone: () => this.#links.forEach((link) => link.flush()),
       clock: context.clock,
     });
+    this.#urgent = new UrgentBytes(
+      context.clock,
+      () => this.#sessions.values(),
+      (owned) => this.#schedule.mark(owned),
+    );
     const { replicaBoundBytes: boundBytes } = context.options;
     this.store = createBuddyStore({
       counters: context.counters,
@@ -161,6 +178,7 @@ export class Protection {
       plainCarrier: (session, socket) => this.#plainCarrier(session, socket),
       linkTo: (name) => this.#links.get(name),
       own: (session, settings, from) => this.#own(session, settings, from),
+      watchUrgent: (fd) => this.#urgent.watch(fd),
       adopt: (owned) => {
         this.#adopt(owned);
         this.#commitNow(owned);
@@ -219,6 +237,7 @@ export class Protection {
     if (level === 'periodic') return this.#carryPeriodic(session, socket, settings, given);
     const owned = this.#own(session, settings, given);
     this.#adopt(owned);
+    this.#urgent.watch(getSocketHandle(socket)?.fd ?? -1);
     return new ProtectedCarrier(socket, session.carrierEvents, owned);
   }
 
@@ -235,10 +254,7 @@ export class Protection {
       guard: this.#needGuard(),
       clock: this.#ctx.clock,
       onDirty: (dirty) => this.#schedule.mark(dirty),
-      onEnded: (ended) => {
-        this.#forget(ended);
-        this.#links.forEach((link) => link.flush());
-      },
+      onEnded: (ended, then) => this.#part(ended, then),
       ...(continued === undefined ? {} : { continued }),
     });
     this.#adopt(owned);
@@ -336,6 +352,7 @@ export class Protection {
     }
     for (const peer of this.#peers)
       if (!this.#links.has(peer.name)) this.#links.set(peer.name, this.#link(peer));
+    this.#partings.peersChanged();
     for (const session of this.#sessions.values()) {
       if (session.isOver) continue;
       // A replica on a dead endpoint is no replica any more.
@@ -393,6 +410,7 @@ export class Protection {
   close(): void {
     for (const link of this.#links.values()) link.close();
     this.#links.clear();
+    this.#urgent.close();
     this.#membership?.close();
   }
 
@@ -459,6 +477,7 @@ export class Protection {
   }
 
   #resume(buddy: string): void {
+    this.#partings.linkUp(buddy);
     for (const session of this.#sessions.values()) {
       // What was to be forgotten over the connection before this one is asked for again.
       if (session.forgetting.delete(buddy)) this.#stored(session, 0);
@@ -557,6 +576,7 @@ export class Protection {
   }
 
   #forgotten(former: string, { id, epoch }: { readonly id: string; readonly epoch: number }): void {
+    this.#partings.forgotten(former, id, epoch);
     const owned = this.#sessions.get(id);
     if (owned === undefined || owned.session.epoch !== epoch || !owned.forgetting.delete(former)) return;
     owned.formerBuddies.delete(former);
@@ -590,6 +610,14 @@ export class Protection {
     return owned.owner.n;
   }
 
+  /** Its application has ended it: nobody is to go on with it, and only then its end is told. */
+  #part(owned: ReplicatedSession, then: () => void): void {
+    this.#schedule.forget(owned);
+    this.#reassigning.delete(owned);
+    this.#partings.begin(owned, then);
+    this.#links.forEach((link) => link.flush());
+  }
+
   /** A tail has become shorter: its buddy need not keep what the client has. */
   #sendAcked(owned: ProtectedSession): void {
     if (owned.buddy === undefined || owned.isHeld || owned.waitsFor !== undefined) return;
@@ -604,6 +632,7 @@ export class Protection {
   #over(owned: ReplicatedSession): void {
     const { id, epoch, flow } = owned.session;
     owned.over();
+    this.#partings.drop(id);
     if (this.#sessions.get(id) === owned) this.#sessions.delete(id);
     this.#forget(owned);
     this.#removeLater(flow, epoch);

@@ -183,6 +183,7 @@ export class Carrier {
   #beforeClose(): void {
     if (this.#isDetached || this.#isResetting) return;
     const fd = keepDescriptor(this.fd);
+    // Without a descriptor to keep (EMFILE too) the kernel goes on with it alone, as ever.
     if (fd === undefined) return;
     if (!this.socket.writableFinished) this.ending(fd);
     endOutput(fd);

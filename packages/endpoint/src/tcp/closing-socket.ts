@@ -56,7 +56,12 @@ export function lookAtClosing(fd: number): ClosingLook {
 /** A second descriptor of a connection that is not over yet; undefined if it is, and nothing is left to be kept. */
 export function keepDescriptor(fd: number): number | undefined {
   if (fd < 0 || getTcpInfo(fd).state === tcpState.close) return undefined;
-  return duplicateFd(fd);
+  try {
+    return duplicateFd(fd);
+  } catch (error) {
+    if (error instanceof SyscallError && error.errno === errno.EMFILE) return undefined;
+    throw error;
+  }
 }
 
 /** Queues our FIN, if it is not queued yet. With SHUT_RD as well the kernel would reset a client that goes on sending. */
