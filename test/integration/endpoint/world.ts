@@ -49,6 +49,7 @@ export interface ChildOptions {
   readonly ipv6?: boolean;
   /** Of all listeners; the host has an agent then. */
   readonly protection?: ProtectionOptions;
+  readonly closing?: { readonly timeoutMs?: number; readonly bytes?: number };
 }
 
 /** What a session looks like from inside its process. */
@@ -234,6 +235,7 @@ export class World {
       app: { name: 'test', version: options.version ?? '1' },
       capacitySessions: options.capacitySessions,
       maxImageBytes: options.maxImageBytes,
+      closing: options.closing,
       ...(options.protection === undefined ? {} : { guard: { agentSocket: this.#agentSocket(name) } }),
     };
   }

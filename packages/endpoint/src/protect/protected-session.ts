@@ -256,7 +256,7 @@ export class ProtectedSession extends BuddyPlace implements ReplicatedSession, C
     const { isThrough, closing } = session;
     const state: SafeState = {
       app: session.state,
-      outputEnded: this.#isEnding,
+      outputEnded: this.#isEnding && closing !== 'reset',
       inputEnded: isThrough || session.readableEnded,
       ...(isThrough && closing !== undefined ? { closing } : {}),
     };
@@ -299,7 +299,7 @@ export class ProtectedSession extends BuddyPlace implements ReplicatedSession, C
 
   /** Where our FIN may stand; undefined while the application has not ended its output. */
   get finSeq(): number | undefined {
-    return this.#isEnding ? finSeqOf(this.#init.template.serverStart, this.#produced) : undefined;
+    return this.#isEnding && this.session.closing !== 'reset' ? finSeqOf(this.#init.template.serverStart, this.#produced) : undefined;
   }
 
   /** Output of the application so far, wherever it is. */

@@ -7,6 +7,7 @@
 import { Socket } from 'node:net';
 import { RestitchError } from '@restitch/core';
 import { closeFd, duplicateFd } from '@restitch/sys';
+import { unreadBytes } from '@restitch/sys/internal';
 import { endOutput, keepDescriptor } from '../tcp/closing-socket.js';
 import { getSocketHandle, watchLastMoments } from './node-handle.js';
 import { lastBytes } from './unread-ledger.js';
@@ -38,9 +39,13 @@ export interface DetachedCarrier {
 /** Called when a batch has been taken by the kernel, or with the error that ended the connection. */
 export type WriteDone = (error?: Error | null) => void;
 
+const nothing = new Uint8Array();
+
 /** One connection in this process. */
 export class Carrier {
   readonly socket: Socket;
+  /** A reset, which the session sees to, stands in the place of our FIN. */
+  endsByReset = false;
   readonly #events: CarrierEvents;
   #inFlight: readonly Uint8Array[] = [];
   #collected: Uint8Array[] | undefined;
@@ -109,9 +114,16 @@ export class Carrier {
 
   /** Sends the FIN after the last batch. */
   end(done: () => void): void {
-    this.socket.end(() => {
+    const finish = (): void => {
       if (!this.#isDetached) done();
-    });
+    };
+    if (this.endsByReset) this.socket.write(nothing, finish);
+    else this.socket.end(finish);
+  }
+
+  /** The kernel has input that nobody has read, and our FIN is not sent. */
+  get hasUnread(): boolean {
+    return this.isAttached && !this.socket.writableEnded && unreadBytes(this.fd) > 0;
   }
 
   /** True if `destroy` leaves output behind that is still to be given to the kernel: the session stays attached until then. */
@@ -185,8 +197,10 @@ export class Carrier {
     const fd = keepDescriptor(this.fd);
     // Without a descriptor to keep (EMFILE too) the kernel goes on with it alone, as ever.
     if (fd === undefined) return;
-    if (!this.socket.writableFinished) this.ending(fd);
-    endOutput(fd);
+    if (!this.endsByReset) {
+      if (!this.socket.writableFinished) this.ending(fd);
+      endOutput(fd);
+    }
     this.#events.onKept(fd);
   }
 

@@ -179,7 +179,7 @@ export class ClosingSessions {
     if (session.isKept && at.tailBytes === 0) {
       watched.emptySinceMs ??= nowMs;
       // As the kernel's own close: what nobody is going to read is answered by a reset, but not before the rest is there.
-      if (at.unreadBytes > 0) return this.#reset(session, 'unread_input');
+      if (at.unreadBytes > 0 || session.closing === 'reset') return this.#reset(session, 'unread_input');
       if (!at.finReceived && nowMs - watched.emptySinceMs > clientEndMs) return session.endClosing('closed');
     } else if (session.phase === 'closing' && nowMs - watched.progressAtMs > this.#ctx.bounds.timeoutMs) {
       return this.#reset(session, 'closing_timeout');

@@ -13,8 +13,11 @@ export type ResumeReason = 'move' | 'failover';
  */
 export type SessionPhase = 'live' | 'frozen' | 'closing' | 'closed';
 
-/** How the application was through: it has ended it and seen its client's end, or it destroyed it and wants no more input. */
-export type ClosingKind = 'ended' | 'destroyed';
+/**
+ * How the application was through: it has ended it and seen its client's end, or it destroyed it and wants no more input; there
+ * was such input already with `reset`, which then stands in the place of our FIN.
+ */
+export type ClosingKind = 'ended' | 'destroyed' | 'reset';
 
 /** What has a say in the end of a connection beside the socket: what replicates or guards it. */
 export interface ClosingParty {

@@ -100,6 +100,7 @@ export class Session extends Duplex {
   #closing: ClosingKind | undefined;
   /** The connection's descriptor, once Node's is closed and the connection is not over. */
   #keptFd = -1;
+  #isClosingTold = false;
   readonly #atEnd: Array<() => void> = [];
 
   constructor(init: SessionInit) {
@@ -388,6 +389,7 @@ export class Session extends Duplex {
     }
     if (carrier.socket.closed) done(error);
     else carrier.socket.once('close', () => done(error));
+    if (carrier.isAttached) this.#closeAs(carrier);
     carrier.destroy();
     this.#carrier = undefined;
     if (this.#phase === 'live') this.#endNow();
@@ -625,13 +627,15 @@ export class Session extends Duplex {
     }
     this.#keptFd = -1;
     this.#phase = 'frozen';
-    return { fd, unread: new Uint8Array(), unwritten, outputEnded: true, inputEnded: true, closing };
+    const outputEnded = closing !== 'reset';
+    return { fd, unread: new Uint8Array(), unwritten, outputEnded, inputEnded: true, closing };
   }
 
   /** The application is through, and output is still to be given to the kernel, with the FIN behind it. */
   #flush(carrier: Carrier): void {
     this.#carrier = carrier;
     carrier.stopReading();
+    this.#closeAs(carrier);
     this.#beginClosing();
     this.closingParty?.through();
     this.#output.attach(carrier);
@@ -641,9 +645,18 @@ export class Session extends Duplex {
   #beginClosing(): void {
     if (this.#phase === 'closing' || this.#phase === 'closed') return;
     this.#phase = 'closing';
-    const isNews = this.#closing === undefined || this.tailBytes === undefined;
     this.#closing ??= this.#isInputDone ? 'ended' : 'destroyed';
-    if (isNews) this.watcher?.onClosing(this);
+    // Below level commit the kernel may say it alone, should this process die.
+    if (this.#closing === 'reset' && this.closingParty?.finisher === 'kernel') this.closingParty.allowReset();
+    if (this.#isClosingTold) return;
+    this.#isClosingTold = true;
+    this.watcher?.onClosing(this);
+  }
+
+  /** Whether a FIN or a reset is at the end: as the kernel's own close decides, by what nobody has read. */
+  #closeAs(carrier: Carrier): void {
+    this.#closing ??= this.#isInputDone ? 'ended' : carrier.hasUnread ? 'reset' : 'destroyed';
+    carrier.endsByReset = this.#closing === 'reset';
   }
 
   /** The connection is over; what the application has not read yet stays readable, as with net.Socket. */

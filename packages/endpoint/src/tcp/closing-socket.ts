@@ -86,12 +86,8 @@ export function resetClosing(fd: number, flow: Flow): void {
   if (state === tcpState.lastAck || state === tcpState.closing) {
     const { tcp } = freezeSocket(fd);
     discardFrozenSocket(fd);
-    const unfinished = {
-      ...tcp,
-      state: tcpState.closeWait,
-      finSent: false,
-      sentBytes: tcp.sendQueue.length,
-    };
+    // What was not sent stays away: beyond the client's window a reset is not looked at.
+    const unfinished = { ...tcp, state: tcpState.closeWait, finSent: false };
     try {
       own = activateSocket(thawSocket(unfinished, flow), { isProbing: false }).fd;
     } catch (error) {
