@@ -25,7 +25,11 @@ export function registerAgentCommands(program: Command): void {
     .requiredOption('--name <name>', 'of the endpoint, as in its certificate')
     .requiredOption('--interface <name...>', 'by which guarded flows leave')
     .option('--socket <path>', 'for applications', '/run/restitch/agent.sock')
-    .option('--pins <path>', 'directory in a BPF file system', '/sys/fs/bpf/restitch/guard')
+    .option(
+      '--pins <path>',
+      'directory in a BPF file system; where there is none, one is mounted',
+      '/sys/fs/bpf/restitch/guard',
+    )
     .option('--access-point <host:port>', 'where deaths are told; without it they are only fenced')
     .option('--cert <file>', "the endpoint's certificate")
     .option('--key <file>', 'its key')
