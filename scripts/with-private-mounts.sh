@@ -18,11 +18,14 @@ shift 2
 
 type_of() { stat -f -c %T "$1"; }
 
+# What others have mounted stays theirs: this is only our view, which would keep their maps and namespaces alive.
+copies() { awk '$3 == "bpf" || $2 ~ "^/(run/netns|run/restitch|sys/fs/bpf)(/|$)" {print $2}' /proc/mounts | tac; }
+copies | xargs -r umount -l
+left=$(copies)
+[ -z "$left" ] || fail "cannot unmount a copy of $left."
 mkdir -p /run/netns /run/restitch
 mount -t tmpfs -o mode=0755 tmpfs /run/netns
 mount -t tmpfs -o mode=0755 tmpfs /run/restitch
-# What others have mounted there stays theirs: this is only our view.
-while mountpoint -q /sys/fs/bpf; do umount -l /sys/fs/bpf; done
 case $state in
   covered) mount -t tmpfs -o mode=0755 tmpfs /sys/fs/bpf; wanted=tmpfs ;;
   unmounted) wanted=sysfs ;;

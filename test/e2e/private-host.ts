@@ -5,11 +5,15 @@
 import { spawn } from 'node:child_process';
 import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import type { RunResult } from './run-restitch.js';
 
 const script = fileURLToPath(new URL('../../scripts/with-private-mounts.sh', import.meta.url));
 const program = fileURLToPath(new URL('../../packages/cli/bin/restitch.js', import.meta.url));
+
+/** A start is to be killed in the middle of its steps, each of which takes some 10 ms. */
+const pollMs = 2;
 
 /** What /sys/fs/bpf is there; see scripts/with-private-mounts.sh. */
 export type HostBpfState = 'covered' | 'unmounted' | 'shut';
@@ -22,7 +26,7 @@ export interface HostProgram {
   said(text: string): Promise<void>;
 }
 
-/** See above. */
+/** Such a host; `close` ends it. */
 export class PrivateHost {
   readonly #holder: ChildProcess;
 
@@ -67,9 +71,12 @@ export class PrivateHost {
     const said = async (text: string): Promise<void> => {
       for (;;) {
         if (`${result.out}${result.err}`.includes(text)) return;
-        const next = [child.stdout, child.stderr].map((stream) => once(stream, 'data').then(() => undefined));
-        const end = await Promise.race([...next, ended]);
-        if (end !== undefined && !`${end.out}${end.err}`.includes(text)) throw new Error(JSON.stringify(end));
+        if (child.exitCode !== null || child.signalCode !== null) {
+          const end = await ended;
+          if (`${end.out}${end.err}`.includes(text)) return;
+          throw new Error(JSON.stringify(end));
+        }
+        await sleep(pollMs);
       }
     };
     return { child, ended, said };

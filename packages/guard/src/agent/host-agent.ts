@@ -22,13 +22,7 @@ import {
 } from '@restitch/core';
 import { protocolVersion } from '@restitch/core/internal';
 import type { Fd } from '@restitch/sys';
-import {
-  assertGroupReaches,
-  hasProcessEnded,
-  openPidfd,
-  peerCredentials,
-  prepareBpfDirectory,
-} from '@restitch/sys/internal';
+import { hasProcessEnded, openPidfd, peerCredentials } from '@restitch/sys/internal';
 import { createGuardControl, type GuardControl } from '../kernel/guard-control.js';
 import { attachGuard, ensureGuardPins, type GuardPins } from '../kernel/guard-pins.js';
 import { type GuardedFlow, maxLeases } from '../kernel/layout.js';
@@ -115,8 +109,6 @@ export class HostAgent {
     this.#logger = options.logger ?? silentLogger;
     this.#counters = options.counters ?? createCounters();
     const { pinDirectory, groupId } = options;
-    prepareBpfDirectory(pinDirectory, this.#logger);
-    if (groupId !== undefined) assertGroupReaches(pinDirectory, groupId);
     this.#pins = ensureGuardPins({ pinDirectory, ...(groupId === undefined ? {} : { groupId }) });
     this.#guard = createGuardControl(this.#pins);
     this.#departed = new DepartedFlows({

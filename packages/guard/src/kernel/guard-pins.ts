@@ -97,6 +97,8 @@ export function openGuardPins(pinDirectory: string): GuardPins {
 export function ensureGuardPins(options: GuardHostOptions): GuardPins {
   const home = homeOf(options.pinDirectory);
   if (!existsSync(home)) create(options, home);
+  // The group's members pass through it by name.
+  if (options.groupId !== undefined) chownSync(options.pinDirectory, -1, options.groupId);
   return openGuardPins(options.pinDirectory);
 }
 
@@ -150,10 +152,7 @@ function create(options: GuardHostOptions, home: string): void {
     pin('control', control.programs.guard_control);
     pin('witness', witness.programs.guard_witness);
     pin('guard_witnesses', witness.maps.guard_witnesses);
-    if (options.groupId !== undefined) {
-      chownSync(options.pinDirectory, -1, options.groupId);
-      chownSync(aside, -1, options.groupId);
-    }
+    if (options.groupId !== undefined) chownSync(aside, -1, options.groupId);
     renameSync(aside, home);
   } finally {
     rmSync(aside, { recursive: true, force: true });
