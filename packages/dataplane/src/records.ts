@@ -40,6 +40,19 @@ export function listRecords(flowsFd: number, idleSinceNs?: bigint): FlowRecord[]
   return records;
 }
 
+/** Records that name an endpoint: decided before anything is decoded. */
+export function listRecordsOf(flowsFd: number, endpointId: number): FlowRecord[] {
+  const records: FlowRecord[] = [];
+  readMap(flowsFd, { keyBytes: flowKeyBytes, valueBytes: flowValue.bytes }, (keys, values, count) => {
+    for (let i = 0; i < count; i++) {
+      const at = i * flowValue.bytes;
+      if (decodeWord(values, at + flowValue.word).owner === endpointId)
+        records.push(decodeRecord(keys, values, i * flowKeyBytes, at));
+    }
+  });
+  return records;
+}
+
 function isIdle(values: Buffer, at: number, sinceNs: bigint): boolean {
   const sawReset = (values.readUInt32LE(at + flowValue.flags) & flagSawReset) !== 0;
   return sawReset || values.readBigUInt64LE(at + flowValue.lastSeenNs) <= sinceNs;

@@ -2,6 +2,7 @@
 export {
   createSingleElementMap,
   deleteElement,
+  deleteElements,
   lookupElement,
   openPinned,
   pinObject,

@@ -24,6 +24,7 @@ const commands = {
   objGet: 7,
   progTestRun: 10,
   mapLookupBatch: 24,
+  mapDeleteBatch: 27,
 } as const;
 type Command = keyof typeof commands;
 
@@ -73,6 +74,28 @@ export function deleteElement(mapFd: number, key: Uint8Array): boolean {
   const error = lastErrno();
   if (error === errno.ENOENT) return false;
   throw new SyscallError('bpf(mapDelete)', error, mapFd);
+}
+
+/**
+ * Deletes `count` elements whose keys stand packed in `keys` (BPF_MAP_DELETE_BATCH, Linux 5.6); those that are not there
+ * any more are passed over. Returns how many were deleted.
+ */
+export function deleteElements(mapFd: number, keys: Buffer, keyBytes: number, count: number): number {
+  const attr = Buffer.alloc(attrBytes);
+  let deleted = 0;
+  for (let at = 0; at < count; ) {
+    attr.fill(0);
+    setPointer(attr, 16, keys.subarray(at * keyBytes));
+    attr.writeUInt32LE(count - at, 32);
+    attr.writeUInt32LE(mapFd, 36);
+    const error = run('mapDeleteBatch', attr) < 0 ? lastErrno() : 0;
+    if (error !== 0 && error !== errno.ENOENT) throw new SyscallError('bpf(mapDeleteBatch)', error, mapFd);
+    const done = attr.readUInt32LE(32);
+    deleted += done;
+    // The kernel stops at the first key that is not there.
+    at += error === 0 ? count - at : done + 1;
+  }
+  return deleted;
 }
 
 /** Bytes of an element for batches. */
