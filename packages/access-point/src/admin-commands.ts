@@ -166,6 +166,11 @@ function sessionLine(s: Session): object {
     epoch: s.epoch,
     openedAtMs: s.openedAtMs,
     moves: s.moves,
+    phase: s.closing === undefined ? 'live' : 'closing',
+    /** Bytes its client has not acknowledged, our FIN counted; of one that is closing. */
+    tailBytes: s.closing?.tailBytes ?? null,
+    /** Its process has ended: the kernel of its host delivers the rest. */
+    isFinishing: s.isFinishing === true,
     pinned: s.pinned ?? null,
     buddy: s.buddy?.name ?? null,
     cheapTarget: s.buddy?.isReady === true ? s.buddy.name : null,
