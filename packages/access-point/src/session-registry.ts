@@ -127,6 +127,8 @@ export class SessionRegistry {
     const isOther = session.owner !== owner;
     session.owner.sessions.delete(session);
     session.owner = owner;
+    // Another process serves it: no kernel has to finish it.
+    if (isOther) session.isFinishing = false;
     session.buddy = undefined;
     session.epoch = epoch;
     session.lastEpoch = Math.max(session.lastEpoch, epoch);
