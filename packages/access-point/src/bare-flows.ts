@@ -2,7 +2,7 @@
  * Records of a dead endpoint that no session belongs to: connections in an accept queue, or whose handshake was just over.
  * Nothing of them was acknowledged, nobody has a replica, and their clients would wait for as long as they have patience.
  *
- * They are listed when the death is declared, so that connections of the next process of that name are not among them.
+ * They are listed when the death is declared. What the next process of that name accepts meanwhile it answers for itself.
  */
 import type { Clock, Counters, Logger } from '@restitch/core';
 import type { Dataplane, FlowRecord } from '@restitch/dataplane';
@@ -33,9 +33,20 @@ export class BareFlows {
     this.#deps = deps;
   }
 
-  /** Those there are now. */
-  list(endpoint: Endpoint): FlowRecord[] {
-    return this.#deps.dataplane.listOf(endpoint.id).filter((record) => this.#isBare(record));
+  /** Those there are; reads a portion in each turn of the event loop, from the next one on. Never rejects. */
+  async list(endpoint: Endpoint): Promise<readonly FlowRecord[]> {
+    const { dataplane, logger } = this.#deps;
+    const bare: FlowRecord[] = [];
+    try {
+      await this.#pause(0);
+      for (const records of dataplane.listOf(endpoint.id)) {
+        bare.push(...records.filter((record) => this.#isBare(record)));
+        await this.#pause(0);
+      }
+    } catch (error) {
+      logger.warn({ endpoint: endpoint.name, reason: (error as Error).message }, 'its flows are not listed');
+    }
+    return bare;
   }
 
   /**
@@ -45,8 +56,6 @@ export class BareFlows {
   async end(bare: readonly FlowRecord[], endpoint: Endpoint, deadInstance: string): Promise<number> {
     if (bare.length === 0) return 0;
     const { counters, logger, clientEnds } = this.#deps;
-    // Its connection is being greeted at this moment, if it is what told of the death.
-    await Promise.resolve();
     const owned = await this.#askSuccessor(bare, endpoint, deadInstance);
     const left = bare.filter((record, i) => owned[i] === false && this.#isStillBare(record));
     counters.add('protection_bare_flows_total', left.length);
@@ -72,13 +81,19 @@ export class BareFlows {
       if (!hasSuccessor) return flows.map(() => false);
       const owned = await askOwned(endpoint, flows, this.#deps.clock);
       if (owned !== undefined) return owned;
-      await new Promise<void>((resolve) => this.#deps.clock.after(pauseMs, resolve));
+      await this.#pause(pauseMs);
     }
     return flows.map(() => true);
   }
 
+  #pause(ms: number): Promise<void> {
+    return new Promise((resolve) => this.#deps.clock.after(ms, resolve));
+  }
+
   #isBare({ flow, phase }: FlowRecord): boolean {
-    return phase !== 'closing' && this.#deps.sessions.byFlow(flow) === undefined;
+    const { sessions, clientEnds } = this.#deps;
+    // A session that nobody has is forgotten before its client has been told.
+    return phase !== 'closing' && sessions.byFlow(flow) === undefined && !clientEnds.isEnding(flow);
   }
 
   /** A session may have been found for it meanwhile, and its client may have come again from the same port. */

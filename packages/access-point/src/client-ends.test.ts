@@ -25,7 +25,10 @@ function openStage(logger: Logger = silentLogger): Stage {
 }
 
 function claim({ dataplane }: Stage, n: number): Flow {
-  const flow = { ...flowOfPort(1 + (n % 60_000)), vip: { address: '10.0.0.100', port: 7000 + Math.floor(n / 60_000) } };
+  const flow = {
+    ...flowOfPort(1 + (n % 60_000)),
+    vip: { address: '10.0.0.100', port: 7000 + Math.floor(n / 60_000) },
+  };
   dataplane.apply([{ op: 'claim', flow, endpointId: 1, epoch: 0 }]);
   return flow;
 }

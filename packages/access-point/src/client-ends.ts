@@ -35,6 +35,8 @@ const freezePauseMs = 20;
 export class ClientEnds {
   readonly #deps: ClientEndsDeps;
   readonly #queue: Array<() => void> = [];
+  /** By flow as text. */
+  readonly #ending = new Set<string>();
   #running = 0;
   #startedNow = 0;
   #hasFailed = false;
@@ -43,18 +45,27 @@ export class ClientEnds {
     this.#deps = deps;
   }
 
+  /** True while the client of that flow is being told, or is about to be. */
+  isEnding(flow: Flow): boolean {
+    return this.#ending.has(formatFlow(flow));
+  }
+
   /** Resolves with what the client answered; the record is closing then. Never rejects. */
   end({ flow, epoch }: { readonly flow: Flow; readonly epoch: number }): Promise<ResetOutcome> {
-    return new Promise((resolve) => {
+    const key = formatFlow(flow);
+    const ending = new Promise<ResetOutcome>((resolve) => {
       this.#queue.push(() => {
         void this.#endNow(flow, epoch).then((client) => {
           this.#running--;
+          this.#ending.delete(key);
           resolve(client);
           this.#pump();
         });
       });
-      this.#pump();
     });
+    this.#ending.add(key);
+    this.#pump();
+    return ending;
   }
 
   #pump(): void {

@@ -225,10 +225,9 @@ class Run {
       expect(record, story).toEqual({ name: copies[0].name, epoch: copies[0].epoch, phase: 'active' });
       const session = sessions.byId(id);
       const { closing } = world.endpoint(copies[0].name).copies.get(id) ?? {};
-      expect(
-        { owner: session?.owner.name, doubt: session?.doubt, closing: session?.closing },
-        story,
-      ).toEqual({ owner: copies[0].name, doubt: undefined, closing });
+      expect({ owner: session?.owner.name, doubt: session?.doubt, closing: session?.closing }, story).toEqual(
+        { owner: copies[0].name, doubt: undefined, closing },
+      );
     }
     // Nothing is remembered of what nobody has.
     for (const { id } of sessions.all()) expect(world.copiesOf(id), id).toHaveLength(1);

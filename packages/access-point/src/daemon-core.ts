@@ -49,6 +49,8 @@ export interface DaemonCoreDeps {
 
 /** The schema's default weight: an endpoint that is not listed counts like one that is. */
 const defaultWeight = 100;
+/** Take-overs go first: milliseconds count there, the sweep may take a hundred, and a SYN is repeated after a second. */
+const affinityPauseMs = 100;
 
 /** All parts of a daemon. */
 export class DaemonCore {
@@ -255,7 +257,10 @@ export class DaemonCore {
   #onDeath(endpoint: Endpoint, instance: string): void {
     this.state.drains.processEnded(endpoint, instance);
     // In a turn of its own: it may be a successor's hello that told of the death, and is being read.
-    queueMicrotask(() => this.#forgetAffinity(endpoint));
+    queueMicrotask(() => {
+      if (!this.#isClosed) this.#health.publishServices();
+    });
+    this.state.clock.after(affinityPauseMs, () => this.#forgetAffinity(endpoint));
   }
 
   #forgetAffinity(endpoint: Endpoint): void {

@@ -87,6 +87,20 @@ describe('connections that no application had accepted', () => {
     expect(lost(world)).toBe(0);
   });
 
+  it('are told from sessions that nobody has, which are reset, too', async () => {
+    const world = await openWorld();
+    for (let i = 0; i < 300; i++) world.open(`s${i}`, 'a', 10_000 + i);
+    for (const port of ports) world.accept('a', port);
+    await world.run(200);
+    for (const process of world.processes.values()) process.replicas.clear();
+    world.kill('a', false);
+    await world.run(1000);
+    expect(world.core.state.protection.records[0]).toMatchObject({ taken: 0, lost: 300, bare: 45 });
+    expect(world.dataplane.resets).toHaveLength(345);
+    expect(new Set(world.dataplane.resets).size).toBe(345);
+    expect(lost(world)).toBe(300);
+  });
+
   it('are spared where the next process says that its kernel has them', async () => {
     const world = await openWorld();
     const flow = world.accept('a', 20_000);
@@ -127,17 +141,21 @@ describe('a handshake that was not over', () => {
     world.kill('a', false);
     await world.run(320);
     expect(world.dataplane.syn(flow)).toBe(1);
-    await world.run(600);
+    await world.run(800);
     expect(world.dataplane.syn(flow)).not.toBe(1);
     expect(world.counters.get('half_open_forgotten_total')).toBe(1);
   });
 
-  it('goes to another at once when its agent tells of the death, before its connection is lost', async () => {
+  it('no service names an endpoint once its agent tells of the death, though it is connected', async () => {
     const world = await openWorld();
     const flow = flowOfPort(40_000);
     expect(world.dataplane.syn(flow)).toBe(1);
     world.agentSays('a', { t: 'process-ended', instance: world.process('a').instance, isFenced: true });
-    await world.run(40);
+    await world.run(20);
+    expect(world.core.state.endpoints.require('a').link).toBeDefined();
+    world.cutOff('a');
+    expect(world.dataplane.services[0]?.backends.map((b) => b.endpointId)).toEqual([2, 3]);
+    await world.run(200);
     expect(world.dataplane.syn(flow)).not.toBe(1);
   });
 

@@ -65,8 +65,8 @@ export interface Estate {
   readonly dead: DeadProcess;
   /** To be given away. */
   readonly orphans: Set<Session>;
-  /** Records that no session belonged to. */
-  readonly bare: readonly FlowRecord[];
+  /** Records that no session belonged to; being read. */
+  readonly bare: Promise<readonly FlowRecord[]>;
   /** How many sessions were left to its host's kernel. */
   readonly finishing: number;
 }
@@ -112,7 +112,7 @@ export class Deaths {
 
   /** A process without protection was replaced: nobody has replicas of what it had, and its sessions are the reconciler's. */
   endUnprotected(endpoint: Endpoint, instance: string): void {
-    void this.#bareFlows.end(this.#bareFlows.list(endpoint), endpoint, instance);
+    void this.#bareFlows.list(endpoint).then((bare) => this.#bareFlows.end(bare, endpoint, instance));
   }
 
   /** Sessions of the dead that only replicas tell of; `isWhole`: everybody has answered. See recoverer.ts. */
@@ -148,7 +148,7 @@ export class Deaths {
     const { taken, losses } = await givenAway;
     const doneMs = clock.monotonicMs() - beganMs;
     // Only now it is known which of them are sessions that only their replicas told of.
-    const bare = await this.#bareFlows.end(estate.bare, endpoint, instance);
+    const bare = await this.#bareFlows.end(await estate.bare, endpoint, instance);
     const figures = { detectMs: beganMs - lastHeardMs, doneMs, taken, finishing: estate.finishing, bare };
     this.records.add({ endpoint: endpoint.name, reason, isLeaving, ...figures }, [...unseen, ...losses]);
   }

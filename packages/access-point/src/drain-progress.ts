@@ -75,5 +75,9 @@ export function whatIsStuck(
 }
 
 function waitsFor({ sockets, bytes }: Residue): string {
-  return `waits for ${sockets} ${sockets === 1 ? 'socket' : 'sockets'} with ${bytes} bytes`;
+  return `waits for ${plural(sockets, 'socket')} with ${plural(bytes, 'byte')}`;
+}
+
+function plural(n: number, what: string): string {
+  return `${n} ${what}${n === 1 ? '' : 's'}`;
 }

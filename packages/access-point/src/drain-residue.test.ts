@@ -254,7 +254,8 @@ describe('a drain', () => {
 });
 
 describe('a process that is about to leave', () => {
-  const backends = (world: World): number[] => world.dataplane.services[0]?.backends.map((b) => b.endpointId) ?? [];
+  const backends = (world: World): number[] =>
+    world.dataplane.services[0]?.backends.map((b) => b.endpointId) ?? [];
 
   it('gets no new flows from then on, and its sessions are moved away', async () => {
     const world = await openWorld();

@@ -354,7 +354,7 @@ export class Protection {
   #estateOf(known: Watched): Estate {
     const { endpoint, instance } = known;
     const dead = { endpoint, instance, isLeaving: false, isReplaced: false };
-    known.estate ??= { dead, orphans: new Set(), bare: [], finishing: 0 };
+    known.estate ??= { dead, orphans: new Set(), bare: Promise.resolve([]), finishing: 0 };
     return known.estate;
   }
 

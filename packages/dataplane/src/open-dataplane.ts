@@ -159,9 +159,13 @@ class BpfDataplane implements Dataplane {
     return listRecords(this.#programs.maps.flows.value, idleSinceNs);
   }
 
-  listOf(endpointId: number): FlowRecord[] {
+  *listOf(endpointId: number): Generator<FlowRecord[], void> {
     this.#assertOpen();
-    return listRecordsOf(this.#programs.maps.flows.value, endpointId);
+    for (const records of listRecordsOf(this.#programs.maps.flows.value, endpointId)) {
+      yield records;
+      // Closed meanwhile: the descriptor's number may be another's.
+      this.#assertOpen();
+    }
   }
 
   forgetHalfOpen(endpointId: number): number {

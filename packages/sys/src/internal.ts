@@ -8,10 +8,11 @@ export {
   pinObject,
   possibleCpus,
   readMap,
+  readMapChunks,
   testRun,
   updateElement,
 } from './bpf/bpf-syscall.js';
-export type { ChunkReader, ElementSize, TestRun, TestRunResult } from './bpf/bpf-syscall.js';
+export type { ChunkReader, ElementSize, MapChunk, TestRun, TestRunResult } from './bpf/bpf-syscall.js';
 export { BpfLoadError, attachTc, detachTc, loadBpfObject } from './bpf/libbpf.js';
 export type { BpfObject, BpfObjectSpec, TcFilter, TcHook } from './bpf/libbpf.js';
 export { openMappedMap } from './bpf/mapped-map.js';

@@ -88,8 +88,9 @@ export class FakeDataplane implements Dataplane {
     return [...this.records.values()].map((entry) => this.#toRecord(entry));
   }
 
-  listOf(endpointId: number): FlowRecord[] {
-    return this.list().filter((record) => record.endpointId === endpointId);
+  *listOf(endpointId: number): Generator<FlowRecord[], void> {
+    const records = this.list().filter((record) => record.endpointId === endpointId);
+    for (let i = 0; i < records.length; i += 100) yield records.slice(i, i + 100);
   }
 
   /** A client's SYN, as bpf/steering.bpf.c steers it; undefined if the service has no backend. */

@@ -311,7 +311,9 @@ export class FakeEndpoint {
       return move === undefined ? base : { ...base, moveId: move[0] };
     });
     const pending: SessionReport[] = [...this.pending].map(([moveId, p]) => {
-      return { id: p.sessionId, flow: p.flow, epoch: p.epoch, phase: 'pending', moveId, openedAtMs: 1 };
+      const { sessionId: id, flow, epoch, closing } = p;
+      const told = closing === undefined ? {} : { closing };
+      return { id, flow, epoch, phase: 'pending', moveId, openedAtMs: 1, ...told };
     });
     return [...own, ...pending];
   }

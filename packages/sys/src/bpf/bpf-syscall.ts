@@ -107,8 +107,20 @@ export interface ElementSize {
 /** Called once per chunk: `count` keys and values stand packed in the Buffers, which are reused afterwards. */
 export type ChunkReader = (keys: Buffer, values: Buffer, count: number) => void;
 
+/** One chunk of a map: `count` keys and values, packed in Buffers that are used again for the next one. */
+export interface MapChunk {
+  readonly keys: Buffer;
+  readonly values: Buffer;
+  readonly count: number;
+}
+
 /** Reads a whole map in chunks (BPF_MAP_LOOKUP_BATCH, Linux 5.6). Elements that change meanwhile may be missed. */
 export function readMap(mapFd: number, size: ElementSize, read: ChunkReader, chunk = 8192): void {
+  for (const { keys, values, count } of readMapChunks(mapFd, size, chunk)) read(keys, values, count);
+}
+
+/** The same one chunk after the other, for who has something else to do in between. The map must stay open until the end. */
+export function* readMapChunks(mapFd: number, size: ElementSize, chunk = 8192): Generator<MapChunk, void> {
   let room = chunk;
   let keys = Buffer.alloc(room * size.keyBytes);
   let values = Buffer.alloc(room * size.valueBytes);
@@ -132,7 +144,7 @@ export function readMap(mapFd: number, size: ElementSize, read: ChunkReader, chu
       continue;
     }
     if (error !== 0 && error !== errno.ENOENT) throw new SyscallError('bpf(mapLookupBatch)', error, mapFd);
-    read(keys, values, attr.readUInt32LE(32));
+    yield { keys, values, count: attr.readUInt32LE(32) };
     if (error === errno.ENOENT) return;
     isFirst = false;
   }
