@@ -2,15 +2,17 @@
 export {
   createSingleElementMap,
   deleteElement,
+  deleteElements,
   lookupElement,
   openPinned,
   pinObject,
   possibleCpus,
   readMap,
+  readMapChunks,
   testRun,
   updateElement,
 } from './bpf/bpf-syscall.js';
-export type { ChunkReader, ElementSize, TestRun, TestRunResult } from './bpf/bpf-syscall.js';
+export type { ChunkReader, ElementSize, MapChunk, TestRun, TestRunResult } from './bpf/bpf-syscall.js';
 export { BpfLoadError, attachTc, detachTc, loadBpfObject } from './bpf/libbpf.js';
 export type { BpfObject, BpfObjectSpec, TcFilter, TcHook } from './bpf/libbpf.js';
 export { assertGroupReaches, inspectBpfDirectory, prepareBpfDirectory } from './bpf-directory.js';
