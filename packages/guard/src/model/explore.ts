@@ -20,6 +20,15 @@ export interface Model<S> {
   };
 }
 
+/** The key of a state of small numbers and short strings: one character a number, which is several times faster than text. */
+export function keyOfSmall(state: object): string {
+  let key = '';
+  for (const value of Object.values(state) as Array<number | string>) {
+    key += typeof value === 'number' ? String.fromCharCode(value + 2) : `${value};`;
+  }
+  return key;
+}
+
 /** What an exploration found. */
 export interface Exploration {
   readonly states: number;

@@ -22,7 +22,7 @@ import {
   sendableOffset,
 } from '../rules.js';
 import { bitsOf } from './crash-model.js';
-import type { Model } from './explore.js';
+import { keyOfSmall, type Model } from './explore.js';
 
 /** Mistakes the exploration must find. */
 export type PlantedLifeBug =
@@ -146,7 +146,7 @@ export function createLifeModel(options: LifeModelOptions): Model<LifeState> {
   const context: Context = { level, input, output, urgentAt, has: (bug) => bugs.has(bug) };
   return {
     initial: handshake ? { ...initial, client: 0 } : initial,
-    keyOf,
+    keyOf: keyOfSmall,
     next(s, emit) {
       // A reset, the service of another endpoint, and both FINs acknowledged end the story.
       if (s.reset === 1 || s.client === 3 || s.owner === 3) return;
@@ -168,16 +168,6 @@ export function createLifeModel(options: LifeModelOptions): Model<LifeState> {
       isChoice: (what) => choices.test(what),
     },
   };
-}
-
-/** All values are small: one character each, and the two strings in between. */
-function keyOf(s: LifeState): string {
-  let key = '';
-  for (const name in s) {
-    const value = s[name as keyof LifeState];
-    key += typeof value === 'number' ? String.fromCharCode(value + 1) : `${value};`;
-  }
-  return key;
 }
 
 const totalOf = (s: LifeState): number => s.sent + s.ended;
@@ -287,6 +277,10 @@ function nextOfKernel(s: LifeState, emit: Emit, context: Context): void {
   // Below commit the kernel acknowledges for an accept queue, too.
   if (s.app === 0 && s.process === 1 && context.level !== 'commit')
     emit('A acknowledges', { ...s, acks: Math.max(s.acks, s.received) });
+  // Through, and all delivered: what still comes it did not want, and the bound passes too.
+  const byName = judgeEgress({ ...entry, mayReset: true }, { fin: false, rst: true, at: s.inSocket });
+  if (s.app === 3 && s.process === 1 && s.eof === 1 && byName !== 'drop')
+    emit('the application of A is through, and it is reset by name', { ...s, rst: 1 });
   // shutdown() behind the last byte, or the kernel's own at the process's death, wherever the socket's bytes end.
   const isMeant = s.promised === 1 && s.inSocket === s.out.length;
   if (s.app === 0 || (s.process === 1 && !isMeant)) return;
