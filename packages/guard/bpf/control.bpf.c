@@ -235,6 +235,8 @@ static __always_inline int on_ending(struct guard_command *command)
 		result = GUARD_STALE;
 	} else if (command->op == GUARD_OP_RESET) {
 		flow->flags |= FLAG_MAY_RESET;
+	} else if (command->op == GUARD_OP_MOVED) {
+		flow->flags = FLAG_GUARD;
 	} else if (flow->flags & FLAG_ENDED) {
 		if (flow->fin_seq != command->fin_seq)
 			result = GUARD_INVALID;
@@ -274,6 +276,7 @@ int guard_control(struct __sk_buff *skb)
 		return on_advance(skb, &command);
 	case GUARD_OP_END:
 	case GUARD_OP_RESET:
+	case GUARD_OP_MOVED:
 		return on_ending(&command);
 	case GUARD_OP_REMOVE:
 		return on_remove(&command);

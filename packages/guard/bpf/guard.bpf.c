@@ -213,7 +213,7 @@ int guard_egress(struct __sk_buff *skb)
 	struct guard_flow *flow;
 	struct segment s = {};
 	__u32 flags;
-	int is_end;
+	int is_end, is_kernels;
 
 	if (!parse_segment(skb, &s, (__u8 *)header))
 		return TC_ACT_OK;
@@ -246,24 +246,20 @@ int guard_egress(struct __sk_buff *skb)
 	}
 	flags = flow->flags;
 	is_end = (s.flags & TCP_FIN) && stands_at_end(&s, flow);
+	/* Below level commit the kernel finishes what the application has ended, whoever dies. */
+	is_kernels = (flags & FLAG_ENDED) && !(flags & FLAG_GATE);
 	/*
-	 * Nobody could go on with a session at level none, nor with a connection that no application has accepted (epoch 0):
-	 * its client is told at once, whether the lease has ended or not.
+	 * Nobody goes on with that, nor with a session at level none, nor with a connection that no application has accepted
+	 * (epoch 0): the client is told at once, whether the lease has ended or not. A FIN elsewhere than at the promised end
+	 * means that the process died with the last bytes.
 	 */
-	if ((flags & FLAG_RESET_ON_FIN) || flow->epoch == 0) {
+	if ((flags & FLAG_RESET_ON_FIN) || flow->epoch == 0 || is_kernels) {
 		if ((s.flags & TCP_FIN) && !is_end)
 			return reset_instead(skb, &s, flow, (__u8 *)header);
-		if (s.flags & TCP_RST) {
+		if ((s.flags & TCP_RST) || is_kernels) {
 			count(GUARD_PASS);
 			return TC_ACT_OK;
 		}
-	}
-	/* Below level commit the kernel finishes what the application has ended, whoever dies: nobody goes on with it. */
-	if ((flags & FLAG_ENDED) && !(flags & FLAG_GATE)) {
-		if ((s.flags & TCP_FIN) && !is_end)
-			return drop(flow, GUARD_DROP_FIN);
-		count(GUARD_PASS);
-		return TC_ACT_OK;
 	}
 	if (!is_leased(flow->lease))
 		return drop(flow, GUARD_DROP_LEASE);

@@ -36,6 +36,7 @@ export { joinAgent } from './agent/agent-client.js';
 export type { AgentMembership } from './agent/agent-client.js';
 export {
   ackableSeq,
+  afterMove,
   fateOf,
   finishes,
   finSeqOf,

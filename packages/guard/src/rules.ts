@@ -142,14 +142,20 @@ export function judgeEgress(
   segment: { readonly fin: boolean; readonly rst: boolean; readonly at: number },
 ): EgressVerdict {
   const isStrayFin = segment.fin && !mayFin(entry.finSeq, segment.at);
-  if (entry.level === 'none' || entry.epoch === 0) {
+  const isKernels = entry.finSeq !== undefined && finishes(entry.level) === 'kernel';
+  // Nobody goes on with these: their clients are told whatever happens.
+  if (entry.level === 'none' || entry.epoch === 0 || isKernels) {
     if (isStrayFin) return 'reset';
-    if (segment.rst) return 'pass';
+    if (segment.rst || isKernels) return 'pass';
   }
-  if (entry.finSeq !== undefined && finishes(entry.level) === 'kernel') return isStrayFin ? 'drop' : 'pass';
   if (!entry.isLeased) return 'drop';
   if (entry.level !== 'none' && ((segment.rst && !entry.mayReset) || isStrayFin)) return 'drop';
   return entry.level === 'commit' ? 'gate' : 'pass';
+}
+
+/** The entry that a moved session leaves on its source's host (`GuardControl.movedAway`): nothing that stray packets draw passes. */
+export function afterMove(entry: EgressEntry): EgressEntry {
+  return { ...entry, level: 'periodic', finSeq: undefined, mayReset: false };
 }
 
 /** Who delivers the rest of a session whose application has ended, once its process is gone. */

@@ -78,6 +78,11 @@ export interface GuardControl {
   end(flow: Flow, epoch: number, finSeq: number): GuardResult;
   /** The application resets it, or restitch ends it by name: RST may pass. */
   allowReset(flow: Flow, epoch: number): GuardResult;
+  /**
+   * The session is served by another host now: stray packets that still come here draw resets, and at levels none and
+   * periodic those of an ended session would pass. From here on nothing does, until it comes back under a newer epoch.
+   */
+  movedAway(flow: Flow, epoch: number): GuardResult;
   /** With `session`, an entry of a later connection on the same ports stays (`stale`), though it may have the same epoch. */
   remove(flow: Flow, epoch: number, session?: string): GuardResult;
   lookup(flow: Flow): GuardedFlow | undefined;
@@ -150,6 +155,7 @@ export function createGuardControl(pins: GuardPins): GuardControl {
     commit: (flow, epoch, committed) => run({ op: 'commit', flow, epoch, committed }),
     end: (flow, epoch, finSeq) => run({ op: 'end', flow, epoch, finSeq }),
     allowReset: (flow, epoch) => run({ op: 'reset', flow, epoch }),
+    movedAway: (flow, epoch) => run({ op: 'moved', flow, epoch }),
     remove: (flow, epoch, session) =>
       run({ op: 'remove', flow, epoch, birth: session === undefined ? 0 : birthOf(session) }),
     lookup,

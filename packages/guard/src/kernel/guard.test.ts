@@ -2,7 +2,7 @@ import type { Flow } from '@restitch/core';
 import { testRun } from '@restitch/sys/internal';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { buildFrame, type Frame, parseFrame, type ParsedFrame } from './frames.js';
-import { type EgressVerdict, judgeEgress } from '../rules.js';
+import { afterMove, type EgressVerdict, judgeEgress } from '../rules.js';
 import { createGuardControl, type GuardControl } from './guard-control.js';
 import { ensureGuardPins, type GuardPins, removeGuardPins } from './guard-pins.js';
 import { encodeCommand, type GuardCommand, guardResults } from './layout.js';
@@ -328,6 +328,8 @@ describe.each(flows)('the guard over %s', (_name, flow) => {
       ]) {
         expect(egress(frame)).toEqual(parseFrame(buildFrame(frame)));
       }
+      // It died with its last bytes: nobody goes on, so that is told, too.
+      expect(egress({ flow, seq: 1500, flags: 'FA' })).toMatchObject({ flags: 'RA', isSound: true });
     },
   );
 
@@ -351,6 +353,26 @@ describe.each(flows)('the guard over %s', (_name, flow) => {
         guard.remove(flow, 1);
       }
       guard.removeListener(flow.vip);
+    },
+  );
+
+  it.each(['none', 'periodic', 'commit'] as const)(
+    'swallows what stray packets draw for a session at level %s that was moved away',
+    (level) => {
+      register({ level, finSeq: 2000 });
+      guard.allowReset(flow, 1);
+      expect(guard.movedAway(flow, 2)).toBe('stale');
+      expect(guard.movedAway(flow, 1)).toBe('ok');
+      for (const flags of ['R', 'RA', 'FA']) expect(egress({ flow, seq: 2000, flags })).toBeUndefined();
+      expect(afterMove({ level, epoch: 1, finSeq: 2000, mayReset: true, isLeased: true })).toEqual({
+        level: 'periodic',
+        epoch: 1,
+        finSeq: guard.lookup(flow)?.finSeq,
+        mayReset: false,
+        isLeased: true,
+      });
+      expect(register({ level, epoch: 3, finSeq: 2000 })).toBe('ok');
+      expect(egress({ flow, seq: 2000, flags: 'FA' })).toBeDefined();
     },
   );
 

@@ -28,7 +28,7 @@ export const guardVerdicts = [
 export type GuardVerdict = (typeof guardVerdicts)[number];
 
 /** enum guard_op. */
-export const guardOps = { register: 1, commit: 2, end: 3, remove: 4, reset: 5 } as const;
+export const guardOps = { register: 1, commit: 2, end: 3, remove: 4, reset: 5, moved: 6 } as const;
 
 /** enum guard_result, in order. */
 export const guardResults = ['ok', 'emitted', 'stale', 'absent', 'full', 'invalid'] as const;
