@@ -12,6 +12,11 @@ import { forgeries } from './forge-frames.js';
 import { Lab } from './lab.js';
 import { endpointDeeds, isProtected, runLabEndpoint } from './lab-endpoint.js';
 import type { EndpointDeed, LabEndpointOptions } from './lab-endpoint.js';
+import { connectFaults, runLabConnects } from './lab-connects.js';
+import type { LabConnectsOptions } from './lab-connects.js';
+import { runLabTails } from './lab-tails.js';
+import type { LabTailsOptions } from './lab-tails.js';
+import type { MomentKind } from './lives/life-kinds.js';
 import { crashLevels } from './crash-levels.js';
 import { crashFaults, runLabCrash } from './lab-crash.js';
 import type { LabCrashOptions } from './lab-crash.js';
@@ -175,6 +180,26 @@ export function registerLabCommands(program: Command): void {
     .action(async (options: LabPredictOptions) => {
       process.exitCode = await runLabPredict(env(), options);
     });
+  withLinkOptions(lab.command('tails').description('drains an endpoint whose clients read their last bytes slowly'))
+    .addOption(new Option('--sessions <n>', 'clients').argParser(parseCount).default(100))
+    .addOption(new Option('--level <level>', 'of protection').choices(crashLevels).default('none'))
+    .addOption(new Option('--seed <n>', 'of sizes and losses').argParser(parseWhole).default(1))
+    .option('--json', 'one JSON object on standard output')
+    .action(async (options: LabTailsOptions) => {
+      process.exitCode = await runLabTails(env(), options);
+    });
+  registerConnects(lab, env, {
+    command: 'burst',
+    kind: 'connect-burst',
+    connects: 90,
+    description: 'clients connect at the instant of a death',
+  });
+  registerConnects(lab, env, {
+    command: 'accept-queue',
+    kind: 'accept-queue',
+    connects: 45,
+    description: 'clients stand in the accept queue of an endpoint that dies',
+  });
   lab
     .command('endpoint')
     .description('kills, ends, starts, stops, continues, cuts off or heals an endpoint')
@@ -194,6 +219,33 @@ export function registerLabCommands(program: Command): void {
     .passThroughOptions()
     .action(async (party: string, command: string[], options: { lab?: string }) => {
       process.exitCode = await runLabExec(party, command[0] === '--' ? command.slice(1) : command, options);
+    });
+}
+
+function registerConnects(
+  lab: Command,
+  env: () => CliEnv,
+  what: {
+    readonly command: string;
+    readonly kind: MomentKind;
+    readonly connects: number;
+    readonly description: string;
+  },
+): void {
+  lab
+    .command(what.command)
+    .description(what.description)
+    .addOption(new Option('--connects <n>', 'clients').argParser(parseCount).default(what.connects))
+    .addOption(
+      new Option('--fault <kind>', 'what is done to the endpoint').choices(connectFaults).default('process'),
+    )
+    .addOption(new Option('--level <level>', 'of protection').choices(crashLevels).default('commit'))
+    .addOption(new Option('--endpoints <n>', 'endpoints a, b, …').argParser(parseCount).default(3))
+    .addOption(new Option('--seed <n>', 'of instants').argParser(parseWhole).default(1))
+    .option('--ipv6', 'clients use the IPv6 VIP')
+    .option('--json', 'one JSON object on standard output')
+    .action(async (options: LabConnectsOptions) => {
+      process.exitCode = await runLabConnects(env(), what.kind, options);
     });
 }
 
