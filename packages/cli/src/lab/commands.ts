@@ -115,11 +115,7 @@ export function registerLabCommands(program: Command): void {
     .addOption(
       new Option('--fault <kind>', 'what is done to an endpoint').choices(crashFaults).default('process'),
     )
-    .addOption(
-      new Option('--kinds <list>', 'of clients in phases of their end: all, none or names; half of the sessions').argParser(
-        parseLifeKinds,
-      ),
-    )
+    .addOption(createKindsOption('half of the sessions'))
     .addOption(new Option('--forge <how>', 'tests of the laboratory itself').choices(forgeries).hideHelp())
     .addOption(new Option('--level <level>', 'of protection').choices(crashLevels).default('commit'))
     .addOption(new Option('--seed <n>', 'of choices and losses').argParser(parseWhole).default(1))
@@ -148,6 +144,7 @@ export function registerLabCommands(program: Command): void {
     .addOption(new Option('--seed <n>', 'repeats a run').argParser(parseWhole).default(1))
     .addOption(new Option('--sessions <n>', 'client sessions').argParser(parseCount).default(20))
     .addOption(new Option('--endpoints <n>', 'endpoints a, b, …').argParser(parseCount).default(3))
+    .addOption(createKindsOption('three for two other sessions'))
     .option('--json', 'one JSON object on standard output')
     .action(async (options: LabChaosOptions) => {
       process.exitCode = await runLabChaos(env(), options);
@@ -220,6 +217,11 @@ export function registerLabCommands(program: Command): void {
     .action(async (party: string, command: string[], options: { lab?: string }) => {
       process.exitCode = await runLabExec(party, command[0] === '--' ? command.slice(1) : command, options);
     });
+}
+
+function createKindsOption(howMany: string): Option {
+  const what = `of clients in phases of their end: all, none or names with commas; ${howMany}`;
+  return new Option('--kinds <list>', what).argParser(parseLifeKinds);
 }
 
 function registerConnects(

@@ -35,6 +35,8 @@ export interface LabConnectsOptions {
 /** What became of one client. */
 export interface SettledClient {
   readonly end: LifeRecord['end'];
+  /** Name of the error that ended it. */
+  readonly error?: string;
   /** From the fault, or from its handshake if that was later, to its first byte or its end; null if it never connected. */
   readonly settledMs: number | null;
   /** From its SYN to its handshake. */
@@ -72,6 +74,8 @@ const graceMs = 1000;
 const burst = { beforeMs: 10, spreadMs: 50 } as const;
 const queueLimitMs = 500;
 const leadMs = 30;
+/** Until new connections go where they should after a drain. */
+const tablesMs = 500;
 const detectLimitMs = 15_000;
 const settleMs = 25_000;
 
@@ -119,6 +123,7 @@ async function connectInDeath(
     if (kind === 'accept-queue') {
       // All connections go to the one that does not accept.
       for (const other of others) await admin.drain(other);
+      await sleep(tablesMs);
       globalThis.process.kill(process.pid, 'SIGSTOP');
       if (options.fault === 'stop') strikeAtMs = monotonicMs();
       fleet.visit(createVisits(lab, kind, options), { atMs: 0, spreadMs: 0, seed: options.seed });
@@ -171,10 +176,12 @@ async function awaitDetection(admin: LabAdmin, victim: string, before: number): 
 /** How one client fared after a fault at `atMs`. */
 export function settle(record: LifeRecord, atMs: number): SettledClient {
   const { connectedAtMs, openedAtMs, end } = record;
-  if (connectedAtMs === undefined) return { end, settledMs: null, connectMs: null };
+  const error = record.error === undefined ? {} : { error: record.error };
+  if (connectedAtMs === undefined) return { end, ...error, settledMs: null, connectMs: null };
   const settledAtMs = record.firstByteAtMs ?? record.endedAtMs;
   return {
     end,
+    ...error,
     settledMs: Math.max(0, settledAtMs - Math.max(atMs, connectedAtMs)),
     connectMs: connectedAtMs - openedAtMs,
   };

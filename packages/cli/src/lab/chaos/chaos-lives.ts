@@ -10,6 +10,7 @@ import { isTailPort, LifeBed } from '../life-bed.js';
 import { countKinds, findLifeFaults, silentLimitMs } from '../lives/kinds-report.js';
 import type { KindsReport, LifeFault, LifeFinding } from '../lives/kinds-report.js';
 import { lifeKinds } from '../lives/life-kinds.js';
+import type { LifeKind } from '../lives/life-kinds.js';
 
 /** What they say in the end. */
 export interface ChaosLivesReport {
@@ -35,9 +36,13 @@ export class ChaosLives {
   }
 
   /** Starts `count` of them, two thirds at level commit. */
-  static async start(lab: Lab, count: number, seed: number): Promise<ChaosLives> {
+  static async start(
+    lab: Lab,
+    options: { readonly count: number; readonly kinds: readonly LifeKind[]; readonly seed: number },
+  ): Promise<ChaosLives> {
+    const { count, kinds, seed } = options;
     const unprotected = Math.floor(count / 3);
-    const shared = { kinds: lifeKinds, seed, ipv6: false };
+    const shared = { kinds, seed, ipv6: false };
     const beds = [
       await LifeBed.start(lab, { ...shared, level: 'commit', count: count - unprotected }),
       await LifeBed.start(lab, { ...shared, level: 'none', count: unprotected }),

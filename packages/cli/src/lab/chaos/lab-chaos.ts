@@ -10,6 +10,8 @@ import { LabAdmin } from '../lab-admin.js';
 import { sumBytes } from '../move-report.js';
 import type { ByteCounts } from '../move-report.js';
 import { findRareKinds, formatKinds, sumKinds } from '../lives/kinds-report.js';
+import { lifeKinds } from '../lives/life-kinds.js';
+import type { LifeKind } from '../lives/life-kinds.js';
 import type { KindsReport, LifeFinding } from '../lives/kinds-report.js';
 import { createRandom, pickOne } from '../seeded-random.js';
 import { withLab } from '../with-lab.js';
@@ -28,6 +30,8 @@ export interface LabChaosOptions {
   readonly seed: number;
   readonly sessions: number;
   readonly endpoints: number;
+  /** Of phase clients; all if left out. */
+  readonly kinds?: readonly LifeKind[];
   readonly json?: boolean;
 }
 
@@ -188,8 +192,8 @@ async function runSteps(
   const plan = planSteps(run.options.steps, random);
   const fleet = await ClientFleet.start(lab);
   const admin = await LabAdmin.open(lab.plan);
-  const { seed, sessions } = run.options;
-  const lives = await ChaosLives.start(lab, Math.round(sessions * livesPerSession), seed);
+  const { seed, sessions, kinds = lifeKinds } = run.options;
+  const lives = await ChaosLives.start(lab, { count: Math.round(sessions * livesPerSession), kinds, seed });
   const bed = new ChaosBed({ lab, fleet, lives, admin, random });
   run.bereaved = bed.bereaved;
   run.takeOvers = bed.deaths;
