@@ -55,7 +55,10 @@ export function registerLabCommands(program: Command): void {
   const env = (): CliEnv => createProcessEnv();
   withLinkOptions(lab.command('up').description('starts a laboratory and keeps it'))
     .addOption(new Option('--id <id>', 'its name, 1 to 8 letters or digits; random if left out'))
-    .option('--protected', 'endpoints have host agents, echo and files are at level commit, more ports at all levels')
+    .option(
+      '--protected',
+      'endpoints have host agents, echo and files are at level commit, more ports at all levels',
+    )
     .option('--json', 'one JSON object on standard output')
     .action((options: LabUpOptions) => runLabUp(env(), options));
   lab
@@ -177,7 +180,9 @@ export function registerLabCommands(program: Command): void {
     .action(async (options: LabPredictOptions) => {
       process.exitCode = await runLabPredict(env(), options);
     });
-  withLinkOptions(lab.command('tails').description('drains an endpoint whose clients read their last bytes slowly'))
+  withLinkOptions(
+    lab.command('tails').description('drains an endpoint whose clients read their last bytes slowly'),
+  )
     .addOption(new Option('--sessions <n>', 'clients').argParser(parseCount).default(100))
     .addOption(new Option('--level <level>', 'of protection').choices(crashLevels).default('none'))
     .addOption(new Option('--seed <n>', 'of sizes and losses').argParser(parseWhole).default(1))

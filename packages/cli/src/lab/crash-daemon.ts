@@ -18,7 +18,14 @@ import { describeValues } from './measure/percentiles.js';
 import { matchSessions } from './move-load.js';
 import { isClean, sumBytes } from './move-report.js';
 import { openLab } from './open-lab.js';
-import { areLivesKept, awaitReplicated, describeLives, formatLives, livesOf, startLives } from './crash-lives.js';
+import {
+  areLivesKept,
+  awaitReplicated,
+  describeLives,
+  formatLives,
+  livesOf,
+  startLives,
+} from './crash-lives.js';
 import type { LifeBed } from './life-bed.js';
 import { createRandom, pickOne } from './seeded-random.js';
 import { accessPointName, awaitHealthy, startAccessPoint, startEndpoint } from './start-parties.js';
@@ -82,7 +89,10 @@ async function killWithDaemon(
     await sleep(warmUpMs);
     for (let kill = 0; kill < options.kills; kill++) {
       // Every second time both at once: then nobody has even noticed the death.
-      const fault = await killOne(lab, random, { delayMs: kill % 2 === 0 ? 0 : random() * longestDelayMs, lives });
+      const fault = await killOne(lab, random, {
+        delayMs: kill % 2 === 0 ? 0 : random() * longestDelayMs,
+        lives,
+      });
       faults.push(fault);
       progress(
         `fault ${kill + 1}: daemon killed after ${Math.round(fault.delayMs)} ms, ${fault.taken} taken over`,

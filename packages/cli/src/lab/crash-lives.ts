@@ -35,7 +35,8 @@ const replicatedLimitMs = 5000;
 
 /** How many of the sessions are phase clients. */
 export function livesOf(options: LabCrashOptions): number {
-  const isWanted = options.kinds === undefined ? options.sessions >= sessionsAtLeast : options.kinds.length > 0;
+  const isWanted =
+    options.kinds === undefined ? options.sessions >= sessionsAtLeast : options.kinds.length > 0;
   return isWanted ? Math.floor(options.sessions / 2) : 0;
 }
 
@@ -53,7 +54,14 @@ export function describeLives(
 ): LivesReport {
   const cutShort = others.filter((c) => c.brokenBy === 'end').length;
   if (run === undefined)
-    return { kinds: {}, earlyEofs: cutShort, acceptedResets: 0, kindFaults: 0, kindStories: [], rareKinds: [] };
+    return {
+      kinds: {},
+      earlyEofs: cutShort,
+      acceptedResets: 0,
+      kindFaults: 0,
+      kindStories: [],
+      rareKinds: [],
+    };
   const kinds = countKinds(run);
   const faults = findLifeFaults(run, options.level ?? 'commit', options.fault === 'term');
   return {

@@ -129,7 +129,9 @@ async function connectInDeath(
       fleet.visit(createVisits(lab, kind, options), { atMs: 0, spreadMs: 0, seed: options.seed });
       await fleet.look(queueLimitMs);
       for (const other of others) await admin.undrain(other);
-      queued = [...listServerSockets(lab, victim, options.level).values()].filter((s) => !s.isAccepted).length;
+      queued = [...listServerSockets(lab, victim, options.level).values()].filter(
+        (s) => !s.isAccepted,
+      ).length;
     } else {
       fleet.visit(createVisits(lab, kind, options), {
         atMs: strikeAtMs - burst.beforeMs,

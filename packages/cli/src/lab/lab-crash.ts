@@ -32,7 +32,14 @@ import {
   recordsPerSecOf,
   splitPromised,
 } from './crash-levels.js';
-import { areLivesKept, awaitReplicated, describeLives, formatLives, livesOf, startLives } from './crash-lives.js';
+import {
+  areLivesKept,
+  awaitReplicated,
+  describeLives,
+  formatLives,
+  livesOf,
+  startLives,
+} from './crash-lives.js';
 import type { LivesReport } from './crash-lives.js';
 import { monotonicMs } from './clients/monotonic.js';
 import { terminate } from './lab-endpoint.js';
@@ -162,7 +169,8 @@ export async function runLabCrash(env: CliEnv, options: LabCrashOptions): Promis
 
 function isKept(report: CrashReport, fault: CrashFault): boolean {
   const { promised } = report;
-  if (fault === 'term') return isClean(report) && report.exitsForced === 0 && (report.moves?.committed ?? 0) > 0;
+  if (fault === 'term')
+    return isClean(report) && report.exitsForced === 0 && (report.moves?.committed ?? 0) > 0;
   if (promised !== undefined) return isClean(report) && isPromiseKept(promised, fault);
   return isClean(report) && report.lost === 0 && (report.taken > 0 || fault === 'agent');
 }
@@ -347,7 +355,12 @@ function toReport(
     clientResets: others.reduce((total, c) => total + c.resets, 0),
     ...(promised === undefined ? {} : { promised }),
     clientRtos: clients.reduce((total, c) => total + c.rtos, 0),
-    moves: { committed: isTerm ? run.committed : sum((r) => r.taken), reverted: 0, refused: 0, failed: sum((r) => r.lost) },
+    moves: {
+      committed: isTerm ? run.committed : sum((r) => r.taken),
+      reverted: 0,
+      refused: 0,
+      failed: sum((r) => r.lost),
+    },
     moveMs: describeValues(takeOvers.map((r) => r.doneMs)),
     detectMs: describeValues(takeOvers.map((r) => r.detectMs)),
     outageMs: describeValues([...byKind.values()].flat()),

@@ -111,8 +111,12 @@ async function drainTails(
       sleep(drainLimitMs, false),
     ]);
     const drainMs = Math.round(performance.now() - beganMs);
-    const left = [...listServerSockets(lab, name, options.level).values()].filter((s) => s.sendQueueBytes > 0);
-    progress(`${isDrained ? 'drained' : 'NOT drained'} after ${drainMs} ms, ${left.length} tails are still at ${name}`);
+    const left = [...listServerSockets(lab, name, options.level).values()].filter(
+      (s) => s.sendQueueBytes > 0,
+    );
+    progress(
+      `${isDrained ? 'drained' : 'NOT drained'} after ${drainMs} ms, ${left.length} tails are still at ${name}`,
+    );
     setPartyLink(lab.plan, lab.party(name), false);
     await sleep(afterCutMs);
     const records = await fleet.finish(readLimitMs);
@@ -154,7 +158,10 @@ async function awaitStanding(fleet: LifeFleet, count: number): Promise<void> {
     }
     await sleep(stepMs);
   }
-  throw new RestitchError('deadline_exceeded', `${standing} of ${count} tails stand after ${standLimitMs} ms`);
+  throw new RestitchError(
+    'deadline_exceeded',
+    `${standing} of ${count} tails stand after ${standLimitMs} ms`,
+  );
 }
 
 function toReport(

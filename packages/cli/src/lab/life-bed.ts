@@ -93,7 +93,10 @@ export class LifeBed {
     const scores = serving.map((name) => {
       const sockets = listServerSockets(this.#lab, name, this.#options.level);
       const here = lives.filter((life) => life.isInPhase && sockets.has(life.localPort));
-      return here.reduce((sum, { kind }) => sum + Math.max(1, inPhaseAtLeast - (this.#met.get(kind) ?? 0)), 0);
+      return here.reduce(
+        (sum, { kind }) => sum + Math.max(1, inPhaseAtLeast - (this.#met.get(kind) ?? 0)),
+        0,
+      );
     });
     const best = Math.max(...scores);
     // Not always the fullest: who has just come back is to be hit as well.
@@ -171,7 +174,11 @@ export class LifeBed {
   #visitors(kind: MomentKind): LifeVisit[] {
     if (!this.#options.kinds.includes(kind)) return [];
     const count = Math.min(mostVisitors, this.#options.count);
-    return Array.from({ length: count }, () => ({ kind, tag: `${this.#options.level[0]}v${this.#visits++}`, ...this.#server() }));
+    return Array.from({ length: count }, () => ({
+      kind,
+      tag: `${this.#options.level[0]}v${this.#visits++}`,
+      ...this.#server(),
+    }));
   }
 
   #receipts(): TailReceipt[] {

@@ -14,7 +14,8 @@ export const invariants = {
   noReset:
     'no client connection was reset or closed, but those at level none whose server process was declared dead',
   noEarlyEof: 'no client has seen a clean end before what was announced had come',
-  noGhost: 'when all clients have left, the access point lists no session and no endpoint has a socket of one',
+  noGhost:
+    'when all clients have left, the access point lists no session and no endpoint has a socket of one',
   noOrphan: 'no endpoint has a socket of the VIP that belongs to no session',
   noHang: 'every client gets answers',
   nothingLeft: 'after the laboratory is down no namespace, pin, process or cgroup of it is left',
@@ -132,7 +133,10 @@ export async function findGhosts(bed: ChaosBed): Promise<string[]> {
     );
     if (sessions.length + sockets.length === 0) return [];
     if (waitedMs >= ghostGraceMs)
-      return [...sessions.map((s) => `session ${s.id} at ${s.endpoint}: ${s.doubt ?? 'is listed'}`), ...sockets];
+      return [
+        ...sessions.map((s) => `session ${s.id} at ${s.endpoint}: ${s.doubt ?? 'is listed'}`),
+        ...sockets,
+      ];
     await sleep(250);
   }
 }
