@@ -12,6 +12,11 @@ import { forgeries } from './forge-frames.js';
 import { Lab } from './lab.js';
 import { endpointDeeds, isProtected, runLabEndpoint } from './lab-endpoint.js';
 import type { EndpointDeed, LabEndpointOptions } from './lab-endpoint.js';
+import { connectFaults, runLabConnects } from './lab-connects.js';
+import type { LabConnectsOptions } from './lab-connects.js';
+import { runLabTails } from './lab-tails.js';
+import type { LabTailsOptions } from './lab-tails.js';
+import type { MomentKind } from './lives/life-kinds.js';
 import { crashLevels } from './crash-levels.js';
 import { crashFaults, runLabCrash } from './lab-crash.js';
 import type { LabCrashOptions } from './lab-crash.js';
@@ -50,7 +55,10 @@ export function registerLabCommands(program: Command): void {
   const env = (): CliEnv => createProcessEnv();
   withLinkOptions(lab.command('up').description('starts a laboratory and keeps it'))
     .addOption(new Option('--id <id>', 'its name, 1 to 8 letters or digits; random if left out'))
-    .option('--protected', 'endpoints have host agents, echo and files are at level commit, more ports at all levels')
+    .option(
+      '--protected',
+      'endpoints have host agents, echo and files are at level commit, more ports at all levels',
+    )
     .option('--json', 'one JSON object on standard output')
     .action((options: LabUpOptions) => runLabUp(env(), options));
   lab
@@ -110,11 +118,7 @@ export function registerLabCommands(program: Command): void {
     .addOption(
       new Option('--fault <kind>', 'what is done to an endpoint').choices(crashFaults).default('process'),
     )
-    .addOption(
-      new Option('--kinds <list>', 'of clients in phases of their end: all, none or names; half of the sessions').argParser(
-        parseLifeKinds,
-      ),
-    )
+    .addOption(createKindsOption('half of the sessions'))
     .addOption(new Option('--forge <how>', 'tests of the laboratory itself').choices(forgeries).hideHelp())
     .addOption(new Option('--level <level>', 'of protection').choices(crashLevels).default('commit'))
     .addOption(new Option('--seed <n>', 'of choices and losses').argParser(parseWhole).default(1))
@@ -143,6 +147,7 @@ export function registerLabCommands(program: Command): void {
     .addOption(new Option('--seed <n>', 'repeats a run').argParser(parseWhole).default(1))
     .addOption(new Option('--sessions <n>', 'client sessions').argParser(parseCount).default(20))
     .addOption(new Option('--endpoints <n>', 'endpoints a, b, …').argParser(parseCount).default(3))
+    .addOption(createKindsOption('three for two other sessions'))
     .option('--json', 'one JSON object on standard output')
     .action(async (options: LabChaosOptions) => {
       process.exitCode = await runLabChaos(env(), options);
@@ -175,6 +180,28 @@ export function registerLabCommands(program: Command): void {
     .action(async (options: LabPredictOptions) => {
       process.exitCode = await runLabPredict(env(), options);
     });
+  withLinkOptions(
+    lab.command('tails').description('drains an endpoint whose clients read their last bytes slowly'),
+  )
+    .addOption(new Option('--sessions <n>', 'clients').argParser(parseCount).default(100))
+    .addOption(new Option('--level <level>', 'of protection').choices(crashLevels).default('none'))
+    .addOption(new Option('--seed <n>', 'of sizes and losses').argParser(parseWhole).default(1))
+    .option('--json', 'one JSON object on standard output')
+    .action(async (options: LabTailsOptions) => {
+      process.exitCode = await runLabTails(env(), options);
+    });
+  registerConnects(lab, env, {
+    command: 'burst',
+    kind: 'connect-burst',
+    connects: 90,
+    description: 'clients connect at the instant of a death',
+  });
+  registerConnects(lab, env, {
+    command: 'accept-queue',
+    kind: 'accept-queue',
+    connects: 45,
+    description: 'clients stand in the accept queue of an endpoint that dies',
+  });
   lab
     .command('endpoint')
     .description('kills, ends, starts, stops, continues, cuts off or heals an endpoint')
@@ -194,6 +221,38 @@ export function registerLabCommands(program: Command): void {
     .passThroughOptions()
     .action(async (party: string, command: string[], options: { lab?: string }) => {
       process.exitCode = await runLabExec(party, command[0] === '--' ? command.slice(1) : command, options);
+    });
+}
+
+function createKindsOption(howMany: string): Option {
+  const what = `of clients in phases of their end: all, none or names with commas; ${howMany}`;
+  return new Option('--kinds <list>', what).argParser(parseLifeKinds);
+}
+
+function registerConnects(
+  lab: Command,
+  env: () => CliEnv,
+  what: {
+    readonly command: string;
+    readonly kind: MomentKind;
+    readonly connects: number;
+    readonly description: string;
+  },
+): void {
+  lab
+    .command(what.command)
+    .description(what.description)
+    .addOption(new Option('--connects <n>', 'clients').argParser(parseCount).default(what.connects))
+    .addOption(
+      new Option('--fault <kind>', 'what is done to the endpoint').choices(connectFaults).default('process'),
+    )
+    .addOption(new Option('--level <level>', 'of protection').choices(crashLevels).default('commit'))
+    .addOption(new Option('--endpoints <n>', 'endpoints a, b, …').argParser(parseCount).default(3))
+    .addOption(new Option('--seed <n>', 'of instants').argParser(parseWhole).default(1))
+    .option('--ipv6', 'clients use the IPv6 VIP')
+    .option('--json', 'one JSON object on standard output')
+    .action(async (options: LabConnectsOptions) => {
+      process.exitCode = await runLabConnects(env(), what.kind, options);
     });
 }
 

@@ -18,7 +18,14 @@ import { describeValues } from './measure/percentiles.js';
 import { matchSessions } from './move-load.js';
 import { isClean, sumBytes } from './move-report.js';
 import { openLab } from './open-lab.js';
-import { awaitReplicated, describeLives, formatLives, judgeLives, livesOf, startLives } from './crash-lives.js';
+import {
+  areLivesKept,
+  awaitReplicated,
+  describeLives,
+  formatLives,
+  livesOf,
+  startLives,
+} from './crash-lives.js';
 import type { LifeBed } from './life-bed.js';
 import { createRandom, pickOne } from './seeded-random.js';
 import { accessPointName, awaitHealthy, startAccessPoint, startEndpoint } from './start-parties.js';
@@ -57,7 +64,7 @@ export async function runLabCrashDaemon(env: CliEnv, options: LabCrashOptions): 
   try {
     const report = await killWithDaemon(lab, options, progress);
     env.out(options.json === true ? `${JSON.stringify(report)}\n` : formatDaemon(report));
-    const isGood = isClean(report) && report.lost === 0 && report.taken > 0 && judgeLives(report, options);
+    const isGood = isClean(report) && report.lost === 0 && report.taken > 0 && areLivesKept(report);
     if (!isGood) progress(lab.lastLogLines(12));
     return isGood ? exitCodes.ok : exitCodes.failed;
   } finally {
@@ -82,7 +89,10 @@ async function killWithDaemon(
     await sleep(warmUpMs);
     for (let kill = 0; kill < options.kills; kill++) {
       // Every second time both at once: then nobody has even noticed the death.
-      const fault = await killOne(lab, random, { delayMs: kill % 2 === 0 ? 0 : random() * longestDelayMs, lives });
+      const fault = await killOne(lab, random, {
+        delayMs: kill % 2 === 0 ? 0 : random() * longestDelayMs,
+        lives,
+      });
       faults.push(fault);
       progress(
         `fault ${kill + 1}: daemon killed after ${Math.round(fault.delayMs)} ms, ${fault.taken} taken over`,
@@ -105,8 +115,8 @@ async function killOne(
   const { delayMs, lives } = how;
   const before = await sessionsOf(lab, lives !== undefined);
   const serving = [...new Set(before.map((s) => s.endpoint))].sort();
-  const aim = await lives?.aim(serving, random);
-  const victim = aim?.victim ?? pickOne(random, serving) ?? 'a';
+  const victim = (await lives?.chooseVictim(serving, random)) ?? pickOne(random, serving) ?? 'a';
+  const aim = await lives?.aim(victim);
   // Phase clients come and go: whether they are served is theirs to say.
   const orphans = before.filter((s) => s.endpoint === victim && s.flow.vip.port === labPorts.echo);
   if (aim !== undefined) await sleep(Math.max(0, aim.atMs - monotonicMs()));

@@ -20,7 +20,7 @@ export interface LivesReport {
   /** What no promise allows, the first of it in words. */
   readonly kindFaults: number;
   readonly kindStories: readonly string[];
-  /** Kinds that were hardly in their phase at faults; a run of full size fails by them. */
+  /** Kinds that were hardly in their phase at faults; told, and failing, only of a run of full size. */
   readonly rareKinds: readonly string[];
 }
 
@@ -35,7 +35,8 @@ const replicatedLimitMs = 5000;
 
 /** How many of the sessions are phase clients. */
 export function livesOf(options: LabCrashOptions): number {
-  const isWanted = options.kinds === undefined ? options.sessions >= sessionsAtLeast : options.kinds.length > 0;
+  const isWanted =
+    options.kinds === undefined ? options.sessions >= sessionsAtLeast : options.kinds.length > 0;
   return isWanted ? Math.floor(options.sessions / 2) : 0;
 }
 
@@ -53,7 +54,14 @@ export function describeLives(
 ): LivesReport {
   const cutShort = others.filter((c) => c.brokenBy === 'end').length;
   if (run === undefined)
-    return { kinds: {}, earlyEofs: cutShort, acceptedResets: 0, kindFaults: 0, kindStories: [], rareKinds: [] };
+    return {
+      kinds: {},
+      earlyEofs: cutShort,
+      acceptedResets: 0,
+      kindFaults: 0,
+      kindStories: [],
+      rareKinds: [],
+    };
   const kinds = countKinds(run);
   const faults = findLifeFaults(run, options.level ?? 'commit', options.fault === 'term');
   return {
@@ -61,15 +69,14 @@ export function describeLives(
     earlyEofs: cutShort + sumKinds(kinds, (k) => k.earlyEofs),
     acceptedResets: sumKinds(kinds, (k) => k.reset - k.resetUnaccepted),
     kindFaults: faults.length,
-    kindStories: faults.slice(0, storiesAtMost),
-    rareKinds: findRareKinds(kinds),
+    kindStories: faults.slice(0, storiesAtMost).map((f) => f.what),
+    rareKinds: isFullSize(options) ? findRareKinds(kinds) : [],
   };
 }
 
 /** False if the phase clients fail the run. */
-export function judgeLives(report: Partial<LivesReport>, options: LabCrashOptions): boolean {
-  const { kindFaults = 0, rareKinds = [] } = report;
-  return kindFaults === 0 && (!isFullSize(options) || rareKinds.length === 0);
+export function areLivesKept({ kindFaults = 0, rareKinds = [] }: Partial<LivesReport>): boolean {
+  return kindFaults + rareKinds.length === 0;
 }
 
 /** Lines for people. */

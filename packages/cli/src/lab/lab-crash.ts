@@ -32,15 +32,24 @@ import {
   recordsPerSecOf,
   splitPromised,
 } from './crash-levels.js';
-import { awaitReplicated, describeLives, formatLives, judgeLives, livesOf, startLives } from './crash-lives.js';
+import {
+  areLivesKept,
+  awaitReplicated,
+  describeLives,
+  formatLives,
+  livesOf,
+  startLives,
+} from './crash-lives.js';
 import type { LivesReport } from './crash-lives.js';
 import { monotonicMs } from './clients/monotonic.js';
 import { terminate } from './lab-endpoint.js';
+import { isTailPort } from './life-bed.js';
 import type { LifeBed } from './life-bed.js';
 import type { LifeKind } from './lives/life-kinds.js';
 import type { LifeRun } from './lives/kinds-report.js';
 import { signalProcess } from './process-identity.js';
 import { createRandom, pickOne } from './seeded-random.js';
+import { strike } from './strike.js';
 import { ownersByPort, SourceWatch } from './source-watch.js';
 import { agentNameOf, awaitHealthy, startAgent, startEndpoint } from './start-parties.js';
 
@@ -144,7 +153,7 @@ export async function runLabCrash(env: CliEnv, options: LabCrashOptions): Promis
     const { report, connections } = await crashUnderLoad(lab, options, progress);
     env.out(options.json === true ? `${JSON.stringify(report)}\n` : formatReport(report));
     const isFenced = (report.fencedBytes ?? 0) === 0;
-    const isGood = isFenced && isKept(report, options.fault) && judgeLives(report, options);
+    const isGood = isFenced && isKept(report, options.fault) && areLivesKept(report);
     if (!isGood) {
       progress(lab.lastLogLines(12));
       progress(`evidence: ${keepEvidence(lab, connections)}`);
@@ -160,7 +169,8 @@ export async function runLabCrash(env: CliEnv, options: LabCrashOptions): Promis
 
 function isKept(report: CrashReport, fault: CrashFault): boolean {
   const { promised } = report;
-  if (fault === 'term') return isClean(report) && report.exitsForced === 0 && (report.moves?.committed ?? 0) > 0;
+  if (fault === 'term')
+    return isClean(report) && report.exitsForced === 0 && (report.moves?.committed ?? 0) > 0;
   if (promised !== undefined) return isClean(report) && isPromiseKept(promised, fault);
   return isClean(report) && report.lost === 0 && (report.taken > 0 || fault === 'agent');
 }
@@ -226,46 +236,45 @@ async function oneFault(
   if (lives !== undefined) await awaitReplicated(admin);
   const sessions = await admin.sessions();
   const serving = [...new Set(sessions.map((s) => s.endpoint))].sort();
-  const aim = fault === 'agent' ? undefined : await lives?.aim(serving, random, options.victim);
-  const name = aim?.victim ?? options.victim ?? pickOne(random, serving) ?? 'a';
-  const here = sessions.filter((s) => s.endpoint === name);
+  const name =
+    options.victim ?? (await lives?.chooseVictim(serving, random)) ?? pickOne(random, serving) ?? 'a';
+  const aim = fault === 'agent' ? undefined : await lives?.aim(name);
+  // Phase clients may have the port of another client, to another port of ours.
+  const here = sessions.filter((s) => s.endpoint === name && !isTailPort(s.flow.vip.port));
   const clients = new Set(here.map((s) => clientKey(s.flow.client.address, s.flow.client.port)));
   if (aim !== undefined) await sleep(Math.max(0, aim.atMs - monotonicMs()));
   const atMs = monotonicMs();
   if (aim !== undefined) lives?.note(aim, atMs, fault !== 'term');
-  const exitMs = await strike(lab, name, { ...options, flows: here.map((s) => s.flow) });
+  const exitMs = await strikeAndHeal(lab, name, { ...options, flows: here.map((s) => s.flow) });
   await awaitHealthy(lab, lab.state.endpoints);
   await sleep(300);
   return { atMs, clients, exitMs };
 }
 
 /** Does it to the endpoint, and undoes it; with `term`, how long the process took to end by itself. */
-async function strike(
+async function strikeAndHeal(
   lab: Lab,
   name: string,
   options: Pick<LabCrashOptions, 'fault' | 'forge'> & { readonly flows: readonly Flow[] },
 ): Promise<number | undefined> {
   const party = lab.party(name);
   const process = lab.findProcess(name);
-  const signal = (which: NodeJS.Signals): unknown => process !== undefined && signalProcess(process, which);
   switch (options.fault) {
     case 'process':
-      await lab.stop(name, 'SIGKILL');
+      await strike(lab, name, 'process');
       await sleep(afterFaultMs);
       await startEndpoint(lab, party, { isProtected: true });
       break;
     case 'host':
-      setPartyLink(lab.plan, party, false);
-      // Who filled its accept queue has stopped it.
-      signal('SIGCONT');
+      await strike(lab, name, 'host');
       await sleep(afterFaultMs);
       setPartyLink(lab.plan, party, true);
       break;
     case 'stop':
-      signal('SIGSTOP');
+      await strike(lab, name, 'stop');
       await sleep(stoppedMs);
       if (options.forge !== undefined) forgeFrames(party, options.flows, options.forge);
-      signal('SIGCONT');
+      if (process !== undefined) signalProcess(process, 'SIGCONT');
       break;
     case 'term': {
       const tookMs = await terminate(lab, name).catch(() => undefined);
@@ -346,7 +355,12 @@ function toReport(
     clientResets: others.reduce((total, c) => total + c.resets, 0),
     ...(promised === undefined ? {} : { promised }),
     clientRtos: clients.reduce((total, c) => total + c.rtos, 0),
-    moves: { committed: isTerm ? run.committed : sum((r) => r.taken), reverted: 0, refused: 0, failed: sum((r) => r.lost) },
+    moves: {
+      committed: isTerm ? run.committed : sum((r) => r.taken),
+      reverted: 0,
+      refused: 0,
+      failed: sum((r) => r.lost),
+    },
     moveMs: describeValues(takeOvers.map((r) => r.doneMs)),
     detectMs: describeValues(takeOvers.map((r) => r.detectMs)),
     outageMs: describeValues([...byKind.values()].flat()),

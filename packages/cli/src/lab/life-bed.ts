@@ -14,9 +14,9 @@ import { protectedPorts } from './lab-plan.js';
 import { LifeFleet } from './life-fleet.js';
 import { inPhaseAtLeast } from './lives/kinds-report.js';
 import type { LifeFault, LifeRun, ServerSocket } from './lives/kinds-report.js';
-import { lifeKinds, standingKinds } from './lives/life-kinds.js';
+import { standingKinds } from './lives/life-kinds.js';
 import type { LifeKind, MomentKind, StandingKind } from './lives/life-kinds.js';
-import type { LifeVisit, SeenLife } from './lives/life-messages.js';
+import type { LifeVisit } from './lives/life-messages.js';
 import { signalProcess } from './process-identity.js';
 import { pickOne } from './seeded-random.js';
 
@@ -80,30 +80,48 @@ export class LifeBed {
   /** Starts the driver and its clients, kinds in turn; undefined if there are none. */
   static async start(lab: Lab, options: LifeBedOptions): Promise<LifeBed | undefined> {
     if (options.count === 0 || options.kinds.length === 0) return undefined;
-    const fleet = await LifeFleet.start(lab);
+    const fleet = await LifeFleet.start(lab, `phase-clients-${options.level}`);
     const bed = new LifeBed(lab, options, fleet);
     const kinds = standingKinds.filter((kind) => options.kinds.includes(kind));
     if (kinds.length > 0) fleet.keep(bed.#slots(kinds), options.seed);
     return bed;
   }
 
-  /** An endpoint of `serving` on which kinds stand that were met least; sets everything up for a fault there. */
-  async aim(serving: readonly string[], random: () => number, wanted?: string): Promise<Aim> {
+  /** An endpoint of `serving` on which kinds stand in their phase that were met least. */
+  async chooseVictim(serving: readonly string[], random: () => number): Promise<string> {
     const { lives } = await this.#fleet.look();
-    const victim = wanted ?? this.#chooseVictim(serving, random, lives);
+    const scores = serving.map((name) => {
+      const sockets = listServerSockets(this.#lab, name, this.#options.level);
+      const here = lives.filter((life) => life.isInPhase && sockets.has(life.localPort));
+      return here.reduce(
+        (sum, { kind }) => sum + Math.max(1, inPhaseAtLeast - (this.#met.get(kind) ?? 0)),
+        0,
+      );
+    });
+    const best = Math.max(...scores);
+    // Not always the fullest: who has just come back is to be hit as well.
+    const good = serving.filter((_, i) => (scores[i] ?? 0) >= best * 0.6);
+    return pickOne(random, good) ?? 'a';
+  }
+
+  /**
+   * Sets everything up for a fault there. `hasQueue`: the process stands still from here on, and connections wait in its
+   * accept queue.
+   */
+  async aim(victim: string, hasQueue = true): Promise<Aim> {
     const process = this.#lab.findProcess(victim);
-    const queue = this.#visitors('accept-queue');
+    const queue = hasQueue ? this.#visitors('accept-queue') : [];
     // It accepts nothing from here on; its kernel does.
     if (queue.length > 0 && process !== undefined) signalProcess(process, 'SIGSTOP');
     this.#fleet.visit(queue, { atMs: 0, spreadMs: 0, seed: this.#options.seed });
-    const seen = queue.length > 0 ? (await this.#fleet.look(queueMs)).lives : lives;
+    const seen = (await this.#fleet.look(queue.length > 0 ? queueMs : 0)).lives;
     const atMs = monotonicMs() + leadMs;
     this.#fleet.visit(this.#visitors('connect-burst'), {
       atMs: atMs - burst.beforeMs,
       spreadMs: burst.spreadMs,
       seed: this.#options.seed + this.#visits,
     });
-    const sockets = listServerSockets(this.#lab, victim);
+    const sockets = listServerSockets(this.#lab, victim, this.#options.level);
     for (const { kind, localPort, isInPhase } of seen) {
       if (isInPhase && sockets.has(localPort)) this.#met.set(kind, (this.#met.get(kind) ?? 0) + 1);
     }
@@ -113,6 +131,15 @@ export class LifeBed {
   /** The fault has happened at that instant. */
   note(aim: Pick<Aim, 'victim' | 'sockets'>, atMs: number, isDeath: boolean): void {
     this.#faults.push({ atMs, victim: aim.victim, sockets: aim.sockets, isDeath });
+  }
+
+  /** What the endpoints have now, for faults that nobody aims at. */
+  sockets(name: string): Map<number, ServerSocket> {
+    return listServerSockets(this.#lab, name, this.#options.level);
+  }
+
+  get level(): CrashLevel {
+    return this.#options.level;
   }
 
   /** The longest that a client has been owed something now. */
@@ -133,7 +160,7 @@ export class LifeBed {
   #slots(kinds: readonly StandingKind[]): Parameters<LifeFleet['keep']>[0] {
     return Array.from({ length: this.#options.count }, (_, i) => ({
       kind: kinds[i % kinds.length] ?? 'slow-reader',
-      tag: `p${i}`,
+      tag: `${this.#options.level[0]}${i}`,
       ...this.#server(),
     }));
   }
@@ -147,19 +174,11 @@ export class LifeBed {
   #visitors(kind: MomentKind): LifeVisit[] {
     if (!this.#options.kinds.includes(kind)) return [];
     const count = Math.min(mostVisitors, this.#options.count);
-    return Array.from({ length: count }, () => ({ kind, tag: `v${this.#visits++}`, ...this.#server() }));
-  }
-
-  #chooseVictim(serving: readonly string[], random: () => number, lives: readonly SeenLife[]): string {
-    const scores = serving.map((name) => {
-      const sockets = listServerSockets(this.#lab, name);
-      const here = lives.filter((life) => life.isInPhase && sockets.has(life.localPort));
-      return here.reduce((sum, { kind }) => sum + Math.max(1, inPhaseAtLeast - (this.#met.get(kind) ?? 0)), 0);
-    });
-    const best = Math.max(...scores);
-    // Not always the fullest: who has just come back is to be hit as well.
-    const good = serving.filter((_, i) => (scores[i] ?? 0) >= best * 0.6);
-    return pickOne(random, good) ?? 'a';
+    return Array.from({ length: count }, () => ({
+      kind,
+      tag: `${this.#options.level[0]}v${this.#visits++}`,
+      ...this.#server(),
+    }));
   }
 
   #receipts(): TailReceipt[] {
@@ -169,13 +188,17 @@ export class LifeBed {
   }
 }
 
-/** Sockets of the phase clients' servers at an endpoint, by client port. */
-export function listServerSockets(lab: Lab, name: string): Map<number, ServerSocket> {
-  const ports = new Set(Object.values(tailPorts));
+/** True for the ports at which phase clients are served. */
+export function isTailPort(port: number): boolean {
+  return Object.values(tailPorts).includes(port);
+}
+
+/** Sockets of the phase clients' servers of one level at an endpoint, by client port. */
+export function listServerSockets(lab: Lab, name: string, level: CrashLevel): Map<number, ServerSocket> {
   const all = inNetworkNamespace(`/run/netns/${lab.party(name).namespace}`, () => listTcpSockets(connected));
   return new Map(
     all
-      .filter((s) => ports.has(s.local.port))
+      .filter((s) => s.local.port === tailPorts[level])
       .map(({ remote, state, sendQueueBytes, inode }) => [
         remote.port,
         { state, sendQueueBytes, isAccepted: inode !== 0 || isOrphaned(state) },
@@ -186,13 +209,4 @@ export function listServerSockets(lab: Lab, name: string): Map<number, ServerSoc
 /** A socket that nobody holds and that is closing was accepted once; one that is not closing never. */
 function isOrphaned(state: number): boolean {
   return state !== tcpState.established && state !== tcpState.closeWait;
-}
-
-/** The kinds a command line names: `all`, `none`, or a list. Throws what the option parser shows. */
-export function parseKinds(text: string): readonly LifeKind[] | undefined {
-  if (text === 'all') return lifeKinds;
-  if (text === 'none') return [];
-  const names = text.split(',');
-  const known = names.flatMap((name) => lifeKinds.filter((kind) => kind === name));
-  return known.length === names.length ? known : undefined;
 }

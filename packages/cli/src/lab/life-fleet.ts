@@ -42,8 +42,8 @@ export class LifeFleet {
   }
 
   /** Clients in these slots from now on. */
-  keep(slots: readonly LifeSlot[], seed: number, stayMs?: number): void {
-    this.#send({ t: 'keep', slots, seed, ...(stayMs === undefined ? {} : { stayMs }) });
+  keep(slots: readonly LifeSlot[], seed: number): void {
+    this.#send({ t: 'keep', slots, seed });
   }
 
   /** Visitors at that instant (CLOCK_MONOTONIC milliseconds), or at once if it has passed. */

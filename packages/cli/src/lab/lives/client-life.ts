@@ -185,7 +185,9 @@ export abstract class ClientLife {
   }
 
   /** Waits for the handshake and says what the server is to do. */
-  protected *begin(command: Omit<TailCommand, 'tag' | 'base' | 'bytes'> & { bytes?: number }): Generator<void> {
+  protected *begin(
+    command: Omit<TailCommand, 'tag' | 'base' | 'bytes'> & { bytes?: number },
+  ): Generator<void> {
     const sinceMs = monotonicMs();
     this.owe();
     for (;;) {

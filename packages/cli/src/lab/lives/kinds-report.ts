@@ -58,6 +58,12 @@ export interface LifeRun {
   readonly receipts: readonly TailReceipt[];
 }
 
+/** What a client was done that no promise allows. */
+export interface LifeFinding {
+  readonly fault: 'bytes' | 'early-eof' | 'reset' | 'refused' | 'stuck' | 'silent';
+  readonly what: string;
+}
+
 /** Nobody who wants to read waits longer. */
 export const silentLimitMs = 5000;
 /** A run of full size has at least so many clients of each kind in their phase at faults. */
@@ -73,19 +79,17 @@ export function countKinds(run: LifeRun): KindsReport {
 
 /** True if `record` was in its phase, seen from both ends, at the instant of the fault. */
 export function isInPhase(record: LifeRecord, fault: LifeFault): boolean {
+  if (record.kind === 'connect-burst') return isAtInstant(record, fault);
   const isIn = record.phases.some(([from, to]) => from <= fault.atMs && fault.atMs <= to);
-  if (record.kind === 'connect-burst') return isIn || isAtInstant(record, fault);
   return isIn && hasServerState(record.kind, fault.sockets.get(record.localPort));
 }
 
-/** What no level allows, and what this one does not, in words. `isPlanned`: nothing died, sessions were to move. */
-export function findLifeFaults(run: LifeRun, level: CrashLevel, isPlanned = false): string[] {
-  const found: string[] = [];
-  for (const record of run.records) {
-    const what = judgeLife(record, run, level, isPlanned);
-    if (what !== undefined) found.push(`${record.kind} ${record.tag}: ${what}`);
-  }
-  return found;
+/** What no level allows, and what this one does not. `isPlanned`: nothing died, sessions were to move. */
+export function findLifeFaults(run: LifeRun, level: CrashLevel, isPlanned = false): LifeFinding[] {
+  return run.records.flatMap((record) => {
+    const found = judgeLife(record, run, { level, isPlanned });
+    return found === undefined ? [] : [{ ...found, what: `${record.kind} ${record.tag}: ${found.what}` }];
+  });
 }
 
 /** Kinds that a run of full size has not tried often enough. */
@@ -169,29 +173,31 @@ function badUpload(record: LifeRecord, receipts: readonly TailReceipt[]): number
 function judgeLife(
   record: LifeRecord,
   run: LifeRun,
-  level: CrashLevel,
-  isPlanned: boolean,
-): string | undefined {
-  const { end, error, lostBytes, doubledBytes, wrongBytes } = record;
-  const wrong = wrongBytes + badUpload(record, run.receipts);
-  if (wrong + doubledBytes > 0) return `${wrong} wrong, ${doubledBytes} doubled bytes`;
-  if (end === 'early-eof') return `a clean end after ${record.receivedBytes} bytes, ${lostBytes} are missing`;
-  if (end === 'refused') return `no connection: ${error ?? 'nothing for 16 s'}`;
-  const isExcused = level !== 'commit' && !isPlanned && wasHit(record, run.faults);
-  if (end === 'stuck') return `nothing for ${Math.round(record.silentMs)} ms`;
-  if (lostBytes > 0) return `${lostBytes} bytes lost`;
-  if (end === 'reset' && !isExcused && (wasAccepted(record) || isBothAcknowledgedAndReset(record, level)))
-    return `${error ?? 'reset'} after ${record.receivedBytes} bytes`;
-  if (level !== 'commit') return undefined;
+  promise: { readonly level: CrashLevel; readonly isPlanned: boolean },
+): LifeFinding | undefined {
+  const { end, error, receivedBytes, lostBytes, doubledBytes, silentMs } = record;
+  const isCommit = promise.level === 'commit';
+  const wrong = record.wrongBytes + badUpload(record, run.receipts);
+  if (wrong + doubledBytes > 0)
+    return { fault: 'bytes', what: `${wrong} wrong, ${doubledBytes} doubled bytes` };
+  if (end === 'early-eof')
+    return { fault: 'early-eof', what: `a clean end after ${receivedBytes} bytes, ${lostBytes} are missing` };
+  if (end === 'refused') return { fault: 'refused', what: `no connection: ${error ?? 'nothing for 16 s'}` };
+  if (end === 'stuck') return { fault: 'stuck', what: `nothing for ${Math.round(silentMs)} ms` };
+  if (lostBytes > 0) return { fault: 'bytes', what: `${lostBytes} bytes lost` };
+  const isExcused = !isCommit && !promise.isPlanned && wasHit(record, run.faults);
+  if (end === 'reset' && !isExcused && (wasAccepted(record) || (isCommit && wasAcknowledged(record))))
+    return { fault: 'reset', what: `${error ?? 'reset'} after ${receivedBytes} bytes` };
+  if (!isCommit) return undefined;
   const missing = missingUpload(record, run.receipts);
-  if (missing > 0) return `${missing} bytes were acknowledged and not received`;
-  if (record.silentMs > silentLimitMs) return `silent for ${Math.round(record.silentMs)} ms`;
+  if (missing > 0) return { fault: 'bytes', what: `${missing} bytes were acknowledged and not received` };
+  if (silentMs > silentLimitMs) return { fault: 'silent', what: `silent for ${Math.round(silentMs)} ms` };
   return undefined;
 }
 
 /** Level commit acknowledges nothing before an application has it and its buddy knows. */
-function isBothAcknowledgedAndReset(record: LifeRecord, level: CrashLevel): boolean {
-  return level === 'commit' && record.ackedBytes > 0;
+function wasAcknowledged(record: LifeRecord): boolean {
+  return record.ackedBytes > 0;
 }
 
 /** A session of it was on an endpoint that died. A burst may have been on its way there. */

@@ -21,7 +21,7 @@ async function until(isDone: () => boolean, limitMs: number): Promise<void> {
 async function onMessage(message: ToLifeDriver): Promise<void> {
   switch (message.t) {
     case 'keep':
-      keeper.keep(message.slots, message.seed, message.stayMs);
+      keeper.keep(message.slots, message.seed);
       return;
     case 'visit':
       keeper.appoint(message.visits, message.atMs, message);

@@ -27,13 +27,11 @@ export class LifeKeeper {
   readonly #visitors: ClientLife[] = [];
   readonly #records: LifeRecord[] = [];
   #seed = 0;
-  #stayMs: number | undefined;
   #isFinishing = false;
 
   /** Clients in these slots from now on. */
-  keep(slots: readonly LifeSlot[], seed: number, stayMs?: number): void {
+  keep(slots: readonly LifeSlot[], seed: number): void {
     this.#seed = seed;
-    this.#stayMs = stayMs;
     // Not all at once: a listen backlog is one thing to try, and not this one.
     const spreadMs = Math.min(1000, slots.length * 5);
     slots.forEach((slot, i) => {
@@ -120,13 +118,13 @@ export class LifeKeeper {
   }
 
   #create(slot: LifeSlot | LifeVisit, turn: number, seed: number): ClientLife {
-    const plan = planLife(slot.kind, slot.tag, turn, seed);
+    const own = 'plan' in slot ? slot.plan : {};
     return createLife({
       kind: slot.kind,
       tag: `${slot.tag}.${turn}`,
       address: slot.address,
       port: slot.port,
-      plan: this.#stayMs === undefined ? plan : { ...plan, stayMs: this.#stayMs },
+      plan: { ...planLife(slot.kind, slot.tag, turn, seed), ...own },
       isHurried: () => this.#isFinishing,
     });
   }

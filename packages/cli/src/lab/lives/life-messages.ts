@@ -1,5 +1,6 @@
 /** What the laboratory and the driver of phase clients (a process in the client's namespace) say to each other. */
 import type { LifeKind, LifeRecord, MomentKind, StandingKind } from './life-kinds.js';
+import type { LifePlan } from './life-plan.js';
 
 /** A place for one client after another. */
 export interface LifeSlot {
@@ -8,6 +9,8 @@ export interface LifeSlot {
   readonly tag: string;
   readonly address: string;
   readonly port: number;
+  /** In place of what its seed says. */
+  readonly plan?: Partial<LifePlan>;
 }
 
 /** A connection to be made once. */
@@ -27,8 +30,8 @@ export interface SeenLife {
 
 /** Laboratory → driver. */
 export type ToLifeDriver =
-  /** Clients in these slots from now on; `stayMs`: how long they stand in their phase, else as their seed says. */
-  | { readonly t: 'keep'; readonly slots: readonly LifeSlot[]; readonly seed: number; readonly stayMs?: number }
+  /** Clients in these slots from now on. */
+  | { readonly t: 'keep'; readonly slots: readonly LifeSlot[]; readonly seed: number }
   /** Connects at `atMs`, spread over `spreadMs` from there; at once if it has passed. */
   | {
       readonly t: 'visit';
