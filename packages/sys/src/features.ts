@@ -15,8 +15,8 @@ import { afInet } from './socket-address.js';
 import { getBufferOption, getIntOption, openTcpSocket, setIntOption } from './socket.js';
 import { tcpInfoBytes } from './tcp-info.js';
 
-/** Who needs a feature: an endpoint's process, the access point, either for comfort only. */
-export type FeatureNeed = 'endpoint' | 'access-point' | 'optional';
+/** Who needs a feature: an endpoint's process, the agent of its host, the access point, any of them for comfort only. */
+export type FeatureNeed = 'endpoint' | 'agent' | 'access-point' | 'optional';
 
 /** One line of `restitch check`. */
 export interface FeatureReport {
@@ -64,7 +64,7 @@ const probes: readonly Probe[] = [
   {
     name: 'buffer-lock',
     needs: ['optional'],
-    remedy: 'use Linux 5.14 or newer; before, a moved socket whose buffers had to grow stops tuning them',
+    remedy: 'Linux 5.14 brought it; without it a moved socket whose buffers had to grow stops tuning them',
     look: () => withSocket((fd) => (getIntOption(fd, solSocket, so.bufLock), 'works')),
   },
   {

@@ -13,6 +13,8 @@ export {
 export type { ChunkReader, ElementSize, TestRun, TestRunResult } from './bpf/bpf-syscall.js';
 export { BpfLoadError, attachTc, detachTc, loadBpfObject } from './bpf/libbpf.js';
 export type { BpfObject, BpfObjectSpec, TcFilter, TcHook } from './bpf/libbpf.js';
+export { probeProgram } from './bpf/probe-program.js';
+export type { ProgramSpec } from './bpf/probe-program.js';
 export { openMappedMap } from './bpf/mapped-map.js';
 export type { MappedMap } from './bpf/mapped-map.js';
 export { openNeighbourTable, parseNeighbours } from './netlink-neighbours.js';

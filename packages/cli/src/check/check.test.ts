@@ -86,7 +86,7 @@ describe('a host', () => {
   });
 
   it.each([
-    ['an old kernel', { kernelRelease: '5.10.0-28' }, 'kernel 5.14 or newer', 'missing'],
+    ['an old kernel', { kernelRelease: '5.10.0-28' }, 'kernel 6.1 or newer', 'missing'],
     ['an old Node', { nodeVersion: '18.19.0' }, 'Node.js 20 to 26', 'missing'],
     ['a newer Node than was tested', { nodeVersion: '27.0.0' }, 'Node.js 20 to 26', 'missing'],
     ['no JIT', { files: { '/proc/sys/net/core/bpf_jit_enable': '0\n' } }, 'BPF JIT', 'absent'],
