@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # usage: scripts/vm/kernel.sh 6.1      prints a directory with the newest Debian kernel of that line: vmlinuz, modules.cpio, release.
 # From a package by apt, whatever mirror this machine uses; kept in .cache/vm and fetched again when apt knows a newer one.
+# Wants busybox and cpio, which scripts/vm/run.sh installs.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 line="$1"
@@ -24,12 +25,12 @@ exec 9>"$cache/lock"
 flock 9
 home="$cache/$package"
 if [ ! -e "$home/complete" ]; then
-  command -v cpio >/dev/null || fail "cpio is not installed: scripts/vm/run.sh installs it"
   rm -rf "$home"
   mkdir -p "$home/unpacked"
   printf 'vm: fetching %s\n' "$package" >&2
   # apt's lists may be older than the mirror: the second try has new ones.
-  (cd "$home" && { apt-get download -qq "$package" >&2 || { apt-get update -qq >&2 && apt-get download -qq "$package" >&2; }; }) ||
+  download() { apt-get download -qq -o APT::Sandbox::User=root "$package" >&2; }
+  (cd "$home" && { download || { apt-get update -qq >&2 && download; }; }) ||
     fail "cannot fetch $package with apt-get download"
   dpkg -x "$home"/*.deb "$home/unpacked"
   mv "$home"/unpacked/boot/vmlinuz-* "$home/vmlinuz"
@@ -44,5 +45,6 @@ if [ ! -e "$home/complete" ]; then
   (cd "$home/unpacked" && find lib | cpio -o -H newc --quiet) >"$home/modules.cpio"
   rm -rf "$home/unpacked" "$home"/*.deb
   touch "$home/complete"
+  find "$cache" -maxdepth 1 -name "linux-image-$line.*" ! -name "$package" -exec rm -rf {} +
 fi
 printf '%s\n' "$home"

@@ -36,7 +36,12 @@ cp "$job" "$work/job.sh"
 cat "$kernel/modules.cpio" "$work/root.cpio" "$work/job.cpio" >"$work/initrd"
 rm -f "$work/root.cpio"
 : >"$directory/output"
+# In the background, so that whoever ends this script ends the machine too.
 timeout "$seconds" qemu-system-x86_64 -accel tcg -icount shift=0,sleep=off -cpu max -smp 1 -m 2048 \
   -nodefaults -nographic -no-reboot -nic none \
   -serial "file:$directory/console" -serial "file:$directory/output" \
-  -kernel "$kernel/vmlinuz" -initrd "$work/initrd" -append 'console=ttyS0 quiet panic=-1 rdinit=/init'
+  -kernel "$kernel/vmlinuz" -initrd "$work/initrd" -append 'console=ttyS0 quiet panic=-1 rdinit=/init' </dev/null &
+machine=$!
+trap 'kill "$machine" 2>/dev/null || true; rm -rf "$work"' EXIT
+trap 'exit 143' INT TERM
+wait "$machine"

@@ -9,8 +9,8 @@ import { promisify } from 'node:util';
 const run = promisify(execFile);
 const script = (name: string): string => fileURLToPath(new URL(`../../scripts/vm/${name}`, import.meta.url));
 
-/** 25 s of a processor of its own; a machine that shares it takes longer. */
-export const bootLimitSeconds = 240;
+/** 25 s of a processor of its own; a machine that others use too takes longer. */
+export const bootLimitSeconds = 480;
 
 /** What the job printed. Rejects with the last lines of script and console if it did not come that far. */
 export async function runInKernel(line: string, job: string, env: NodeJS.ProcessEnv = {}): Promise<string> {

@@ -16,6 +16,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
 import { oldestKernel, triedKernels } from '@restitch/sys';
+import type { CheckResult } from '../../packages/cli/src/check/check-host.js';
 import { createHostFacts } from '../../packages/cli/src/check/host-facts.js';
 import { bootLimitSeconds, runInKernel } from './boot.js';
 
@@ -23,13 +24,16 @@ const limitMs = (bootLimitSeconds + 60) * 1000;
 /** In Debian 12. The newest was tried on a machine of its own. */
 const booted = ['6.1', '6.12'] as const;
 
-/** name → what `check` found. */
-type Found = ReadonlyMap<string, string>;
+/** What these kernels are too old for, and do without. */
+const absent = { '6.1': ['tcp-info-timeouts', 'tcp-rto-max'], '6.12': ['tcp-rto-max'] } as const;
 
-async function checkInKernel(line: string): Promise<Found> {
+async function checkInKernel(line: string): Promise<readonly CheckResult[]> {
   const text = await runInKernel(line, 'check-job.sh');
-  const { checks } = JSON.parse(text) as { checks: Array<{ name: string; found: string }> };
-  return new Map(checks.map(({ name, found }) => [name, found]));
+  return (JSON.parse(text) as { checks: CheckResult[] }).checks;
+}
+
+function found(results: readonly CheckResult[] | undefined, name: string): string | undefined {
+  return results?.find((result) => result.name === name)?.found;
 }
 
 /** Names of all programs, from the C sources. */
@@ -54,7 +58,7 @@ describe.each(booted)('Linux %s', (line) => {
   it(
     'boots and says so',
     async () => {
-      expect((await checks.get(line))?.get('kernel')).toMatch(new RegExp(`^${line.replace('.', '\\.')}\\.`));
+      expect(found(await checks.get(line), 'kernel')).toMatch(new RegExp(`^${line.replace('.', '\\.')}\\.`));
     },
     limitMs,
   );
@@ -62,7 +66,19 @@ describe.each(booted)('Linux %s', (line) => {
   it.each(all)(
     'loads %s',
     async (program) => {
-      expect((await checks.get(line))?.get(`program ${program}`)).toBe('loads');
+      expect(found(await checks.get(line), `program ${program}`)).toBe('loads');
+    },
+    limitMs,
+  );
+
+  it(
+    'lacks nothing that is needed, and what it is too old for is named',
+    async () => {
+      const results = (await checks.get(line)) ?? [];
+      const lacking = (status: string) =>
+        results.filter((r) => r.status === status && r.group !== 'packages');
+      expect(lacking('missing')).toEqual([]);
+      expect(lacking('absent').map((r) => r.name)).toEqual(absent[line]);
     },
     limitMs,
   );

@@ -62,6 +62,13 @@ const probes: readonly Probe[] = [
       }),
   },
   {
+    name: 'tcp-rto-max',
+    needs: ['optional'],
+    remedy:
+      'Linux 6.15 brought it; without it a packet lost just behind a move or a take-over is resent after 3 s, not 1 s',
+    look: () => withSocket((fd) => (getIntOption(fd, solTcp, tcp.rtoMaxMs), 'works')),
+  },
+  {
     name: 'buffer-lock',
     needs: ['optional'],
     remedy: 'Linux 5.14 brought it; without it a moved socket whose buffers had to grow stops tuning them',
