@@ -18,6 +18,8 @@ export type { BpfObject, BpfObjectSpec, TcFilter, TcHook } from './bpf/libbpf.js
 export { assertGroupReaches, inspectBpfDirectory, prepareBpfDirectory } from './bpf-directory.js';
 export type { BpfDirectoryState } from './bpf-directory.js';
 export { isBpffs, mountBpffs, unmountBpffs } from './bpffs.js';
+export { probeProgram } from './bpf/probe-program.js';
+export type { ProgramSpec } from './bpf/probe-program.js';
 export { openMappedMap } from './bpf/mapped-map.js';
 export type { MappedMap } from './bpf/mapped-map.js';
 export { openNeighbourTable, parseNeighbours } from './netlink-neighbours.js';

@@ -71,7 +71,11 @@ export function createHostFacts(release: string): HostFacts {
       libraryDirectories()
         .map((d) => `${d}/${name}`)
         .find((file) => existsSync(file)),
-    features: async () => (await import('@restitch/sys')).probeFeatures(),
+    features: async () => [
+      ...(await import('@restitch/sys')).probeFeatures(),
+      ...(await import('@restitch/dataplane/internal')).probePrograms(),
+      ...(await import('@restitch/guard/internal')).probePrograms(),
+    ],
     bpfDirectory: async (path) => (await import('@restitch/sys/internal')).inspectBpfDirectory(path),
     capabilities: async () => (await import('@restitch/sys')).effectiveCapabilities(),
     fileLimit: async () => (await import('@restitch/sys')).readFileLimit().hard,
