@@ -173,7 +173,10 @@ async function awaitStanding(fleet: LifeFleet, count: number): Promise<void> {
 function toReport(
   options: LabTailsOptions,
   records: readonly LifeRecord[],
-  figures: Pick<TailsReport, 'tails' | 'tailBytes' | 'isDrained' | 'drainMs' | 'movesCommitted' | 'leftBehind'>,
+  figures: Pick<
+    TailsReport,
+    'tails' | 'tailBytes' | 'isDrained' | 'drainMs' | 'movesCommitted' | 'leftBehind'
+  >,
 ): TailsReport {
   const count = (...ends: ReadonlyArray<LifeRecord['end']>): number =>
     records.filter((r) => ends.includes(r.end)).length;
