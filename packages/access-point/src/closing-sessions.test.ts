@@ -9,6 +9,7 @@ import { afterAll, describe, expect, it } from 'vitest';
 import { FleetTeller } from './analytics/fleet-teller.js';
 import { createInputHub } from './analytics/input-hub.js';
 import { testConfig } from './testing/test-config.js';
+import { settleMicrotasks } from './testing/virtual-clock.js';
 import { World, flowOf } from './testing/world.js';
 
 const directory = mkdtempSync(join(tmpdir(), 'restitch-closing-'));
@@ -134,6 +135,41 @@ describe('a closing session', () => {
     expect(world.recordOf(id)?.phase).toBe('closing');
     expect(world.counters.get('protection_sessions_finished_total')).toBe(1);
   });
+});
+
+it('one whose process dies while its socket is frozen for a move is nobody`s, and its client is told', async () => {
+  const { world, id } = await openWorld();
+  world.endpoint('a').close(id, 5000, 'kernel');
+  await world.settle();
+  world.core.state.coordinator.request({ sessionId: id, target: 'b', origin: 'manual' }, () => undefined);
+  for (let i = 0; i < 100 && world.copiesOf(id)[0]?.phase !== 'frozen'; i++) {
+    world.deliver(() => 0);
+    await settleMicrotasks();
+  }
+  expect(world.copiesOf(id)).toMatchObject([{ name: 'a', phase: 'frozen' }]);
+  world.images.length = 0;
+  world.kill('a');
+  world.connect('a');
+  await pass(world, 10_000);
+  expect(world.core.state.sessions.byId(id)).toBeUndefined();
+  expect(world.dataplane.resets).toEqual([formatFlow(flowOf(1))]);
+  expect(world.recordOf(id)?.phase).toBe('closing');
+});
+
+it('one whose process dies before its move has frozen it is its kernel`s', async () => {
+  const { world, id } = await openWorld();
+  world.endpoint('a').close(id, 5000, 'kernel');
+  await world.settle();
+  world.core.state.coordinator.pauseAt('holding');
+  world.core.state.coordinator.request({ sessionId: id, target: 'b', origin: 'manual' }, () => undefined);
+  await world.settle();
+  world.kill('a');
+  world.connect('a');
+  world.core.state.coordinator.resume();
+  await pass(world, 10_000);
+  expect(world.core.state.sessions.byId(id)).toMatchObject({ isFinishing: true, move: undefined });
+  expect(world.recordOf(id)).toMatchObject({ name: 'a', phase: 'active' });
+  expect(world.dataplane.resets).toEqual([]);
 });
 
 describe('who plans by load', () => {

@@ -25,7 +25,7 @@ export interface ReconcilerDeps {
   readonly lingerMs: () => number;
   /** An endpoint serves a session that is another's by now. */
   readonly onStale: (endpoint: Endpoint) => void;
-  /** The process of a closing session has ended. True if the kernel of its host delivers the rest: it is not forgotten. */
+  /** The process of a session has ended. True if somebody else takes care of it: a closing one is not just forgotten. */
   readonly onOwnerGone: (session: Session) => boolean;
 }
 
