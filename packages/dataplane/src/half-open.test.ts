@@ -6,8 +6,9 @@ import { forgetHalfOpenOf } from './half-open.js';
 import { halfOpenLayout } from './layout.js';
 import { loadPinned, removePins } from './pins.js';
 import type { LoadedPrograms } from './pins.js';
+import { useBpfDirectory } from '../../../test/bpf-directory.js';
 
-const pinDirectory = `/sys/fs/bpf/rs-half-test-${process.pid}`;
+const pinDirectory = `${useBpfDirectory()}/pins`;
 let programs: LoadedPrograms;
 
 beforeAll(() => {

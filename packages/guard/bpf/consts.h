@@ -3,9 +3,11 @@
 
 #define MAX_LEASES 1024 /* guarded processes on one host */
 #define HEADER_WORDS 16 /* 128 bytes: Ethernet 14, VLAN 4, IPv6 40, TCP 60 and room */
+/* Behind a header on the stack: 60 bytes may be read from offset 78, and before 6.3 nothing unwritten may be read. */
+#define HEADER_ROOM_WORDS 2
 
 /* What is done for a flow. */
-#define FLAG_GUARD 1        /* a FIN that is not at the end, and RST, are dropped */
+#define FLAG_GUARD 1        /* a FIN that is not at the end, and RST, are dropped while somebody could go on */
 #define FLAG_GATE 2         /* nothing above `committed` is acknowledged, until the end of the connection */
 #define FLAG_ENDED 4        /* the application's end stands: our FIN may be at `fin_seq`, and nowhere else */
 #define FLAG_RESET_ON_FIN 8 /* level none: a FIN the application did not ask for becomes a RST, no silent truncation */
@@ -33,6 +35,7 @@ enum guard_op {
 	GUARD_OP_END = 3,      /* our FIN may stand at `fin_seq` */
 	GUARD_OP_REMOVE = 4,
 	GUARD_OP_RESET = 5,    /* RST may pass */
+	GUARD_OP_MOVED = 6,    /* served elsewhere: nothing that stray packets draw may leave */
 };
 
 enum guard_result {

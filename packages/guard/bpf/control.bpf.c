@@ -14,7 +14,7 @@ char _license[] SEC("license") = "GPL";
 #define OPTION_SACK 5
 
 struct emission {
-	__u64 header[HEADER_WORDS];
+	__u64 header[HEADER_WORDS]; /* first: the fields behind it are the room that HEADER_ROOM_WORDS speaks of */
 	__u32 header_bytes;
 	__u32 l3;
 	__u32 l4;
@@ -78,13 +78,15 @@ static __always_inline int take(struct guard_flow *flow, struct emission *e, __u
 static __always_inline int fill_in(struct emission *e)
 {
 	__u8 *header = (__u8 *)e->header;
-	__u32 l3 = e->l3, l4 = e->l4, end = e->header_bytes;
+	__u64 l3 = e->l3, l4 = e->l4, end = e->header_bytes;
 	__u32 window, tcp_bytes;
 	__u8 length = 0;
-	__u32 sack;
+	__u64 sack;
 	__s64 sum;
 
-	if (l3 < 14 || l3 > 18 || l4 < l3 + 20 || l4 > 78 || end < l4 + 20 || end > l4 + 60 || end > HEADER_WORDS * 8)
+	if (l3 < 14 || !IS_WITHIN(l3, 18) || l4 < l3 + 20 || !IS_WITHIN(l4, 78))
+		return 0;
+	if (end < l4 + 20 || end > l4 + 60 || end > HEADER_WORDS * 8)
 		return 0;
 	tcp_bytes = end - l4;
 	put32(header + l4 + 4, e->seq);
@@ -96,9 +98,11 @@ static __always_inline int fill_in(struct emission *e)
 	sack = e->lowered_by ? find_option(header, l4, end, OPTION_SACK, &length) : 0;
 	if (sack) {
 		for (int i = 0; i < 34; i++) {
-			if (i >= length || sack + i > HEADER_WORDS * 8 - 1)
+			__u64 at = sack + i;
+
+			if (i >= length || !IS_WITHIN(at, HEADER_WORDS * 8 - 1))
 				break;
-			header[sack + i] = 1;
+			header[at] = 1;
 		}
 	}
 	if ((header[l3] >> 4) == 4) {
@@ -119,11 +123,11 @@ static __always_inline int fill_in(struct emission *e)
 
 static __always_inline int emit(struct __sk_buff *skb, struct emission *e)
 {
-	__u32 bytes = e->header_bytes;
+	__u64 bytes = e->header_bytes;
 
 	if (!fill_in(e))
 		return GUARD_INVALID;
-	if (bytes < 54 || bytes > HEADER_WORDS * 8)
+	if (bytes < 54 || !IS_WITHIN(bytes, HEADER_WORDS * 8))
 		return GUARD_INVALID;
 	if (bpf_skb_change_tail(skb, bytes, 0) || bpf_skb_store_bytes(skb, 0, e->header, bytes, 0))
 		return GUARD_INVALID;
@@ -131,12 +135,22 @@ static __always_inline int emit(struct __sk_buff *skb, struct emission *e)
 	return GUARD_OK_EMITTED;
 }
 
+/* Epochs begin anew with each connection, so that they do not tell it from an earlier one on the same ports. */
+static __always_inline int is_another(struct guard_flow *flow, struct guard_command *command)
+{
+	return flow->birth && command->birth && flow->birth != command->birth;
+}
+
 static __always_inline int on_register(struct guard_command *command)
 {
 	struct guard_flow *flow = bpf_map_lookup_elem(&guard_flows, &command->flow);
 	struct guard_flow fresh = {};
-	int is_stale;
+	int result = GUARD_OK;
 
+	if (flow && is_another(flow, command)) {
+		bpf_map_delete_elem(&guard_flows, &command->flow);
+		flow = 0;
+	}
 	if (!flow) {
 		/* The SYN-ACK knows better than the application what was acknowledged, if no packet promoted it yet. */
 		struct half_open_flow *half = bpf_map_lookup_elem(&guard_half_open, &command->flow);
@@ -148,18 +162,31 @@ static __always_inline int on_register(struct guard_command *command)
 		fresh.sent_end = half ? half->sent_end : command->sent_end;
 		fresh.window_scale = half ? half->window_scale : command->window_scale;
 		fresh.fin_seq = command->fin_seq;
+		fresh.birth = command->birth;
 		if (bpf_map_update_elem(&guard_flows, &command->flow, &fresh, BPF_NOEXIST) < 0)
 			return GUARD_FULL;
 		bpf_map_delete_elem(&guard_half_open, &command->flow);
 		return GUARD_OK;
 	}
 	bpf_spin_lock(&flow->lock);
-	is_stale = command->epoch < flow->epoch;
-	if (!is_stale) {
-		flow->flags = command->flags;
+	if (command->epoch < flow->epoch) {
+		result = GUARD_STALE;
+	} else if (command->epoch == flow->epoch && (flow->flags & command->flags & FLAG_ENDED) &&
+		   flow->fin_seq != command->fin_seq) {
+		result = GUARD_INVALID;
+	} else {
+		__u32 kept = 0;
+
+		/* The same owner says it again: what was promised stands. A new one knows what it is to promise. */
+		if (command->epoch == flow->epoch)
+			kept = flow->flags & (FLAG_ENDED | FLAG_MAY_RESET);
+		if (!(kept & FLAG_ENDED))
+			flow->fin_seq = command->fin_seq;
+		flow->flags = command->flags | kept;
 		flow->lease = command->lease;
 		flow->window_scale = command->window_scale;
-		flow->fin_seq = command->fin_seq;
+		if (command->birth)
+			flow->birth = command->birth;
 		/* Never back: what was acknowledged cannot be taken back. */
 		if (is_after(command->committed, flow->committed))
 			flow->committed = command->committed;
@@ -171,7 +198,7 @@ static __always_inline int on_register(struct guard_command *command)
 		flow->epoch = command->epoch;
 	}
 	bpf_spin_unlock(&flow->lock);
-	return is_stale ? GUARD_STALE : GUARD_OK;
+	return result;
 }
 
 static __always_inline int on_advance(struct __sk_buff *skb, struct guard_command *command)
@@ -208,12 +235,14 @@ static __always_inline int on_ending(struct guard_command *command)
 		result = GUARD_STALE;
 	} else if (command->op == GUARD_OP_RESET) {
 		flow->flags |= FLAG_MAY_RESET;
+	} else if (command->op == GUARD_OP_MOVED) {
+		flow->flags = FLAG_GUARD;
 	} else if (flow->flags & FLAG_ENDED) {
 		if (flow->fin_seq != command->fin_seq)
 			result = GUARD_INVALID;
 	} else {
-		flow->flags |= FLAG_ENDED;
 		flow->fin_seq = command->fin_seq;
+		flow->flags |= FLAG_ENDED;
 	}
 	bpf_spin_unlock(&flow->lock);
 	return result;
@@ -225,7 +254,7 @@ static __always_inline int on_remove(struct guard_command *command)
 
 	if (!flow)
 		return GUARD_ABSENT;
-	if (flow->epoch != command->epoch)
+	if (flow->epoch != command->epoch || is_another(flow, command))
 		return GUARD_STALE;
 	bpf_map_delete_elem(&guard_flows, &command->flow);
 	return GUARD_OK;
@@ -247,6 +276,7 @@ int guard_control(struct __sk_buff *skb)
 		return on_advance(skb, &command);
 	case GUARD_OP_END:
 	case GUARD_OP_RESET:
+	case GUARD_OP_MOVED:
 		return on_ending(&command);
 	case GUARD_OP_REMOVE:
 		return on_remove(&command);

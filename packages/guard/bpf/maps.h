@@ -33,7 +33,7 @@ struct guard_flow {
 	__u8 window_scale;   /* of the windows we announce */
 	__u8 reserved[3];
 	__u32 fin_seq;       /* where our FIN may stand, with FLAG_ENDED: behind the last byte the application has promised */
-	__u32 reserved2;
+	__u32 birth;         /* tells a connection from an earlier one on the same ports; 0: not known */
 	__u64 header[HEADER_WORDS]; /* newest header whose acknowledgement was lowered or kept back */
 };
 
@@ -112,6 +112,7 @@ struct guard_command {
 	__u32 sent_end;
 	__u32 window_scale;
 	__u32 fin_seq;
+	__u32 birth;
 };
 
 static __always_inline void count(__u32 verdict)

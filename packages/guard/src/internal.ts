@@ -26,6 +26,7 @@ export {
   removeGuardPins,
 } from './kernel/guard-pins.js';
 export type { GuardHostOptions, GuardPins } from './kernel/guard-pins.js';
+export { probePrograms } from './kernel/probe-programs.js';
 export { attachWitness } from './kernel/witness.js';
 export type { Testimony, Witness, WitnessExpectation } from './kernel/witness.js';
 export { createCheckpointer } from './replication/checkpointer.js';
@@ -34,4 +35,19 @@ export { guardFlags, maxLeases } from './kernel/layout.js';
 export type { GuardedFlow, GuardResult, GuardVerdict } from './kernel/layout.js';
 export { joinAgent } from './agent/agent-client.js';
 export type { AgentMembership } from './agent/agent-client.js';
-export { mayGrant } from './rules.js';
+export {
+  ackableSeq,
+  afterMove,
+  fateOf,
+  finishes,
+  finSeqOf,
+  isOver,
+  judgeEgress,
+  judgeSocketEnd,
+  keepsHalfOpen,
+  mayFin,
+  mayGrant,
+  mayHaveBeenSent,
+  mayPromiseEnd,
+} from './rules.js';
+export type { CommittedInput, ConnectionEnds, EgressEntry, EgressVerdict, Fate } from './rules.js';

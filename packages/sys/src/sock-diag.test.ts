@@ -43,6 +43,29 @@ describe('the list of sockets', () => {
       expect(destroyTcpSocket(local, remote)).toBe(false);
     }));
 
+  it('takes no listener for a connection that has gone', () =>
+    openLoopback(async (client) => {
+      const listener = { address: '127.0.0.1', port: client.remotePort ?? 0 };
+      const gone = { address: '127.0.0.1', port: 1 };
+      expect(findTcpSocket(listener, gone)).toBeUndefined();
+      expect(destroyTcpSocket(listener, gone)).toBe(false);
+      const next = connect(listener.port, listener.address);
+      await once(next, 'connect');
+      next.destroy();
+    }));
+
+  it('destroys the connection that was listed, and not a later one on the same ports', () =>
+    openLoopback(async (client) => {
+      const local = { address: '127.0.0.1', port: client.localPort ?? 0 };
+      const remote = { address: '127.0.0.1', port: client.remotePort ?? 0 };
+      const listed = findTcpSocket(local, remote);
+      expect(listed?.cookie).toHaveLength(8);
+      expect(destroyTcpSocket(local, remote, Buffer.from('0102030405060708', 'hex'))).toBe(false);
+      const failed = once(client, 'error');
+      expect(destroyTcpSocket(local, remote, listed?.cookie)).toBe(true);
+      await failed;
+    }));
+
   it('an entry is read by its offsets', () => {
     const message = Buffer.alloc(80);
     message.writeUInt8(2, 0);
@@ -51,6 +74,7 @@ describe('the list of sockets', () => {
     message.writeUInt16BE(40_000, 6);
     message.set([10, 0, 0, 1], 8);
     message.set([10, 0, 0, 2], 24);
+    message.set([1, 2, 3, 4, 5, 6, 7, 8], 44);
     message.writeUInt32LE(5, 56);
     message.writeUInt32LE(6, 60);
     message.writeUInt32LE(77, 68);
@@ -63,6 +87,7 @@ describe('the list of sockets', () => {
       receiveQueueBytes: 5,
       sendQueueBytes: 6,
       inode: 77,
+      cookie: Buffer.from([1, 2, 3, 4, 5, 6, 7, 8]),
       hasMd5: true,
       hasUlp: false,
     });

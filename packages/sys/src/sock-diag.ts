@@ -8,6 +8,7 @@ import { closeFd } from './fd.js';
 import { SyscallError, errno } from './libc.js';
 import { afInet, afInet6, familyOf } from './socket-address.js';
 import { openSocket, receiveWaiting, sendBytes } from './socket.js';
+import { tcpState } from './tcp-info.js';
 
 const afNetlink = 16;
 const sockRaw = 3;
@@ -36,17 +37,23 @@ export interface ListedSocket {
   readonly sendQueueBytes: number;
   /** 0 for sockets no process holds any more. */
   readonly inode: number;
+  /** 8 bytes that no other socket of this boot has. */
+  readonly cookie: Buffer;
   /** Told to callers with CAP_NET_ADMIN only. */
   readonly hasMd5: boolean;
   readonly hasUlp: boolean;
 }
 
-/** The socket with exactly these ends in the thread's namespace, undefined if there is none. */
+/**
+ * The connection with exactly these ends in the thread's namespace, undefined if there is none. The kernel answers with a
+ * listener where it has no connection (inet_lookup): that is none.
+ */
 export function findTcpSocket(local: SocketAddress, remote: SocketAddress): ListedSocket | undefined {
   try {
-    return talk(
+    const [found] = talk(
       encodeRequest(typeSockDiagByFamily, flagRequest, familyOf(local.address), { ends: [local, remote] }),
-    )[0];
+    );
+    return found?.state === tcpState.listen ? undefined : found;
   } catch (error) {
     if (error instanceof SyscallError && error.errno === errno.ENOENT) return undefined;
     throw error;
@@ -63,27 +70,34 @@ export function listTcpSockets(states: readonly number[]): ListedSocket[] {
 
 /**
  * Ends a connection of any process at once; its peer is told by RST unless a socket in TCP_REPAIR is meant. Returns
- * false if there is none. Needs CAP_NET_ADMIN and CONFIG_INET_DIAG_DESTROY (else EOPNOTSUPP).
+ * false if there is none, or another one than `cookie` names. Needs CAP_NET_ADMIN and CONFIG_INET_DIAG_DESTROY (else
+ * EOPNOTSUPP). Always by a cookie: by its ends alone, a connection that has gone meanwhile would cost its listener.
  */
-export function destroyTcpSocket(local: SocketAddress, remote: SocketAddress): boolean {
+export function destroyTcpSocket(
+  local: SocketAddress,
+  remote: SocketAddress,
+  cookie: Uint8Array = findTcpSocket(local, remote)?.cookie ?? cookieOfNone,
+): boolean {
   try {
-    talk(
-      encodeRequest(typeSockDestroy, flagRequest | flagAck, familyOf(local.address), {
-        ends: [local, remote],
-      }),
-    );
+    const which = { ends: [local, remote], cookie } as const;
+    talk(encodeRequest(typeSockDestroy, flagRequest | flagAck, familyOf(local.address), which));
     return true;
   } catch (error) {
-    if (error instanceof SyscallError && error.errno === errno.ENOENT) return false;
+    if (error instanceof SyscallError && [errno.ENOENT, errno.ESTALE].includes(error.errno)) return false;
     throw error;
   }
 }
+
+/** The kernel counts from 1 (net/core/sock_diag.c). */
+const cookieOfNone = new Uint8Array(8);
 
 interface Which {
   /** Bit set of states, for a dump. */
   readonly states?: number;
   /** Local and remote, for one socket. */
   readonly ends?: readonly [SocketAddress, SocketAddress];
+  /** Without it any socket with these ends. */
+  readonly cookie?: Uint8Array;
 }
 
 /** nlmsghdr and inet_diag_req_v2. */
@@ -104,8 +118,9 @@ function encodeRequest(type: number, flags: number, family: number, which: Which
     putAddress(request, 28, family, ends[0].address);
     putAddress(request, 44, family, ends[1].address);
   }
-  // INET_DIAG_NOCOOKIE
-  request.fill(0xff, 64, 72);
+  if (which.cookie === undefined)
+    request.fill(0xff, 64, 72); // INET_DIAG_NOCOOKIE
+  else request.set(which.cookie, 64);
   return request;
 }
 
@@ -168,6 +183,7 @@ export function parseListedSocket(message: Buffer): ListedSocket {
     receiveQueueBytes: message.readUInt32LE(56),
     sendQueueBytes: message.readUInt32LE(60),
     inode: message.readUInt32LE(68),
+    cookie: Buffer.from(message.subarray(44, 52)),
     hasMd5: types.has(attributeMd5),
     hasUlp: types.has(attributeUlp),
   };

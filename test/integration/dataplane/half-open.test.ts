@@ -9,11 +9,13 @@ import { enterNetworkNamespace, openPinned, testRun } from '@restitch/sys/intern
 import { FakeDataplane } from '../../../packages/access-point/src/testing/fake-dataplane.js';
 import { buildTcpFrame, tcpFlags } from '../../../packages/dataplane/src/frames.js';
 import { pinnedPath } from '../../../packages/dataplane/src/pins.js';
+import { useBpfDirectory } from '../../bpf-directory.js';
 import { halfOpenContract } from './half-open-contract.js';
 import { upTestNetwork, vip4, vip6 } from './network.js';
 import type { Peer, TestNetwork } from './network.js';
 
 const port = 7000;
+const pinDirectory = `${useBpfDirectory()}/pins`;
 const ids = { a: 1, b: 2 } as const;
 let network: TestNetwork;
 let dataplane: Dataplane;
@@ -24,7 +26,7 @@ beforeAll(async () => {
   enterNetworkNamespace(network.namespace('ap'));
   dataplane = openDataplane({
     interfaceName: 'eth0',
-    pinDirectory: `/sys/fs/bpf/${network.prefix}`,
+    pinDirectory,
     holdDevice: 'rs-hold0',
     maxFlows: 1000,
     maxHalfOpen: 4000,
@@ -53,7 +55,7 @@ function setUpFake(): { dataplane: FakeDataplane; syn: (flow: Flow) => number | 
 
 /** SYNs are played into the program; whom one was sent to says the MAC it leaves for. */
 function setUpReal(): { dataplane: Dataplane; syn: (flow: Flow) => number | undefined } {
-  const program = openPinned(pinnedPath(`/sys/fs/bpf/${network.prefix}`, 'steer'));
+  const program = openPinned(pinnedPath(pinDirectory, 'steer'));
   const macs = new Map(([1, 2] as const).map((id) => [macOf(id === 1 ? 'a' : 'b'), id]));
   const syn = ({ client: source, vip: destination }: Flow): number | undefined => {
     const built = buildTcpFrame({ source, destination, flags: tcpFlags.syn });

@@ -9,6 +9,8 @@ export interface AgentMembership {
   readonly pinDirectory: string;
   /** Called once if the agent goes away; flows go on until their lease ends. */
   onLost(listener: () => void): void;
+  /** The process is about to end: the agent will call its end no death. False takes it back. */
+  leaving(on: boolean): void;
   close(): void;
 }
 
@@ -44,7 +46,11 @@ export function joinAgent(
         onLost: (listener) => {
           lost = listener;
         },
-        close: () => socket.destroy(),
+        leaving: (on) => {
+          if (socket.writable) socket.write(`${JSON.stringify({ t: 'leaving', on })}\n`);
+        },
+        // What was written last still has to arrive: that it is leaving, for one.
+        close: () => socket.destroySoon(),
       });
     });
     socket.on('data', (chunk) => {

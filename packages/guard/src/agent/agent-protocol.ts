@@ -2,12 +2,16 @@
 import { RestitchError } from '@restitch/core';
 import { z } from 'zod';
 
-const fromApplicationSchema = z.object({
-  t: z.literal('join'),
-  /** Name of the endpoint and its instance, as in its hello to the access point. */
-  name: z.string().min(1).max(64),
-  instance: z.string().min(1).max(64),
-});
+const fromApplicationSchema = z.discriminatedUnion('t', [
+  z.object({
+    t: z.literal('join'),
+    /** Name of the endpoint and its instance, as in its hello to the access point. */
+    name: z.string().min(1).max(64),
+    instance: z.string().min(1).max(64),
+  }),
+  /** It is about to end (or has changed its mind): its end will be no death. */
+  z.object({ t: z.literal('leaving'), on: z.boolean() }),
+]);
 
 const toApplicationSchema = z.discriminatedUnion('t', [
   z.object({ t: z.literal('joined'), lease: z.number().int().min(1), pinDirectory: z.string() }),

@@ -3,7 +3,9 @@
  *
  * A process's death shows at once as the end of its unix socket; the pidfd then tells death from a closed connection.
  * The agent fences (ends the lease in the map) before it tells anybody, so its word is also the end of all waiting.
- * It holds no state that matters: programs, maps and leases stay when it dies.
+ * A process that said it would leave is fenced like any other when it ends: its successors need that; only the word differs.
+ * What becomes of its connections is in departed-flows.ts. The agent holds no state that matters: programs, maps and
+ * leases stay when it dies.
  */
 import { chmodSync, chownSync, rmSync } from 'node:fs';
 import { createServer, type Server, type Socket } from 'node:net';
@@ -23,9 +25,14 @@ import type { Fd } from '@restitch/sys';
 import { hasProcessEnded, openPidfd, peerCredentials } from '@restitch/sys/internal';
 import { createGuardControl, type GuardControl } from '../kernel/guard-control.js';
 import { attachGuard, ensureGuardPins, type GuardPins } from '../kernel/guard-pins.js';
-import { maxLeases } from '../kernel/layout.js';
-import { destroyOrphans } from './destroy-orphans.js';
-import { createLineReader, parseFromApplication, type ToApplication } from './agent-protocol.js';
+import { type GuardedFlow, maxLeases } from '../kernel/layout.js';
+import {
+  createLineReader,
+  type FromApplication,
+  parseFromApplication,
+  type ToApplication,
+} from './agent-protocol.js';
+import { DepartedFlows, type FinishedFlow } from './departed-flows.js';
 
 /** What an agent is started with. */
 export interface HostAgentOptions {
@@ -48,6 +55,14 @@ export interface HostAgentOptions {
 /** A gate that is shut for this long means that a buddy, the network or the application hangs. */
 const stuckGateMs = 3000;
 const lookMs = 1000;
+/** How often the connections are looked at that the kernel has still to finish. */
+const finishMs = 500;
+/** How often a process is looked at that has let go of the agent because it is leaving: successors wait for its end. */
+const leavingLookMs = 20;
+/** Bound of one message, as its schema says. */
+const finishedPerMessage = 4096;
+/** What was told this long before a connection broke may not have arrived: it is told again on the next one. */
+const doubtMs = 10_000;
 /** A process's sockets close a moment before its pidfd says that it has ended. */
 const deathGraceMs = 100;
 const firstRetryMs = 50;
@@ -60,6 +75,10 @@ interface Guarded {
   readonly lease: number;
   readonly pidfd: Fd;
   readonly pid: number;
+  /** It said that its end will be no death. */
+  isLeaving: boolean;
+  /** It has closed its connection and lives on. */
+  isAlone: boolean;
 }
 
 /** A running agent. */
@@ -77,8 +96,12 @@ export class HostAgent {
   #isClosed = false;
   #cancelLook: () => void = () => undefined;
   #cancelBeat: () => void = () => undefined;
-  /** Deaths the access point has not been told of yet. */
-  #untold: string[] = [];
+  #cancelFinish: () => void = () => undefined;
+  readonly #departed: DepartedFlows;
+  /** Ends of processes that the access point has not been told of yet. */
+  #untold: Array<Pick<Guarded, 'instance' | 'isLeaving'>> = [];
+  /** Finished connections told lately. */
+  #told: Array<{ readonly flows: readonly FinishedFlow[]; readonly atMs: number }> = [];
 
   private constructor(options: HostAgentOptions) {
     this.#options = options;
@@ -88,6 +111,14 @@ export class HostAgent {
     const { pinDirectory, groupId } = options;
     this.#pins = ensureGuardPins({ pinDirectory, ...(groupId === undefined ? {} : { groupId }) });
     this.#guard = createGuardControl(this.#pins);
+    this.#departed = new DepartedFlows({
+      guard: this.#guard,
+      isGone: (lease) => this.#isGone(lease),
+      nowMs: () => this.#clock.monotonicMs(),
+      tell: (flows) => this.#tellFinished(flows),
+      onDestroyed: (count) => this.#counters.add('agent_orphans_total', count),
+      logger: this.#logger,
+    });
   }
 
   /** Makes or adopts the guard, attaches it, listens. Throws `bpf_rejected`, `unsupported_host` or the system's error. */
@@ -96,6 +127,7 @@ export class HostAgent {
     for (const name of options.interfaces) attachGuard(agent.#pins, name);
     await agent.#listen();
     agent.#look();
+    agent.#finish();
     agent.#dial(firstRetryMs);
     return agent;
   }
@@ -114,6 +146,7 @@ export class HostAgent {
     this.#isClosed = true;
     this.#cancelLook();
     this.#cancelBeat();
+    this.#cancelFinish();
     this.#channel?.close();
     const server = this.#server;
     if (server !== undefined) await new Promise<void>((resolve) => server.close(() => resolve()));
@@ -139,7 +172,14 @@ export class HostAgent {
     let guarded: Guarded | undefined;
     const answer = (message: ToApplication): void => void socket.write(`${JSON.stringify(message)}\n`);
     const read = createLineReader((line) => {
-      guarded = this.#join(socket, line);
+      const message = parseFromApplication(line);
+      if (message.t === 'leaving' && guarded !== undefined) {
+        guarded.isLeaving = message.on;
+        return;
+      }
+      if (message.t !== 'join' || guarded !== undefined)
+        throw new RestitchError('message_invalid', `agent: ${message.t} out of turn`);
+      guarded = this.#join(socket, message);
       answer({ t: 'joined', lease: guarded.lease, pinDirectory: this.#options.pinDirectory });
     });
     socket.on('data', (chunk) => {
@@ -157,16 +197,17 @@ export class HostAgent {
     });
   }
 
-  #join(socket: Socket, line: string): Guarded {
-    const { name, instance } = parseFromApplication(line);
+  #join(socket: Socket, { name, instance }: FromApplication & { readonly t: 'join' }): Guarded {
     const fd = (socket as unknown as { readonly _handle?: { readonly fd: number } })._handle?.fd ?? -1;
     const { pid, uid } = peerCredentials(fd);
-    const guarded = { name, instance, pid, lease: this.#freeLease(), pidfd: openPidfd(pid) };
+    const lease = this.#freeLease();
+    const pidfd = openPidfd(pid);
+    const guarded: Guarded = { name, instance, pid, lease, pidfd, isLeaving: false, isAlone: false };
     this.#guarded.set(guarded.lease, guarded);
     this.#guard.setLease(guarded.lease, 0n);
     this.#counters.add('agent_joined_total');
     this.#logger.info({ name, instance, pid, uid, lease: guarded.lease }, 'process is guarded');
-    this.#sweepOrphans();
+    this.#departed.look();
     return guarded;
   }
 
@@ -179,58 +220,81 @@ export class HostAgent {
     throw new RestitchError('no_capacity', `agent: all ${maxLeases - 1} leases are taken`);
   }
 
+  /** Its connection is closed: it has ended, is about to, or lives on without the agent and is looked at from time to time. */
   #left(guarded: Guarded, sinceMs: number): void {
     if (this.#isClosed) return;
     if (hasProcessEnded(guarded.pidfd)) {
       this.#fence(guarded);
       return;
     }
-    if (this.#clock.monotonicMs() - sinceMs > deathGraceMs) {
-      // It lives and has only let go of the agent: its lease goes on, but its death will be noticed by silence.
-      this.#logger.warn({ name: guarded.name, pid: guarded.pid }, 'process has left the agent and lives on');
-      return;
+    const { name, pid, isLeaving } = guarded;
+    const isEarly = this.#clock.monotonicMs() - sinceMs <= deathGraceMs;
+    if (!isEarly && !guarded.isAlone) {
+      guarded.isAlone = true;
+      if (!isLeaving) this.#logger.warn({ name, pid }, 'process has left the agent and lives on');
     }
-    this.#clock.after(1, () => this.#left(guarded, sinceMs));
+    const nextMs = isEarly ? 1 : isLeaving ? leavingLookMs : lookMs;
+    this.#clock.after(nextMs, () => this.#left(guarded, sinceMs));
   }
 
   #fence(guarded: Guarded): void {
-    this.#guard.setLease(guarded.lease, 0n);
+    const { name, pid, instance, isLeaving, lease } = guarded;
+    this.#guard.setLease(lease, 0n);
     guarded.pidfd.close();
-    this.#guarded.delete(guarded.lease);
-    this.#counters.add('agent_deaths_total');
-    this.#logger.warn({ name: guarded.name, pid: guarded.pid }, 'process has ended, its flows are fenced');
-    this.#untold.push(guarded.instance);
-    this.#tellDeaths();
-    this.#sweepOrphans(guarded.lease);
+    this.#guarded.delete(lease);
+    this.#counters.add(isLeaving ? 'agent_leaves_total' : 'agent_deaths_total');
+    if (isLeaving) this.#logger.info({ name, pid }, 'process has left, its flows are fenced');
+    else this.#logger.warn({ name, pid }, 'process has ended, its flows are fenced');
+    this.#untold.push({ instance, isLeaving });
+    this.#tellEnds();
+    this.#finish();
   }
 
   /**
-   * Flows whose process is gone: `lease` was its, or its death was nobody's to see because the agent was dead itself.
-   * The latter may also be a process that lives without this agent, but then it holds its sockets and renews its lease.
+   * Nobody who could renew this lease is known. It may be that of a process that lives without this agent, whose lease ran
+   * out with the access point: its sockets have a holder, which departed-flows.ts respects.
    */
-  #sweepOrphans(lease?: number): void {
-    const nowNs = this.#clock.monotonicNs();
-    const isGone = (of: number): boolean => {
-      if (lease !== undefined) return of === lease;
-      return !this.#guarded.has(of) && this.#guard.leaseEndsAtNs(of) < nowNs;
-    };
-    const flows = this.#guard.list().filter((flow) => isGone(flow.lease));
-    try {
-      this.#counters.add('agent_orphans_total', destroyOrphans(flows.map((flow) => flow.flow)));
-      if (lease === undefined) return;
-      for (const { flow, epoch } of flows) this.#guard.remove(flow, epoch);
-    } catch (error) {
-      this.#logger.warn({ lease }, `orphans stay: ${(error as Error).message}`);
-    }
+  #isGone(lease: number): boolean {
+    if (lease === 0 || this.#guarded.has(lease)) return false;
+    return this.#guard.leaseEndsAtNs(lease) < this.#clock.monotonicNs();
   }
 
-  #tellDeaths(): void {
+  /** Looks at the flows of ended processes, again soon while the kernel has something to finish. */
+  #finish(entries?: readonly GuardedFlow[]): void {
+    this.#cancelFinish();
+    this.#cancelFinish = () => undefined;
+    if (this.#isClosed) return;
+    this.#departed.look(entries);
+    if (this.#departed.unfinished > 0) this.#cancelFinish = this.#clock.after(finishMs, () => this.#finish());
+  }
+
+  #tellEnds(): void {
     const channel = this.#channel;
     if (channel === undefined) return;
-    for (const instance of this.#untold.splice(0))
-      channel.send({ t: 'process-ended', instance, isFenced: true });
+    for (const { instance, isLeaving } of this.#untold.splice(0)) {
+      const leaving = isLeaving ? { isLeaving } : {};
+      channel.send({ t: 'process-ended', instance, isFenced: true, ...leaving });
+    }
     // Clients wait for it: before anything is swept.
     channel.flush();
+  }
+
+  #tellFinished(flows: readonly FinishedFlow[]): boolean {
+    const channel = this.#channel;
+    const isAlone = this.#options.accessPoint === undefined;
+    if (channel === undefined && !isAlone) return false;
+    this.#counters.add('agent_finished_total', flows.length);
+    if (channel === undefined) return true;
+    const atMs = this.#clock.monotonicMs();
+    this.#told = this.#told.filter((told) => atMs - told.atMs < doubtMs);
+    this.#told.push({ flows, atMs });
+    sendFinished(channel, flows);
+    return true;
+  }
+
+  #tellAgain(channel: Channel): void {
+    const nowMs = this.#clock.monotonicMs();
+    for (const { flows, atMs } of this.#told) if (nowMs - atMs < doubtMs) sendFinished(channel, flows);
   }
 
   #dial(retryMs: number): void {
@@ -249,7 +313,9 @@ export class HostAgent {
         channel.onClose(again);
         channel.onMessage(() => undefined);
         channel.send({ t: 'agent-hello', protocol: protocolVersion, name });
-        this.#tellDeaths();
+        this.#tellEnds();
+        this.#tellAgain(channel);
+        this.#finish();
         this.#beat(channel);
       },
       again,
@@ -266,7 +332,8 @@ export class HostAgent {
   #look(): void {
     const nowNs = this.#clock.monotonicNs();
     const stuck = new Map<string, string>();
-    for (const flow of this.#guard.list()) {
+    const entries = this.#guard.list();
+    for (const flow of entries) {
       if (flow.withheldSinceNs === 0n || nowNs - flow.withheldSinceNs < BigInt(stuckGateMs) * 1_000_000n)
         continue;
       const endsAtNs = this.#guard.leaseEndsAtNs(flow.lease);
@@ -282,6 +349,14 @@ export class HostAgent {
     }
     this.#stuck.clear();
     for (const flow of stuck.keys()) this.#stuck.add(flow);
+    // Also what nobody saw end: the agent was away, or the process lived without it.
+    if (entries.some(({ lease }) => this.#isGone(lease))) this.#finish(entries);
     this.#cancelLook = this.#clock.after(lookMs, () => this.#look());
+  }
+}
+
+function sendFinished(channel: Channel, flows: readonly FinishedFlow[]): void {
+  for (let i = 0; i < flows.length; i += finishedPerMessage) {
+    channel.send({ t: 'finished', flows: flows.slice(i, i + finishedPerMessage) });
   }
 }

@@ -1,5 +1,5 @@
 /**
- * The guard as an application or the agent uses it: register, commit, close, remove, leases, listeners.
+ * The guard as an application or the agent uses it: register, commit, end, reset, remove, leases, listeners.
  *
  * Every call is one or two system calls and synchronous. A commit raises the gate and sends the acknowledgement it sets
  * free in the same call (bpf/control.bpf.c); the caller must be in the network namespace of the interface.
@@ -16,6 +16,7 @@ import {
 import type { ProtectionLevel } from '../levels.js';
 import type { GuardPins } from './guard-pins.js';
 import {
+  birthOf,
   commandAt,
   decodeGuardedFlow,
   decodeKey,
@@ -51,11 +52,16 @@ export interface Registration {
   readonly windowScale: number;
   /** Of a session whose application has ended: sequence number at which our FIN may stand. */
   readonly finSeq?: number | undefined;
+  /**
+   * Id of the session. Epochs begin anew with each connection: without it an entry that an earlier connection on the same ports has
+   * left (moved away, its client quick to reuse the port) would refuse this one, or keep its gate open at a byte of the past.
+   */
+  readonly session?: string | undefined;
 }
 
 /** The guard of this host. */
 export interface GuardControl {
-  /** From now on connections of this listener get `level` at their SYN; `none` and no guard flags still fence by lease. */
+  /** From now on connections of this listener get `level` at their SYN; those at `none` are fenced by the lease, too. */
   setListener(vip: SocketAddress, level: ProtectionLevel, lease: number): void;
   removeListener(vip: SocketAddress): boolean;
   /** Ends at this CLOCK_MONOTONIC time; 0n ends it now. */
@@ -72,7 +78,13 @@ export interface GuardControl {
   end(flow: Flow, epoch: number, finSeq: number): GuardResult;
   /** The application resets it, or restitch ends it by name: RST may pass. */
   allowReset(flow: Flow, epoch: number): GuardResult;
-  remove(flow: Flow, epoch: number): GuardResult;
+  /**
+   * The session is served by another host now: stray packets that still come here draw resets, and at levels none and
+   * periodic those of an ended session would pass. From here on nothing does, until it comes back under a newer epoch.
+   */
+  movedAway(flow: Flow, epoch: number): GuardResult;
+  /** With `session`, an entry of a later connection on the same ports stays (`stale`), though it may have the same epoch. */
+  remove(flow: Flow, epoch: number, session?: string): GuardResult;
   lookup(flow: Flow): GuardedFlow | undefined;
   list(): GuardedFlow[];
   verdicts(): Readonly<Record<GuardVerdict, bigint>>;
@@ -134,15 +146,18 @@ export function createGuardControl(pins: GuardPins): GuardControl {
     },
     register: (flow, r) => {
       assertLease(r.lease);
-      const { finSeq, ...rest } = r;
-      const flags = flagsOfLevel(r.level);
-      if (finSeq === undefined) return run({ op: 'register', flow, ...rest, flags });
-      return run({ op: 'register', flow, ...rest, flags: flags | guardFlags.ended, finSeq });
+      const { finSeq, session, level, ...rest } = r;
+      const birth = session === undefined ? 0 : birthOf(session);
+      const flags = flagsOfLevel(level);
+      if (finSeq === undefined) return run({ op: 'register', flow, ...rest, flags, birth });
+      return run({ op: 'register', flow, ...rest, flags: flags | guardFlags.ended, finSeq, birth });
     },
     commit: (flow, epoch, committed) => run({ op: 'commit', flow, epoch, committed }),
     end: (flow, epoch, finSeq) => run({ op: 'end', flow, epoch, finSeq }),
     allowReset: (flow, epoch) => run({ op: 'reset', flow, epoch }),
-    remove: (flow, epoch) => run({ op: 'remove', flow, epoch }),
+    movedAway: (flow, epoch) => run({ op: 'moved', flow, epoch }),
+    remove: (flow, epoch, session) =>
+      run({ op: 'remove', flow, epoch, birth: session === undefined ? 0 : birthOf(session) }),
     lookup,
     list() {
       const all: GuardedFlow[] = [];

@@ -1,13 +1,14 @@
-import { readFileSync } from 'node:fs';
 import type { Flow } from '@restitch/core';
 import { testRun } from '@restitch/sys/internal';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { buildFrame, type Frame, parseFrame, type ParsedFrame } from './frames.js';
+import { afterMove, type EgressVerdict, judgeEgress } from '../rules.js';
 import { createGuardControl, type GuardControl } from './guard-control.js';
 import { ensureGuardPins, type GuardPins, removeGuardPins } from './guard-pins.js';
-import { encodeCommand, type GuardCommand, guardOps, guardResults, guardVerdicts, sizes } from './layout.js';
+import { encodeCommand, type GuardCommand, guardResults } from './layout.js';
+import { useBpfDirectory } from '../../../../test/bpf-directory.js';
 
-const directory = `/sys/fs/bpf/restitch-guard-test-${process.pid}`;
+const directory = `${useBpfDirectory()}/pins`;
 let pins: GuardPins;
 let guard: GuardControl;
 
@@ -48,23 +49,25 @@ function command(c: GuardCommand): { result: string; frame: Buffer } {
   return { result: guardResults[retval] ?? '?', frame: out.subarray(0, outBytes) };
 }
 
-describe('layout', () => {
-  it('has the numbers of bpf/consts.h', () => {
-    const consts = readFileSync(new URL('../../bpf/consts.h', import.meta.url), 'utf8');
-    const count = (prefix: RegExp): number => [...consts.matchAll(prefix)].length;
-    expect(count(/^\tGUARD_(PASS|REWRITTEN|WITHHELD|EMITTED|DROP_\w+|RESET|TABLE_FULL|EMIT_FAILED),/gm)).toBe(
-      guardVerdicts.length,
-    );
-    for (const [name, value] of Object.entries(guardOps)) {
-      expect(consts).toMatch(new RegExp(`GUARD_OP_${name.toUpperCase()} = ${value},`));
-    }
-    guardResults.forEach((name, i) => {
-      expect(consts).toMatch(
-        new RegExp(`GUARD_${name === 'emitted' ? 'OK_EMITTED' : name.toUpperCase()} = ${i},`),
-      );
-    });
-  });
-});
+/** What became of a frame: as it was, lowered, reset, gone. */
+function saysOf(
+  left: ParsedFrame | undefined,
+  frame: { readonly flags: string; readonly ack: number },
+): string {
+  if (left === undefined) return 'gone';
+  if (!left.isSound) return 'broken';
+  const isReset = frame.flags.includes('F') && left.flags.includes('R');
+  return isReset ? 'reset' : left.ack === frame.ack ? 'as it was' : `lowered to ${left.ack}`;
+}
+
+function expectation(
+  verdict: EgressVerdict,
+  frame: { readonly flags: string; readonly ack: number; readonly payload: Buffer },
+): string {
+  if (verdict !== 'gate') return { pass: 'as it was', drop: 'gone', reset: 'reset' }[verdict];
+  if (frame.ack <= 5000) return 'as it was';
+  return frame.flags === 'A' ? 'gone' : 'lowered to 5000';
+}
 
 describe.each(flows)('the guard over %s', (_name, flow) => {
   const register = (over: Partial<Parameters<GuardControl['register']>[1]> = {}): string =>
@@ -201,26 +204,205 @@ describe.each(flows)('the guard over %s', (_name, flow) => {
     ['FIN', 'FA', 'dropFin'],
     ['RST', 'RA', 'dropRst'],
     ['bare RST', 'R', 'dropRst'],
-  ] as const)(
-    'drops a %s nobody asked for and lets it pass once the application closes',
-    (_what, flags, verdict) => {
-      for (const level of ['periodic', 'commit'] as const) {
-        register({ level });
-        const before = guard.verdicts()[verdict];
-        expect(egress({ flow, flags, payload: Buffer.from('tail') })).toBeUndefined();
-        expect(guard.verdicts()[verdict]).toBe(before + 1n);
-        guard.closing(flow, 1);
-        expect(egress({ flow, flags, ack: 9000 })).toMatchObject({ ack: 9000 });
-        guard.remove(flow, 1);
-      }
-    },
-  );
+  ] as const)('drops a %s nobody asked for, with what it carries', (_what, flags, verdict) => {
+    for (const level of ['periodic', 'commit'] as const) {
+      register({ level });
+      const before = guard.verdicts()[verdict];
+      expect(egress({ flow, flags, payload: Buffer.from('tail') })).toBeUndefined();
+      expect(guard.verdicts()[verdict]).toBe(before + 1n);
+      guard.remove(flow, 1);
+    }
+  });
+
+  it.each([
+    ['bare, at the end', 2000, 0, true],
+    ['with the last bytes before it', 1500, 500, true],
+    ['with a super packet of last bytes', 2000 - 3000, 3000, true],
+    ['a byte early', 1999, 0, false],
+    ['a byte late', 2001, 0, false],
+    ['with a byte too few', 1500, 499, false],
+    ['whose sequence number alone is the end', 2000, 500, false],
+  ])('lets our FIN stand at the promised end only: %s', (_what, seq, bytes, passes) => {
+    register({ sentEnd: 500 });
+    expect(guard.end(flow, 1, 2000)).toBe('ok');
+    const frame = { flow, seq: seq >>> 0, flags: 'FA', payload: Buffer.alloc(bytes, 'x') };
+    expect(egress(frame)).toEqual(passes ? parseFrame(buildFrame(frame)) : undefined);
+    expect(egress({ flow, seq: 1000, payload: Buffer.from('data') })).toBeDefined();
+  });
+
+  it.each([
+    ['at the last number', 0xffff_ffff, 0xffff_fff0, 15],
+    ['at number 0', 0, 0xffff_fff0, 16],
+    ['behind the wrap', 0x10, 0xffff_fff0, 32],
+  ])('finds the end round the wrap: %s', (_what, finSeq, seq, bytes) => {
+    register({ sentEnd: 0xffff_ff00 });
+    guard.end(flow, 1, finSeq);
+    expect(egress({ flow, seq, flags: 'FA', payload: Buffer.alloc(bytes) })).toMatchObject({ flags: 'FA' });
+    expect(egress({ flow, seq, flags: 'FA', payload: Buffer.alloc(bytes - 1) })).toBeUndefined();
+    expect(guard.lookup(flow)).toMatchObject({ finSeq, sentEnd: (finSeq + 1) >>> 0 });
+  });
+
+  it('promises an end once: another place is invalid, by an end and by a registration of the same owner', () => {
+    register();
+    expect(guard.end(flow, 1, 2000)).toBe('ok');
+    expect(guard.end(flow, 1, 2000)).toBe('ok');
+    expect(guard.end(flow, 1, 2001)).toBe('invalid');
+    expect(register({ finSeq: 2001 })).toBe('invalid');
+    expect(register()).toBe('ok');
+    expect(guard.lookup(flow)?.finSeq).toBe(2000);
+    expect(register({ epoch: 2, finSeq: 3000 })).toBe('ok');
+    expect(guard.lookup(flow)?.finSeq).toBe(3000);
+    expect(register({ epoch: 3 })).toBe('ok');
+    expect(guard.lookup(flow)?.finSeq).toBeUndefined();
+  });
+
+  it('takes the end of a session that comes here with its registration', () => {
+    register({ finSeq: 2000 });
+    expect(egress({ flow, seq: 2000, flags: 'FA' })).toMatchObject({ flags: 'FA' });
+    expect(egress({ flow, seq: 2001, flags: 'FA' })).toBeUndefined();
+    expect(guard.end(flow, 1, 2000)).toBe('ok');
+    expect(guard.end(flow, 1, 1999)).toBe('invalid');
+  });
+
+  it('takes neither an end nor a reset of another epoch, or of a flow it does not know', () => {
+    register({ epoch: 4 });
+    for (const epoch of [3, 5]) {
+      expect(guard.end(flow, epoch, 2000)).toBe('stale');
+      expect(guard.allowReset(flow, epoch)).toBe('stale');
+    }
+    expect(egress({ flow, seq: 2000, flags: 'FA' })).toBeUndefined();
+    expect(egress({ flow, flags: 'RA' })).toBeUndefined();
+    guard.remove(flow, 4);
+    expect(guard.end(flow, 4, 2000)).toBe('absent');
+    expect(guard.allowReset(flow, 4)).toBe('absent');
+  });
+
+  it('lets an RST pass once the application resets it, and no FIN, and with no uncommitted acknowledgement', () => {
+    register();
+    expect(guard.allowReset(flow, 1)).toBe('ok');
+    expect(egress({ flow, flags: 'RA', ack: 9000 })).toMatchObject({ flags: 'RA', ack: 5000, isSound: true });
+    expect(egress({ flow, flags: 'FA' })).toBeUndefined();
+    register();
+    expect(egress({ flow, flags: 'R' })).toBeDefined();
+    register({ epoch: 2 });
+    expect(egress({ flow, flags: 'R' })).toBeUndefined();
+  });
+
+  it('keeps the gate after the end: the client’s last bytes and its FIN wait for their commit', () => {
+    register({ sentEnd: 2000 });
+    guard.end(flow, 1, 2000);
+    // FIN_WAIT1: our FIN again, with more acknowledged by the kernel than is committed.
+    expect(egress({ flow, seq: 2000, ack: 5100, flags: 'FA' })).toMatchObject({ ack: 5000, isSound: true });
+    // FIN_WAIT2, then TIME_WAIT: pure acknowledgements of the client's rest and FIN, behind our FIN.
+    expect(egress({ flow, seq: 2001, ack: 5100 })).toBeUndefined();
+    expect(egress({ flow, seq: 2001, ack: 5101 })).toBeUndefined();
+    const part = command({ op: 'commit', flow, epoch: 1, committed: 5100 });
+    expect(parseFrame(part.frame)).toMatchObject({ seq: 2001, ack: 5100, flags: 'A', isSound: true });
+    expect(egress({ flow, seq: 2001, ack: 5101 })).toBeUndefined();
+    const rest = command({ op: 'commit', flow, epoch: 1, committed: 5101 });
+    expect(parseFrame(rest.frame)).toMatchObject({ seq: 2001, ack: 5101, isSound: true });
+    expect(egress({ flow, seq: 2001, ack: 5101 })).toMatchObject({ ack: 5101 });
+  });
 
   it('turns the FIN of a dying process at level none into a RST: no silent truncation', () => {
     register({ level: 'none' });
-    expect(egress({ flow, flags: 'FA' })).toMatchObject({ flags: 'RA', isSound: true });
-    guard.closing(flow, 1);
-    expect(egress({ flow, flags: 'FA' })).toMatchObject({ flags: 'FA', isSound: true });
+    expect(egress({ flow, seq: 1000, flags: 'FA' })).toMatchObject({ flags: 'RA', isSound: true });
+    guard.end(flow, 1, 2000);
+    const payload = Buffer.alloc(600, 'x');
+    expect(egress({ flow, seq: 1000, flags: 'FA', payload })).toMatchObject({ flags: 'RA', isSound: true });
+    expect(egress({ flow, seq: 2000, flags: 'FA' })).toMatchObject({ flags: 'FA', isSound: true });
+  });
+
+  it.each(['none', 'periodic'] as const)(
+    'lets the kernel finish at level %s what the application has ended, though the lease has',
+    (level) => {
+      guard.setLease(7, 0n);
+      register({ level, lease: 7 });
+      expect(egress({ flow, seq: 1000, payload: Buffer.alloc(1000) })).toBeUndefined();
+      guard.end(flow, 1, 2000);
+      for (const frame of [
+        { flow, seq: 1000, ack: 9000, payload: Buffer.alloc(1000) },
+        { flow, seq: 2000, ack: 9000, flags: 'FA' },
+        { flow, seq: 2001, ack: 9000 },
+        { flow, seq: 2001, ack: 9000, flags: 'R' },
+      ]) {
+        expect(egress(frame)).toEqual(parseFrame(buildFrame(frame)));
+      }
+      // It died with its last bytes: nobody goes on, so that is told, too.
+      expect(egress({ flow, seq: 1500, flags: 'FA' })).toMatchObject({ flags: 'RA', isSound: true });
+    },
+  );
+
+  it.each(['none', 'periodic', 'commit'] as const)(
+    'tells the client of a connection at level %s that nobody has accepted, also without a lease',
+    (level) => {
+      for (const endsAtNs of [0n, process.hrtime.bigint() + 60_000_000_000n]) {
+        guard.setLease(7, endsAtNs);
+        guard.setListener(flow.vip, level, 7);
+        guard.setLease(7, process.hrtime.bigint() + 60_000_000_000n);
+        egress({ flow, flags: 'SA', seq: 999, ack: 5000 });
+        guard.setLease(7, endsAtNs);
+        expect(egress({ flow, seq: 1000, ack: 5300, flags: 'FA' })).toMatchObject({ flags: 'RA' });
+        expect(egress({ flow, seq: 1000, ack: 5300, flags: 'RA' })).toMatchObject({ flags: 'RA' });
+        expect(guard.lookup(flow)?.epoch).toBe(0);
+        if (level === 'commit') expect(egress({ flow, seq: 1000, ack: 5300 })).toBeUndefined();
+        // From its acceptance on it is like any other.
+        register({ level, lease: 7, committed: 5000 });
+        const fate = egress({ flow, seq: 1000, flags: 'RA' });
+        expect(fate === undefined).toBe(level !== 'none');
+        guard.remove(flow, 1);
+      }
+      guard.removeListener(flow.vip);
+    },
+  );
+
+  it.each(['none', 'periodic', 'commit'] as const)(
+    'swallows what stray packets draw for a session at level %s that was moved away',
+    (level) => {
+      register({ level, finSeq: 2000 });
+      guard.allowReset(flow, 1);
+      expect(guard.movedAway(flow, 2)).toBe('stale');
+      expect(guard.movedAway(flow, 1)).toBe('ok');
+      for (const flags of ['R', 'RA', 'FA']) expect(egress({ flow, seq: 2000, flags })).toBeUndefined();
+      expect(afterMove({ level, epoch: 1, finSeq: 2000, mayReset: true, isLeased: true })).toEqual({
+        level: 'periodic',
+        epoch: 1,
+        finSeq: guard.lookup(flow)?.finSeq,
+        mayReset: false,
+        isLeased: true,
+      });
+      expect(register({ level, epoch: 3, finSeq: 2000 })).toBe('ok');
+      expect(egress({ flow, seq: 2000, flags: 'FA' })).toBeDefined();
+    },
+  );
+
+  it('does in every case what the rule says that the models go by', () => {
+    const places = { nowhere: undefined, 'at 2000': 2000, 'at 2500': 2500 };
+    let cases = 0;
+    for (const level of ['none', 'periodic', 'commit'] as const)
+      for (const epoch of [0, 1])
+        for (const finSeq of Object.values(places))
+          for (const mayReset of [false, true])
+            for (const isLeased of [false, true]) {
+              guard.setLease(7, isLeased ? process.hrtime.bigint() + 60_000_000_000n : 0n);
+              register({ level, epoch, lease: 7, finSeq, sentEnd: 2000 });
+              if (mayReset) guard.allowReset(flow, epoch);
+              const entry = { level, epoch, finSeq, mayReset, isLeased };
+              for (const flags of ['A', 'PA', 'FA', 'FPA', 'RA', 'R'])
+                for (const bytes of flags.includes('P') ? [500] : [0])
+                  for (const ack of [5000, 5001]) {
+                    const seq = bytes > 0 ? 1500 : 2000;
+                    const frame = { flow, seq, ack, flags, payload: Buffer.alloc(bytes, 'x') };
+                    const segment = { fin: flags.includes('F'), rst: flags.includes('R'), at: seq + bytes };
+                    const what = JSON.stringify({ ...entry, flags, ack });
+                    expect(saysOf(egress(frame), frame), what).toBe(
+                      expectation(judgeEgress(entry, segment), frame),
+                    );
+                    cases++;
+                  }
+              guard.remove(flow, epoch);
+            }
+    expect(cases).toBe(3 * 2 * 3 * 2 * 2 * 12);
   });
 
   it('lets nothing leave without a lease: data, retransmissions, acknowledgements, FIN, RST, emitted ones', () => {
@@ -230,9 +412,10 @@ describe.each(flows)('the guard over %s', (_name, flow) => {
     guard.setLease(7, process.hrtime.bigint() - 1n);
     const before = guard.verdicts().dropLease;
     for (const flags of ['A', 'PA', 'FA', 'RA', 'R']) expect(egress({ flow, flags })).toBeUndefined();
-    guard.closing(flow, 1);
-    expect(egress({ flow, flags: 'FA' })).toBeUndefined();
-    expect(guard.verdicts().dropLease).toBe(before + 6n);
+    guard.end(flow, 1, 1000);
+    guard.allowReset(flow, 1);
+    for (const flags of ['FA', 'R']) expect(egress({ flow, flags })).toBeUndefined();
+    expect(guard.verdicts().dropLease).toBe(before + 7n);
     guard.setLease(7, 0n);
     expect(egress({ flow })).toBeUndefined();
   });
@@ -265,7 +448,6 @@ describe.each(flows)('the guard over %s', (_name, flow) => {
     expect(register({ epoch: 3, committed: 9000 })).toBe('stale');
     expect(guard.commit(flow, 3, 9000)).toBe('stale');
     expect(guard.commit(flow, 5, 9000)).toBe('stale');
-    expect(guard.closing(flow, 3)).toBe('stale');
     expect(guard.remove(flow, 3)).toBe('stale');
     expect(egress({ flow, ack: 9000 })).toBeUndefined();
     expect(register({ epoch: 5, committed: 4000 })).toBe('ok');
@@ -283,6 +465,17 @@ describe.each(flows)('the guard over %s', (_name, flow) => {
       sentEnd: 777_777,
       withheldSinceNs: 0n,
     });
+  });
+
+  it('tells a connection from an earlier one on the same ports, whose epochs say nothing', () => {
+    register({ epoch: 5, session: 'old', committed: 0x9000_0000, finSeq: 7 });
+    expect(register({ epoch: 2, session: 'new', committed: 100, sentEnd: 300 })).toBe('ok');
+    expect(guard.lookup(flow)).toMatchObject({ epoch: 2, committed: 100, sentEnd: 300, finSeq: undefined });
+    expect(guard.remove(flow, 2, 'old')).toBe('stale');
+    expect(register({ epoch: 1, session: 'new' })).toBe('stale');
+    expect(register({ epoch: 3, committed: 90 })).toBe('ok');
+    expect(guard.remove(flow, 3, 'old')).toBe('stale');
+    expect(guard.remove(flow, 3, 'new')).toBe('ok');
   });
 
   it('answers commands about flows it does not know by name, and malformed ones', () => {
@@ -307,6 +500,5 @@ describe.each(flows)('the guard over %s', (_name, flow) => {
   it('lists what it guards', () => {
     register();
     expect(guard.list().filter((g) => g.flow.client.address === flow.client.address)).toHaveLength(1);
-    expect(sizes.flow % 8).toBe(0);
   });
 });

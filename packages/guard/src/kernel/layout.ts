@@ -28,7 +28,7 @@ export const guardVerdicts = [
 export type GuardVerdict = (typeof guardVerdicts)[number];
 
 /** enum guard_op. */
-export const guardOps = { register: 1, commit: 2, end: 3, remove: 4, reset: 5 } as const;
+export const guardOps = { register: 1, commit: 2, end: 3, remove: 4, reset: 5, moved: 6 } as const;
 
 /** enum guard_result, in order. */
 export const guardResults = ['ok', 'emitted', 'stale', 'absent', 'full', 'invalid'] as const;
@@ -39,7 +39,7 @@ export type GuardResult = (typeof guardResults)[number];
 export const sizes = {
   flow: 216,
   halfOpen: 12,
-  command: 68,
+  command: 72,
   listenerKey: 20,
   listenerValue: 8,
   key: 36,
@@ -59,9 +59,10 @@ export interface GuardCommand {
   readonly sentEnd?: number;
   readonly windowScale?: number;
   readonly finSeq?: number;
+  readonly birth?: number;
 }
 
-/** Writes a command into a frame of at least 82 bytes. */
+/** Writes a command into a frame of at least 86 bytes. */
 export function encodeCommand(command: GuardCommand, frame: Buffer): void {
   frame.set(keyOf(command.flow), commandAt);
   const numbers = [
@@ -73,6 +74,7 @@ export function encodeCommand(command: GuardCommand, frame: Buffer): void {
     command.sentEnd ?? 0,
     command.windowScale ?? 0,
     command.finSeq ?? 0,
+    command.birth ?? 0,
   ];
   numbers.forEach((n, i) => frame.writeUInt32LE(n >>> 0, commandAt + sizes.key + 4 * i));
 }
@@ -108,6 +110,15 @@ export interface GuardedFlow {
   readonly windowScale: number;
   /** Where our FIN may stand; undefined while the application has not ended. */
   readonly finSeq: number | undefined;
+  /** See `birthOf`; 0: not known. */
+  readonly birth: number;
+}
+
+/** A number that tells sessions on the same ports from each other (FNV-1a of the id), never 0. */
+export function birthOf(sessionId: string): number {
+  let hash = 0x811c9dc5;
+  for (let i = 0; i < sessionId.length; i++) hash = Math.imul(hash ^ sessionId.charCodeAt(i), 0x01000193);
+  return hash >>> 0 || 1;
 }
 
 /** struct guard_flow. */
@@ -127,6 +138,7 @@ export function decodeGuardedFlow(flow: Flow, value: Buffer, at = 0): GuardedFlo
     dropped: value.readBigUInt64LE(at + 64),
     windowScale: value.readUInt8(at + 76),
     finSeq: (value.readUInt32LE(at + 4) & guardFlags.ended) === 0 ? undefined : value.readUInt32LE(at + 80),
+    birth: value.readUInt32LE(at + 84),
   };
 }
 

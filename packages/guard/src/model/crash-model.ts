@@ -4,7 +4,8 @@
  * The network is a set that only grows: a message once sent may arrive at any later time, any number of times, or
  * never. That is loss, delay, doubling and reordering at once. The application answers each byte with 0 or 1 as it
  * likes, so a server that forgets what it said can say something else. All decisions are those of rules.ts; `bugs`
- * replaces one of them by a plausible mistake, to show that the exploration would find it.
+ * replaces one of them by a plausible mistake, to show that the exploration would find it. Ends of the stream, the accept
+ * queue and what comes after the application are in life-model.ts.
  */
 import {
   ackableOffset,
