@@ -137,6 +137,59 @@ describe('a closing session', () => {
   });
 });
 
+describe('a session whose application has ended its output and reads on', () => {
+  const openHalf = async (): Promise<{ world: World; id: string }> => {
+    const opened = await openWorld();
+    const id = opened.world.open('a');
+    await opened.world.settle();
+    opened.world.endpoint('a').close(id, 5000, 'kernel', { hasApplication: true });
+    await opened.world.settle();
+    return { world: opened.world, id };
+  };
+
+  it('is asked for at a move like any live one, and its pin counts', async () => {
+    const { world, id } = await openHalf();
+    const { coordinator } = world.core.state;
+    world.link('a')?.fromEndpoint({ t: 'pinned', id, reason: 'reads a file' });
+    await world.settle();
+    await expect(coordinator.migrate({ sessionId: id, origin: 'drain' })).rejects.toMatchObject({
+      code: 'session_pinned',
+    });
+    world.link('a')?.fromEndpoint({ t: 'pinned', id, reason: null });
+    const { take } = world.endpoint('b');
+    const seen: ToEndpoint[] = [];
+    world.endpoint('b').take = (message) => {
+      seen.push(message);
+      take.call(world.endpoint('b'), message);
+    };
+    await world.settle();
+    coordinator.request(
+      { sessionId: id, target: 'b', origin: 'recommended', isAutomatic: true },
+      () => undefined,
+    );
+    await pass(world, 10_000);
+    expect(seen.find((m) => m.t === 'reserve')).not.toHaveProperty('isClosing');
+    expect(world.liveCopies(id)).toMatchObject([{ name: 'b' }]);
+    expect(closingOf(world, id)).toMatchObject({ hasApplication: true });
+  });
+
+  it('is announced as live, and known as what it is all the same', async () => {
+    const { world, id } = await openHalf();
+    await world.restartDaemon();
+    for (const name of ['a', 'b']) world.connect(name);
+    await world.settle();
+    expect(closingOf(world, id)).toEqual({ tailBytes: 5000, finisher: 'kernel', hasApplication: true });
+  });
+
+  it('is its kernel`s when its process dies', async () => {
+    const { world, id } = await openHalf();
+    world.kill('a');
+    world.connect('a');
+    await world.settle();
+    expect(world.core.state.sessions.byId(id)).toMatchObject({ isFinishing: true });
+  });
+});
+
 it('one whose process dies while its socket is frozen for a move is nobody`s, and its client is told', async () => {
   const { world, id } = await openWorld();
   world.endpoint('a').close(id, 5000, 'kernel');

@@ -58,7 +58,7 @@ describe('a drain', () => {
     world.endpoint('a').close(id, 74_201);
     await world.settle();
     expect(world.core.state.sessions.byId(id)).toMatchObject({
-      pinned: undefined,
+      pinned: 'holds a lock',
       closing: { tailBytes: 74_201, finisher: 'successor' },
     });
     start(world);
