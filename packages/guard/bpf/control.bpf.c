@@ -207,7 +207,8 @@ static __always_inline int on_advance(struct __sk_buff *skb, struct guard_comman
 	if (!flow)
 		return GUARD_ABSENT;
 	bpf_spin_lock(&flow->lock);
-	is_stale = command->epoch != flow->epoch;
+	/* A connection that no application has accepted may be reset at any time: nothing of it is acknowledged. */
+	is_stale = command->epoch != flow->epoch || !flow->epoch;
 	if (!is_stale && is_after(command->committed, flow->committed)) {
 		flow->committed = command->committed;
 		has_taken = take(flow, &e, command->committed, now);

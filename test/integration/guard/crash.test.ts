@@ -172,8 +172,9 @@ describe('without a guard', () => {
     const client = new Socket({ fd, readable: true, writable: true, allowHalfOpen: true });
     client.write('x');
     await waitFor(() => (guard.lookup(flow)?.withheld ?? 0n) + (guard.lookup(flow)?.emitted ?? 0n) > 0n);
-    // The entry's owner says it closes: from here on FIN and RST pass.
-    guard.closing(flow, 0);
+    // The entry's owner ends it, and lets it be reset: from here on FIN and RST pass.
+    guard.end(flow, 1, guard.lookup(flow)?.sentEnd ?? 0);
+    guard.allowReset(flow, 1);
     const seen = new Promise((resolve) => {
       client.on('end', resolve);
       client.on('error', resolve);

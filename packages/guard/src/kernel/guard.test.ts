@@ -361,6 +361,7 @@ describe.each(flows)('the guard over %s', (_name, flow) => {
         expect(egress({ flow, seq: 1000, ack: 5300, flags: 'RA' })).toMatchObject({ flags: 'RA' });
         expect(guard.lookup(flow)?.epoch).toBe(0);
         if (level === 'commit') expect(egress({ flow, seq: 1000, ack: 5300 })).toBeUndefined();
+        expect(guard.commit(flow, 0, 5300)).toBe('stale');
         // From its acceptance on it is like any other.
         register({ level, lease: 7, committed: 5000 });
         const fate = egress({ flow, seq: 1000, flags: 'RA' });
