@@ -2,7 +2,7 @@
 import { spawn } from 'node:child_process';
 import type { ChildProcess } from 'node:child_process';
 import { execFileSync } from 'node:child_process';
-import { existsSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 
 /** How a run ended. */
@@ -48,7 +48,7 @@ export function labIdOf(err: string): string {
   return /laboratory (\w+): network/.exec(err)?.[1] ?? 'unknown';
 }
 
-/** Namespaces, pins, state and processes of laboratories that this run made and left. */
+/** Namespaces, mounts, state and processes of laboratories that this run made and left. */
 export function leftoversOf(err: string): string[] {
   const found: string[] = [];
   for (const [, id] of err.matchAll(/laboratory (\w+): network/g)) {
@@ -57,12 +57,13 @@ export function leftoversOf(err: string): string[] {
     for (const path of [
       `/run/restitch/lab/${id}`,
       `/run/restitch/lab/${id}.json`,
-      `/sys/fs/bpf/restitch-lab-${id}`,
       `/sys/fs/cgroup/cpu/restitch-lab-${id}-a`,
       `/sys/fs/cgroup/restitch-lab-${id}-a`,
     ]) {
       if (existsSync(path)) found.push(path);
     }
+    if (readFileSync('/proc/mounts', 'utf8').includes(`/run/restitch/lab/${id}/`))
+      found.push(`mount of ${id}`);
     const processes = execFileSync('ps', ['-eo', 'args'], { encoding: 'utf8' });
     if (processes.includes(`/run/restitch/lab/${id}/`)) found.push(`processes of ${id}`);
   }

@@ -22,6 +22,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { encodeOpening } from '../../packages/endpoint/src/protect/opening.js';
 import { createDevPki } from '../../packages/cli/src/pki/dev-pki.js';
 import { FakeAccessPoint, type FakePeer } from './endpoint/fake-access-point.js';
+import { useBpfDirectory } from '../bpf-directory.js';
 import { type Prey, type Speaker, cutOff, openRaw, speakTo } from './hostile/intruder.js';
 
 const protocol = { major: 1, minor: 0 };
@@ -29,8 +30,8 @@ const settings = { sessionBoundBytes: 1 << 20, logBoundBytes: 65_536, determinis
 const boundBytes = 256 * 1024;
 const flow = { client: { address: '192.0.2.7', port: 4000 }, vip: { address: '192.0.2.100', port: 7000 } };
 
+const pinDirectory = `${useBpfDirectory()}/pins`;
 let directory: string;
-let pinDirectory: string;
 let files: Record<'ap' | 'a' | 'b' | 'c', TlsFiles>;
 let accessPoint: FakeAccessPoint;
 let agent: HostAgent;
@@ -44,7 +45,6 @@ const counters = createCounters();
 
 beforeAll(async () => {
   directory = mkdtempSync(join(tmpdir(), 'restitch-hostile-rep-'));
-  pinDirectory = `/sys/fs/bpf/rs-hostile-${process.pid}`;
   const pki = await createDevPki(join(directory, 'pki'), { cluster: 'test' });
   files = {
     ap: await pki.issue('access-point', 'ap'),

@@ -89,6 +89,7 @@ function statusOf(d: DaemonState): object {
     isRebuilding: d.isRebuilding(),
     adopted: d.dataplane.isAdopted,
     sessions: d.sessions.size,
+    closing: [...d.sessions.all()].filter((s) => s.closing !== undefined).length,
     endpoints: d.endpoints.all().length,
     moves: {
       running: d.coordinator.running().length,
@@ -166,6 +167,11 @@ function sessionLine(s: Session): object {
     epoch: s.epoch,
     openedAtMs: s.openedAtMs,
     moves: s.moves,
+    phase: s.closing === undefined ? 'live' : 'closing',
+    /** Bytes its client has not acknowledged, our FIN counted; of one that is closing. */
+    tailBytes: s.closing?.tailBytes ?? null,
+    /** Its process has ended: the kernel of its host delivers the rest. */
+    isFinishing: s.isFinishing === true,
     pinned: s.pinned ?? null,
     buddy: s.buddy?.name ?? null,
     cheapTarget: s.buddy?.isReady === true ? s.buddy.name : null,
@@ -187,7 +193,6 @@ function sessionsOf(d: DaemonState, { endpoint, offset, limit }: Args<'sessions'
   return { total, sessions: page };
 }
 
-/** A session with its record, its moves and take-overs; an ended session still has those that are remembered. */
 /** A session's story with its endpoint's own word on what its protection costs; null if it does not say. */
 async function tellStory(d: DaemonState, id: string): Promise<object> {
   const story = storyOf(d, id);
@@ -208,6 +213,7 @@ async function replicationCostOf(d: DaemonState, { id, owner }: Session): Promis
   }
 }
 
+/** A session with its record, its moves and take-overs; an ended session still has those that are remembered. */
 function storyOf(d: DaemonState, id: string): object {
   const session = d.sessions.byId(id) ?? d.sessions.byFlowText(id);
   const moves = d.history.ofSession(session?.id ?? id);

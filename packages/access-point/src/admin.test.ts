@@ -149,6 +149,20 @@ describe('its commands', () => {
     expect((await page({ endpoint: 'a' })).length).toBe(3);
   });
 
+  it('tell of closing sessions with what their clients lack', async () => {
+    await openAll();
+    const [open, id] = [world.open('a'), world.open('a')];
+    await world.settle();
+    world.endpoint('a').close(id, 74_201);
+    await world.settle();
+    const { sessions } = (await call({ cmd: 'sessions' })) as { sessions: Array<{ id: string }> };
+    expect(sessions.find((s) => s.id === open)).toMatchObject({ phase: 'live', tailBytes: null });
+    const closing = { id, phase: 'closing', tailBytes: 74_201, isFinishing: false };
+    expect(sessions.find((s) => s.id === id)).toMatchObject(closing);
+    expect(await call({ cmd: 'session', id })).toMatchObject({ session: closing });
+    expect(await call({ cmd: 'status' })).toMatchObject({ sessions: 2, closing: 1 });
+  });
+
   it('stream what happens', async () => {
     await openAll();
     const events: Array<{ t: string }> = [];

@@ -5,7 +5,7 @@
 import { RestitchError, normalizeAddress } from '@restitch/core';
 import type { Clock, Counters, Flow, Logger } from '@restitch/core';
 import { protocolVersion } from '@restitch/core/internal';
-import type { SessionReport, TelemetryOrder } from '@restitch/core/internal';
+import type { Closing, SessionReport, TelemetryOrder } from '@restitch/core/internal';
 import type { Channel } from '@restitch/channel';
 import type { Dataplane } from '@restitch/dataplane';
 import type { Coordinator } from './coordinator.js';
@@ -102,6 +102,7 @@ export class ControlPlane {
     endpoint.link?.close(new RestitchError('closed', `${hello.name} connected again`));
     const isOtherProcess = endpoint.hello !== undefined && endpoint.hello.instance !== hello.instance;
     if (isOtherProcess && !deps.protection.replaced(endpoint)) deps.reconciler.processGone(endpoint);
+    endpoint.hasLeft = false;
     endpoint.link = link;
     endpoint.hello = withNormalAddresses(hello);
     deps.reconciler.beginAnnounce(endpoint);
@@ -153,6 +154,14 @@ export class ControlPlane {
       case 'ended':
         for (const ended of event.sessions) this.#end(endpoint, ended);
         return;
+      case 'closing':
+        for (const told of event.sessions) this.#close(endpoint, told);
+        return;
+      case 'leaving':
+        // Of a process that was declared dead it is no news.
+        if (!this.#deps.protection.isDead(endpoint))
+          this.#deps.drains.leaving(endpoint, event.on, event.deadlineMs);
+        return;
       case 'pinned':
         this.#pin(endpoint, event.id, event.reason);
         return;
@@ -194,6 +203,7 @@ export class ControlPlane {
         throw new RestitchError('forbidden', `${name} tried to speak as ${event.name}`);
       this.#deps.protection.agentJoined(name, link);
     } else if (event.t === 'process-ended') this.#deps.protection.processEnded(name, event);
+    else if (event.t === 'finished') this.#deps.protection.finished(name, event.flows);
     else if (event.t !== 'agent-heartbeat') {
       throw new RestitchError('message_invalid', `the agent of ${name} sent ${event.t}`);
     }
@@ -314,9 +324,17 @@ export class ControlPlane {
     batch.push({ op: 'close', flow, epoch, lingerMs: this.#deps.lingerMs() });
   }
 
+  /** Its application has ended it, and its client lacks something yet: it goes on being a session until `ended`. */
+  #close(endpoint: Endpoint, told: { id: string; epoch: number; closing: Closing }): void {
+    const session = this.#deps.sessions.byId(told.id);
+    if (session?.owner !== endpoint || session.epoch !== told.epoch) return;
+    this.#deps.sessions.setClosing(session, told.closing);
+  }
+
   #pin(endpoint: Endpoint, sessionId: string, reason: string | null): void {
     const session = this.#deps.sessions.byId(sessionId);
-    if (session?.owner === endpoint) this.#deps.sessions.setPinned(session, reason ?? undefined);
+    if (session?.owner === endpoint && session.closing === undefined)
+      this.#deps.sessions.setPinned(session, reason ?? undefined);
   }
 
   /** The connection is gone; the endpoint may well go on serving. Only new flows and moves are affected. */

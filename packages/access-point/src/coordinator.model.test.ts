@@ -1,7 +1,8 @@
-/** All interleavings that fast-check finds: losses, kills, restarts, late messages. At most one copy may ever emit. */
+/** All interleavings that fast-check finds: losses, kills, restarts, late messages. At most one copy may ever emit, closing or not. */
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { formatFlow } from '@restitch/core';
 import fc from 'fast-check';
 import { afterAll, expect, it } from 'vitest';
 import { settleMicrotasks } from './testing/virtual-clock.js';
@@ -15,7 +16,9 @@ afterAll(() => rmSync(directory, { recursive: true, force: true }));
 type Op =
   | { t: 'open' | 'cut' | 'cut-here' | 'cut-there' | 'connect' | 'kill'; at: number }
   | { t: 'migrate'; session: number; to: number }
-  | { t: 'end'; session: number }
+  | { t: 'end' | 'acknowledge'; session: number }
+  | { t: 'close'; session: number; finisher: 'kernel' | 'successor' }
+  | { t: 'kernel-done'; at: number }
   | { t: 'deliver'; picks: number[] }
   | { t: 'advance'; ms: number }
   | { t: 'mishap'; what: 'busy' | 'thaw' | 'prepare' | 'freeze' }
@@ -27,6 +30,15 @@ const common = [
   { weight: 2, arbitrary: fc.record({ t: fc.constant('open' as const), at }) },
   { weight: 6, arbitrary: fc.record({ t: fc.constant('migrate' as const), session, to: at }) },
   { weight: 1, arbitrary: fc.record({ t: fc.constant('end' as const), session }) },
+  {
+    weight: 2,
+    arbitrary: fc.record({
+      t: fc.constant('close' as const),
+      session,
+      finisher: fc.constantFrom('kernel' as const, 'successor' as const),
+    }),
+  },
+  { weight: 1, arbitrary: fc.record({ t: fc.constant('acknowledge' as const), session }) },
   {
     weight: 16,
     arbitrary: fc.record({
@@ -62,7 +74,11 @@ const common = [
 ];
 const gentle = fc.array(fc.oneof(...common), { minLength: 5, maxLength: 120 }) as fc.Arbitrary<Op[]>;
 const deadly = fc.array(
-  fc.oneof(...common, { weight: 2, arbitrary: fc.record({ t: fc.constant('kill' as const), at }) }),
+  fc.oneof(
+    ...common,
+    { weight: 2, arbitrary: fc.record({ t: fc.constant('kill' as const), at }) },
+    { weight: 1, arbitrary: fc.record({ t: fc.constant('kernel-done' as const), at }) },
+  ),
   { minLength: 5, maxLength: 120 },
 ) as fc.Arbitrary<Op[]>;
 
@@ -96,6 +112,23 @@ class Run {
         if (id !== undefined && world.end(id)) this.ended.add(id);
         break;
       }
+      case 'close': {
+        const id = this.sessions[op.session];
+        const owner = id === undefined ? undefined : world.liveCopies(id)[0]?.name;
+        if (id !== undefined && owner !== undefined) world.endpoint(owner).close(id, 1000, op.finisher);
+        break;
+      }
+      case 'acknowledge': {
+        // Everything that its application has written, and our FIN: the connection is over.
+        const id = this.sessions[op.session];
+        const owner = id === undefined ? undefined : world.liveCopies(id)[0]?.name;
+        const isClosing = world.endpoint(owner ?? 'a').copies.get(id ?? '')?.closing !== undefined;
+        if (id !== undefined && isClosing && world.end(id)) this.ended.add(id);
+        break;
+      }
+      case 'kernel-done':
+        world.kernel(name(op.at)).clear();
+        break;
       case 'deliver':
         for (const pick of op.picks) {
           world.deliver((count) => pick % count);
@@ -151,11 +184,29 @@ class Run {
     }
   }
 
+  /** What no process serves is there as long as a kernel delivers it, and its record leads there. */
+  assertFinishing(): void {
+    const { world } = this;
+    for (const session of world.core.state.sessions.all()) {
+      if (world.copiesOf(session.id).length > 0) continue;
+      const { id, owner, isFinishing, flow } = session;
+      const story = `${id} at ${owner.name}`;
+      expect({ isFinishing, isDelivered: world.kernel(owner.name).has(formatFlow(flow)) }, story).toEqual({
+        isFinishing: true,
+        isDelivered: true,
+      });
+      expect(world.recordOf(id), story).toMatchObject({ name: owner.name, phase: 'active' });
+    }
+  }
+
   async assertRest(): Promise<void> {
     const { world } = this;
     Object.assign(world.mishaps, { busy: 0, thaw: 0, prepare: 0, freeze: 0 });
     await world.rest();
     this.assertOneOwner();
+    this.assertFinishing();
+    for (const n of names) world.kernel(n).clear();
+    await world.rest();
     const { coordinator, sessions, reconciler } = world.core.state;
     expect(coordinator.running().map((m) => `${m.id} ${m.state}`)).toEqual([]);
     expect(reconciler.waiting).toBe(0);
@@ -173,11 +224,13 @@ class Run {
       if (copies[0] === undefined) continue;
       expect(record, story).toEqual({ name: copies[0].name, epoch: copies[0].epoch, phase: 'active' });
       const session = sessions.byId(id);
-      expect({ owner: session?.owner.name, doubt: session?.doubt }, story).toEqual({
-        owner: copies[0].name,
-        doubt: undefined,
-      });
+      const { closing } = world.endpoint(copies[0].name).copies.get(id) ?? {};
+      expect({ owner: session?.owner.name, doubt: session?.doubt, closing: session?.closing }, story).toEqual(
+        { owner: copies[0].name, doubt: undefined, closing },
+      );
     }
+    // Nothing is remembered of what nobody has.
+    for (const { id } of sessions.all()) expect(world.copiesOf(id), id).toHaveLength(1);
     const impossible = world.counters.entries().filter(([key]) => key.startsWith('move_impossible_'));
     expect(impossible).toEqual([]);
     expect(world.counters.get('reconcile_stale_total')).toBe(0);
@@ -275,6 +328,8 @@ it('lets a copy go whose client closed at the target, when the access point forg
 });
 
 it('has been through the ends of moves that come up often enough to be asked for', () => {
+  expect(met.get('protection_sessions_finishing_total')).toBeGreaterThan(0);
+  expect(met.get('protection_sessions_finished_total')).toBeGreaterThan(0);
   for (const outcome of ['committed', 'refused', 'reverted']) {
     expect(met.get(`moves_${outcome}_total`), outcome).toBeGreaterThan(0);
   }

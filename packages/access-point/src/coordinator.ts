@@ -153,9 +153,19 @@ export class Coordinator {
   /** Forgets what the analytics asked for and has not begun, and tries no further targets for what has. */
   dropAutomatic(): number {
     for (const entry of this.#running.values()) if (entry.wish.isAutomatic === true) entry.isLastTry = true;
-    const dropped = this.#wishes.dropAutomatic();
-    for (const wish of dropped)
-      wish.done(new RestitchError('closed', `session ${wish.sessionId}: automatic moves were stopped`));
+    return this.#drop((wish) => wish.isAutomatic === true, 'automatic moves were stopped');
+  }
+
+  /** Forgets what a drain of this endpoint asked for and has not begun. */
+  dropDrain(endpoint: Endpoint): number {
+    const isItsSession = (id: string): boolean => this.#deps.sessions.byId(id)?.owner === endpoint;
+    const isOver = (wish: Wish): boolean => wish.origin === 'drain' && isItsSession(wish.sessionId);
+    return this.#drop(isOver, `the drain of ${endpoint.name} is over`);
+  }
+
+  #drop(isOver: (wish: Wish) => boolean, why: string): number {
+    const dropped = this.#wishes.drop(isOver);
+    for (const wish of dropped) wish.done(new RestitchError('closed', `session ${wish.sessionId}: ${why}`));
     return dropped.length;
   }
 
@@ -196,6 +206,15 @@ export class Coordinator {
       if (target === session.owner) {
         throw new RestitchError('no_target', `session ${session.id} is on ${target.name} already`);
       }
+    }
+    if (session.isFinishing === true) {
+      throw new RestitchError(
+        'peer_lost',
+        `session ${session.id}: its process has ended, its kernel finishes it`,
+      );
+    }
+    if (session.closing !== undefined && request.isAutomatic === true) {
+      throw new RestitchError('unknown_session', `session ${session.id}: its application has ended it`);
     }
     if (session.doubt !== undefined)
       throw new RestitchError('session_moving', `session ${session.id}: ${session.doubt}`);
@@ -269,7 +288,9 @@ export class Coordinator {
     if (move.session.move === move) move.session.move = undefined;
     // A take-over knows better than a move whose source died.
     const isTakenOver =
-      move.session.isOrphan === true || (move.switchNs === 0n && move.session.owner !== move.source);
+      move.session.isOrphan === true ||
+      move.session.isFinishing === true ||
+      (move.switchNs === 0n && move.session.owner !== move.source);
     if (move.outcome === 'failed' && !isTakenOver) {
       move.session.doubt = 'its last move ended without an answer from its owner';
       this.#deps.onDoubt(move.session);

@@ -5,9 +5,11 @@ import type { Channel } from '@restitch/channel';
 import type { Dataplane } from '@restitch/dataplane';
 import type { IcmpEcho } from '@restitch/sys/internal';
 import type { DaemonConfig } from './config/index.js';
+import { ClientEnds } from './client-ends.js';
 import { ControlPlane } from './control-plane.js';
 import { Coordinator } from './coordinator.js';
 import type { DaemonState } from './daemon-state.js';
+import { forgetAffinityOf } from './dead-affinity.js';
 import { Drains } from './drains.js';
 import type { EndpointIds } from './endpoint-ids.js';
 import { EndpointRegistry } from './endpoint-registry.js';
@@ -47,6 +49,8 @@ export interface DaemonCoreDeps {
 
 /** The schema's default weight: an endpoint that is not listed counts like one that is. */
 const defaultWeight = 100;
+/** Take-overs go first: milliseconds count there, the sweep may take a hundred, and a SYN is repeated after a second. */
+const affinityPauseMs = 100;
 
 /** All parts of a daemon. */
 export class DaemonCore {
@@ -56,6 +60,7 @@ export class DaemonCore {
   readonly #control: ControlPlane;
   readonly #health: HealthMonitor;
   readonly #rebuild: Rebuild;
+  #isClosed = false;
 
   constructor(deps: DaemonCoreDeps) {
     const { config, dataplane, clock, logger, counters } = deps;
@@ -76,6 +81,7 @@ export class DaemonCore {
       ...parties,
       lingerMs,
       onStale: (endpoint) => this.state.protection.contradicted(endpoint),
+      onOwnerGone: (session) => this.state.protection.leftToKernel(session),
     });
     const onDoubt = (session: Session): void => reconciler.askOwner(session);
     const mayReceive = (endpoint: Endpoint): boolean => protection.mayReceive(endpoint);
@@ -89,8 +95,10 @@ export class DaemonCore {
     const heartbeatMs = (): number => this.#config.health.heartbeatMs;
     const newId = (): string => `${idPrefix}t${++takeOvers}`;
     let takeOvers = 0;
+    const clientEnds = new ClientEnds({ ...base, batch, lingerMs });
     const protection = new Protection({
       ...base,
+      clientEnds,
       batch,
       endpoints,
       sessions,
@@ -99,6 +107,7 @@ export class DaemonCore {
       heartbeatMs,
       lingerMs,
       newId,
+      onDeath: (endpoint, instance) => this.#onDeath(endpoint, instance),
     });
     const collectors = new Collectors({
       ...base,
@@ -158,9 +167,13 @@ export class DaemonCore {
       services: () => this.#config.listeners,
       setLiveness: (endpoint, liveness) => this.#control.setLiveness(endpoint, liveness),
       onDown: () => reconciler.ownerAbsent(),
+      isDead: (endpoint) => protection.isDead(endpoint),
     });
-    this.sweep = new FlowSweep({ ...parts, policy: () => this.#config.flows });
-    this.#rebuild = new Rebuild({ ...parts, graceMs: config.rebuildGraceMs });
+    this.sweep = new FlowSweep({ ...parts, clientEnds, policy: () => this.#config.flows });
+    const onOver = (): void => {
+      for (const endpoint of endpoints.all()) this.#forgetAffinity(endpoint);
+    };
+    this.#rebuild = new Rebuild({ ...parts, graceMs: config.rebuildGraceMs, onOver });
     this.state = {
       ...parts,
       config: () => this.#config,
@@ -207,6 +220,7 @@ export class DaemonCore {
 
   /** Resolves when what it remembers is on the disk. */
   async close(): Promise<void> {
+    this.#isClosed = true;
     this.#health.close();
     this.sweep.close();
     this.state.protection.close();
@@ -227,10 +241,34 @@ export class DaemonCore {
   #onLiveness(endpoint: Endpoint): void {
     this.#health.publishServices();
     this.#rebuild.check();
-    if (endpoint.liveness === 'down') {
-      const atMs = this.state.clock.monotonicMs();
-      this.state.inputs.push({ kind: 'failed', atMs, endpoint: endpoint.name });
-    }
+    if (endpoint.liveness === 'down') this.#onDown(endpoint);
     if (endpoint.liveness === 'healthy') this.state.coordinator.pump();
+  }
+
+  #onDown(endpoint: Endpoint): void {
+    const { clock, inputs, drains } = this.state;
+    // Who left as it had said has not failed.
+    if (!endpoint.hasLeft)
+      inputs.push({ kind: 'failed', atMs: clock.monotonicMs(), endpoint: endpoint.name });
+    if (endpoint.leavingInstance !== undefined) drains.processEnded(endpoint, endpoint.leavingInstance);
+    this.#forgetAffinity(endpoint);
+  }
+
+  #onDeath(endpoint: Endpoint, instance: string): void {
+    this.state.drains.processEnded(endpoint, instance);
+    // In a turn of its own: it may be a successor's hello that told of the death, and is being read.
+    queueMicrotask(() => {
+      if (!this.#isClosed) this.#health.publishServices();
+    });
+    this.state.clock.after(affinityPauseMs, () => this.#forgetAffinity(endpoint));
+  }
+
+  #forgetAffinity(endpoint: Endpoint): void {
+    if (this.#isClosed) return;
+    forgetAffinityOf(endpoint, {
+      ...this.state,
+      afterPublish: (done) => this.#health.afterPublish(done),
+      isDead: ({ liveness }) => liveness === 'down' || this.state.protection.isDead(endpoint),
+    });
   }
 }

@@ -3,7 +3,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import type { DrainProgress } from './drains.js';
+import type { DrainProgress } from './drain-progress.js';
 import { testConfig } from './testing/test-config.js';
 import { World } from './testing/world.js';
 

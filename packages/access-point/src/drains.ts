@@ -1,48 +1,20 @@
 /**
- * Drains: an endpoint gets no new flows, and its sessions are moved away until none is left.
+ * Drains: an endpoint gets no new flows, and everything it has is moved away until nothing is left: no session, no move,
+ * and in no socket of its host a byte or a FIN that a client has not acknowledged.
  *
- * The wish is on disk, so a drain goes on after a restart of the daemon, and `undrain` is its whole undoing.
+ * Who wants it is in drain-wishes.ts; a drain runs as long as anybody does.
  */
-import { join } from 'node:path';
-import { RestitchError } from '@restitch/core';
 import type { Clock, Counters, Logger } from '@restitch/core';
-import { z } from 'zod';
-import type { DrainConfig, MovesConfig } from './config/index.js';
+import { RestitchError } from '@restitch/core';
+import type { MovesConfig } from './config/index.js';
 import type { Coordinator, MoveResult } from './coordinator.js';
-import { readFileIfThere, writeFileAtomically } from './endpoint-ids.js';
+import { whatIsStuck } from './drain-progress.js';
+import type { DrainProgress, OnDrainDeadline, Refusal } from './drain-progress.js';
+import { ResidueQuestions } from './drain-residue.js';
+import { DrainWishes } from './drain-wishes.js';
+import type { DrainWish } from './drain-wishes.js';
 import type { Endpoint, EndpointRegistry } from './endpoint-registry.js';
 import type { Session } from './session-registry.js';
-
-/** What happens to sessions that are left when the deadline has passed. */
-export type OnDrainDeadline = DrainConfig['onDeadline'];
-
-/** Sessions that do not move, by reason code. */
-export interface Stuck {
-  readonly code: string;
-  readonly sessions: number;
-  /** One of them, with its reason in words. */
-  readonly example: { readonly sessionId: string; readonly reason: string };
-}
-
-/** How far a drain is. */
-export interface DrainProgress {
-  readonly endpoint: string;
-  readonly state: 'draining' | 'drained';
-  readonly startedAtMs: number;
-  readonly atStart: number;
-  readonly moved: number;
-  readonly ended: number;
-  readonly left: number;
-  readonly inMove: number;
-  /** Over the last seconds. */
-  readonly movedPerSec: number;
-  /** At this rate; null if nothing moves. */
-  readonly etaMs: number | null;
-  readonly stuck: readonly Stuck[];
-  readonly deadlineAtMs: number;
-  readonly onDeadline: OnDrainDeadline;
-  readonly isDeadlinePassed: boolean;
-}
 
 /** What drains work with. */
 export interface DrainsDeps {
@@ -57,16 +29,6 @@ export interface DrainsDeps {
   readonly onChange: (endpoint: Endpoint) => void;
 }
 
-const savedSchema = z.array(
-  z.strictObject({
-    endpoint: z.string(),
-    startedAtMs: z.number(),
-    deadlineAtMs: z.number(),
-    onDeadline: z.enum(['wait', 'force', 'reset']),
-  }),
-);
-type Saved = z.infer<typeof savedSchema>[number];
-
 /** A session that could not move is left alone this long, then doubled up to the second value. */
 const firstRetryMs = 200;
 const lastRetryMs = 5000;
@@ -75,13 +37,15 @@ const tickMs = 100;
 /** The rate is the mean of so many ticks. */
 const rateTicks = 20;
 
-interface Running extends Saved {
+interface Running {
   readonly target: Endpoint;
+  readonly residue: ResidueQuestions;
+  wish: DrainWish;
   atStart: number;
   moved: number;
   ended: number;
   inMove: number;
-  readonly retryAt: Map<string, { atMs: number; delayMs: number; code: string; reason: string }>;
+  readonly retryAt: Map<string, Refusal & { readonly atMs: number; readonly delayMs: number }>;
   readonly recent: number[];
   hasReset: boolean;
 }
@@ -89,47 +53,53 @@ interface Running extends Saved {
 /** All drains under way. */
 export class Drains {
   readonly #deps: DrainsDeps;
-  readonly #path: string;
+  readonly #wishes: DrainWishes;
   readonly #running = new Map<string, Running>();
   #cancelTick: (() => void) | undefined;
 
   constructor(deps: DrainsDeps) {
     this.#deps = deps;
-    this.#path = join(deps.stateDirectory, 'drains.json');
+    this.#wishes = new DrainWishes(deps.stateDirectory);
   }
 
   /** Takes up the drains of the daemon before. */
   resumeSaved(): void {
-    const text = readFileIfThere(this.#path);
-    if (text === undefined) return;
-    const parsed = savedSchema.safeParse(parseJson(text));
-    if (!parsed.success) throw new RestitchError('config_invalid', `${this.#path} is damaged; remove it`);
-    for (const saved of parsed.data) this.#run(saved);
+    for (const { endpoint } of this.#wishes.load()) this.#follow(this.#deps.endpoints.ensure(endpoint));
   }
 
   /** Begins a drain, or gives a running one another deadline. */
   start(endpoint: Endpoint, deadlineMs: number, onDeadline: OnDrainDeadline): DrainProgress {
-    const nowMs = this.#deps.clock.wallMs();
-    const before = this.#running.get(endpoint.name);
-    const saved = {
-      endpoint: endpoint.name,
-      startedAtMs: before?.startedAtMs ?? nowMs,
-      deadlineAtMs: nowMs + deadlineMs,
-      onDeadline,
-    };
-    const running = this.#run(saved);
-    this.#save();
-    return this.#progress(running);
+    const wish = this.#newWish(endpoint, deadlineMs, onDeadline);
+    this.#wishes.setOperators(endpoint.name, wish);
+    return this.#progress(this.#begin(endpoint, wish));
   }
 
-  /** Ends a drain: the endpoint takes new flows again; what has moved stays where it is. */
+  /**
+   * Ends an operator's drain: the endpoint takes new flows again, unless its process is about to leave; what has moved
+   * stays where it is.
+   */
   stop(endpoint: Endpoint): void {
-    this.#running.delete(endpoint.name);
-    this.#save();
-    endpoint.drain = 'none';
-    endpoint.link?.tell({ t: 'draining', on: false });
-    this.#deps.logger.info({ endpoint: endpoint.name }, 'undrained');
-    this.#deps.onChange(endpoint);
+    this.#wishes.setOperators(endpoint.name, undefined);
+    this.#follow(endpoint);
+  }
+
+  /** The endpoint's process says that it is about to leave, or that it stays after all. */
+  leaving(endpoint: Endpoint, on: boolean, deadlineMs: number): void {
+    const instance = endpoint.hello?.instance;
+    if (instance === undefined) return;
+    endpoint.leavingInstance = on ? instance : undefined;
+    const wish = { ...this.#newWish(endpoint, deadlineMs, 'wait'), instance };
+    this.#wishes.setLeaving(endpoint.name, on ? wish : undefined);
+    this.#deps.counters.add(on ? 'drain_leavings_total' : 'drain_leavings_taken_back_total');
+    this.#follow(endpoint);
+  }
+
+  /** That process is gone, and its wish to leave with it: the next one of its name takes new flows. */
+  processEnded(endpoint: Endpoint, instance: string): void {
+    if (this.#wishes.leaving(endpoint.name)?.instance !== instance) return;
+    this.#wishes.setLeaving(endpoint.name, undefined);
+    endpoint.leavingInstance = undefined;
+    this.#follow(endpoint);
   }
 
   progressOf(name: string): DrainProgress | undefined {
@@ -139,7 +109,7 @@ export class Drains {
 
   /** Wall time by which it is to be done; undefined if it is not being drained. */
   deadlineOf(name: string): number | undefined {
-    return this.#running.get(name)?.deadlineAtMs;
+    return this.#running.get(name)?.wish.deadlineAtMs;
   }
 
   all(): DrainProgress[] {
@@ -157,17 +127,37 @@ export class Drains {
     if (running !== undefined) running.ended++;
   }
 
-  #run(saved: Saved): Running {
-    const target = this.#deps.endpoints.ensure(saved.endpoint);
-    const running = this.#running.get(saved.endpoint) ?? newRun(saved, target);
-    Object.assign(running, saved, { hasReset: false });
-    this.#running.set(saved.endpoint, running);
+  #newWish({ name }: Endpoint, deadlineMs: number, onDeadline: OnDrainDeadline): DrainWish {
+    const nowMs = this.#deps.clock.wallMs();
+    const startedAtMs = this.#running.get(name)?.wish.startedAtMs ?? nowMs;
+    return { endpoint: name, startedAtMs, deadlineAtMs: nowMs + deadlineMs, onDeadline };
+  }
+
+  /** Does what the wishes say now. */
+  #follow(endpoint: Endpoint): void {
+    const wish = this.#wishes.of(endpoint.name);
+    if (wish !== undefined) this.#begin(endpoint, wish);
+    else if (this.#running.delete(endpoint.name)) this.#end(endpoint);
+  }
+
+  #begin(target: Endpoint, wish: DrainWish): Running {
+    const running = this.#running.get(target.name) ?? newRun(wish, target, this.#deps.clock);
+    Object.assign(running, { wish, hasReset: false });
+    this.#running.set(target.name, running);
     target.drain = 'draining';
     target.link?.tell({ t: 'draining', on: true });
-    this.#deps.logger.info({ ...saved, sessions: target.sessions.size }, 'draining');
+    this.#deps.logger.info({ ...wish, sessions: target.sessions.size }, 'draining');
     this.#deps.onChange(target);
     this.#tick();
     return running;
+  }
+
+  #end(endpoint: Endpoint): void {
+    endpoint.drain = 'none';
+    this.#deps.coordinator.dropDrain(endpoint);
+    endpoint.link?.tell({ t: 'draining', on: false });
+    this.#deps.logger.info({ endpoint: endpoint.name }, 'undrained');
+    this.#deps.onChange(endpoint);
   }
 
   #tick(): void {
@@ -186,18 +176,28 @@ export class Drains {
 
   #advance(running: Running): void {
     const { target } = running;
-    const isEmpty = target.sessions.size === 0 && running.inMove === 0;
-    // Only an endpoint that has told all it has can be known to have nothing.
-    const isKnown =
-      target.drain === 'drained' || (target.link !== undefined && target.liveness !== 'joining');
-    const state = isEmpty && isKnown ? 'drained' : 'draining';
+    const state = this.#isDrained(running) ? 'drained' : 'draining';
     if (target.drain !== state) {
       target.drain = state;
-      this.#deps.logger.info({ endpoint: target.name, moved: running.moved, ended: running.ended }, state);
+      const { moved, ended } = running;
+      this.#deps.logger.info({ endpoint: target.name, moved, ended }, state);
     }
     if (state === 'drained') return;
-    if (this.#isPast(running) && running.onDeadline === 'reset') this.#resetRest(running);
+    if (this.#isPast(running) && running.wish.onDeadline === 'reset') this.#resetRest(running);
     this.#feed(running);
+  }
+
+  /** Nothing is left that anybody knows of. Only an endpoint that has told all it has can be known to have nothing. */
+  #isDrained({ target, inMove, residue }: Running): boolean {
+    if (target.sessions.size > 0 || inMove > 0 || target.moves.size > 0) {
+      residue.restart();
+      return false;
+    }
+    const wasDrained = target.drain === 'drained';
+    // It was drained, and has gone or is coming back: it is as it was.
+    if (target.link === undefined || target.liveness === 'joining') return wasDrained;
+    residue.ask();
+    return residue.last?.sockets === 0;
   }
 
   /** Keeps as many of the endpoint's sessions in moves as the policy lets run. */
@@ -207,7 +207,7 @@ export class Drains {
     const nowMs = this.#deps.clock.monotonicMs();
     for (const session of running.target.sessions) {
       if (running.inMove >= most) return;
-      if (session.move !== undefined || session.doubt !== undefined) continue;
+      if (session.move !== undefined || session.doubt !== undefined || session.isFinishing === true) continue;
       if ((running.retryAt.get(session.id)?.atMs ?? 0) > nowMs) continue;
       this.#move(running, session);
     }
@@ -215,12 +215,12 @@ export class Drains {
 
   #move(running: Running, session: Session): void {
     running.inMove++;
-    const isForced = this.#isPast(running) && running.onDeadline === 'force';
+    const isForced = this.#isPast(running) && running.wish.onDeadline === 'force';
     this.#deps.coordinator.request({ sessionId: session.id, origin: 'drain', isForced }, (result) => {
       running.inMove--;
       this.#note(running, session, result);
       if (
-        this.#running.get(running.endpoint) === running &&
+        this.#running.get(running.target.name) === running &&
         running.inMove < this.#deps.policy().endpointConcurrency / 2
       ) {
         this.#feed(running);
@@ -252,66 +252,65 @@ export class Drains {
 
   /** The operator said so: what does not move is ended, the clients get a reset. */
   #resetRest(running: Running): void {
-    if (running.hasReset || running.target.link === undefined) return;
+    const { target } = running;
+    if (running.hasReset || target.link === undefined) return;
     running.hasReset = true;
-    const ids = [...running.target.sessions].filter((s) => s.move === undefined).map((s) => s.id);
+    // What a kernel finishes for a process that has ended is not this process's to end.
+    const rest = [...target.sessions].filter((s) => s.move === undefined && s.isFinishing !== true);
+    const ids = rest.map((s) => s.id);
     this.#deps.logger.warn(
-      { endpoint: running.endpoint, sessions: ids.length },
+      { endpoint: target.name, sessions: ids.length },
       'drain deadline passed: reset the rest',
     );
     this.#deps.counters.add('drain_resets_total', ids.length);
     for (let i = 0; i < ids.length; i += 4096) {
-      running.target.link.request({ t: 'reset', sessionIds: ids.slice(i, i + 4096) }, () => {
+      target.link.request({ t: 'reset', sessionIds: ids.slice(i, i + 4096) }, () => {
         running.hasReset = false;
       });
     }
   }
 
-  #isPast(running: Running): boolean {
-    return this.#deps.clock.wallMs() >= running.deadlineAtMs;
+  #isPast({ wish }: Running): boolean {
+    return this.#deps.clock.wallMs() >= wish.deadlineAtMs;
   }
 
   #progress(running: Running): DrainProgress {
-    const { target, recent } = running;
+    const { target, recent, residue, wish } = running;
     const left = target.sessions.size;
     const first = recent[0] ?? running.moved;
     const spanMs = Math.max(recent.length - 1, 1) * tickMs;
     const movedPerSec = ((running.moved - first) * 1000) / spanMs;
+    const standing = residue.isStanding ? residue.last : undefined;
+    // While sessions are left it was not asked, and what it said before is not what holds it up.
+    const doubt = left === 0 && target.drain !== 'drained' ? residue.doubt : undefined;
     return {
-      endpoint: running.endpoint,
+      endpoint: target.name,
       state: target.drain === 'drained' ? 'drained' : 'draining',
-      startedAtMs: running.startedAtMs,
+      isLeaving: 'instance' in wish,
+      startedAtMs: wish.startedAtMs,
       atStart: running.atStart,
       moved: running.moved,
       ended: running.ended,
       left,
+      closing: [...target.sessions].filter((s) => s.closing !== undefined).length,
       inMove: running.inMove,
+      residue: residue.last ?? null,
       movedPerSec,
       etaMs: left === 0 ? 0 : movedPerSec > 0 ? (left / movedPerSec) * 1000 : null,
-      stuck: stuckByReason(running),
-      deadlineAtMs: running.deadlineAtMs,
-      onDeadline: running.onDeadline,
+      stuck: whatIsStuck(target.sessions, (s) => running.retryAt.get(s.id), standing, doubt),
+      deadlineAtMs: wish.deadlineAtMs,
+      onDeadline: wish.onDeadline,
       isDeadlinePassed: this.#isPast(running),
     };
   }
-
-  #save(): void {
-    const saved: Saved[] = [...this.#running.values()].map((r) => ({
-      endpoint: r.endpoint,
-      startedAtMs: r.startedAtMs,
-      deadlineAtMs: r.deadlineAtMs,
-      onDeadline: r.onDeadline,
-    }));
-    writeFileAtomically(this.#path, JSON.stringify(saved));
-  }
 }
 
-function newRun(saved: Saved, target: Endpoint): Running {
-  const atStart = target.sessions.size;
+function newRun(wish: DrainWish, target: Endpoint, clock: Clock): Running {
   return {
-    ...saved,
+    wish,
     target,
-    atStart,
+    residue: new ResidueQuestions(target, clock),
+    atStart: target.sessions.size,
     moved: 0,
     ended: 0,
     inMove: 0,
@@ -319,27 +318,4 @@ function newRun(saved: Saved, target: Endpoint): Running {
     recent: [],
     hasReset: false,
   };
-}
-
-function stuckByReason(running: Running): Stuck[] {
-  const byCode = new Map<string, Stuck>();
-  const note = (code: string, sessionId: string, reason: string): void => {
-    const before = byCode.get(code);
-    if (before === undefined) byCode.set(code, { code, sessions: 1, example: { sessionId, reason } });
-    else byCode.set(code, { ...before, sessions: before.sessions + 1 });
-  };
-  for (const session of running.target.sessions) {
-    const retry = running.retryAt.get(session.id);
-    if (session.doubt !== undefined) note('session_moving', session.id, session.doubt);
-    else if (retry !== undefined) note(retry.code, session.id, retry.reason);
-  }
-  return [...byCode.values()].sort((a, b) => b.sessions - a.sessions);
-}
-
-function parseJson(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
-  }
 }

@@ -17,7 +17,10 @@ export type Hello = Extract<FromEndpoint, { t: 'hello' }>;
  * down: silent for long, or another process came in its place; no new flows.
  */
 export type Liveness = 'joining' | 'healthy' | 'suspect' | 'down';
-/** What the operator wants. draining: no new flows, sessions are moved away. drained: none is left. */
+/**
+ * What the operator, or the process itself, wants. draining: no new flows, sessions are moved away. drained: none is left,
+ * and its host's sockets owe nobody anything.
+ */
 export type DrainState = 'none' | 'draining' | 'drained';
 
 /** One endpoint. Written by the daemon's modules, read by all. */
@@ -29,6 +32,10 @@ export class Endpoint {
   hello: Hello | undefined;
   liveness: Liveness = 'down';
   drain: DrainState = 'none';
+  /** The process that has said it is about to leave. */
+  leavingInstance: string | undefined;
+  /** Its last process left as it had said: no failure. */
+  hasLeft = false;
   /** CLOCK_MONOTONIC milliseconds since when `liveness` is what it is. */
   livenessSinceMs = 0;
   /** The last TCP probe was not accepted: heartbeats alone do not make it healthy. */

@@ -1,12 +1,15 @@
 /**
  * The idle sweep: records without packets for long, or whose client sent RST, are asked for at their owner, and only
- * what the owner no longer has is closed. With direct return the access point never sees the server's FIN.
+ * what the owner no longer has is closed: a closing session it has until its end, and of connections in its host's kernel
+ * it knows as well. Where no owner is left the client is asked. With direct return the access point never sees the
+ * server's FIN.
  */
 import { formatFlow } from '@restitch/core';
 import type { Clock, Counters, Logger } from '@restitch/core';
 import type { Dataplane, FlowRecord } from '@restitch/dataplane';
 import type { FlowsConfig } from './config/index.js';
-import { requestSlowly } from './endpoint-link.js';
+import { askOwned } from './ask-owned.js';
+import type { ClientEnds } from './client-ends.js';
 import type { Endpoint, EndpointRegistry } from './endpoint-registry.js';
 import type { FlowBatch } from './flow-batch.js';
 import type { SessionRegistry } from './session-registry.js';
@@ -20,12 +23,11 @@ export interface FlowSweepDeps {
   readonly batch: FlowBatch;
   readonly endpoints: EndpointRegistry;
   readonly sessions: SessionRegistry;
+  readonly clientEnds: ClientEnds;
   readonly policy: () => FlowsConfig;
 }
 
 const queryDeadlineMs = 5000;
-/** The schema's bound on one query. */
-const flowsPerQuery = 4096;
 
 /** Sweeps until closed. */
 export class FlowSweep {
@@ -63,7 +65,7 @@ export class FlowSweep {
       if (record.phase === 'closing' || record.phase === 'releasing') continue;
       if (!record.sawReset && nowNs - record.lastSeenNs < idleNs) continue;
       const owner = endpoints.byId(record.endpointId);
-      if (owner?.link === undefined) this.#dropIfOrphan(record, owner, nowNs);
+      if (owner?.link === undefined) this.#endIfOrphan(record, owner, nowNs);
       else {
         const records = byOwner.get(owner) ?? [];
         records.push(record);
@@ -74,32 +76,37 @@ export class FlowSweep {
   }
 
   async #ask(owner: Endpoint, records: readonly FlowRecord[]): Promise<void> {
-    for (let i = 0; i < records.length; i += flowsPerQuery) {
-      const chunk = records.slice(i, i + flowsPerQuery);
-      if (owner.link === undefined) return;
-      const flows = chunk.map((r) => r.flow);
-      const data = await requestSlowly(owner.link, { t: 'query', flows }, this.#deps.clock, queryDeadlineMs);
-      const owned = data['owned'];
-      if (!Array.isArray(owned) || owned.length !== chunk.length) return;
-      for (const [j, record] of chunk.entries()) if (owned[j] === false) this.#close(record);
-    }
+    const flows = records.map((record) => record.flow);
+    const owned = await askOwned(owner, flows, this.#deps.clock, queryDeadlineMs);
+    if (owned === undefined) return;
+    for (const [i, record] of records.entries()) if (owned[i] === false) this.#close(record);
   }
 
-  /** Its owner has been gone for longer than the flow may be idle: nobody can answer for it any more. */
-  #dropIfOrphan(record: FlowRecord, owner: Endpoint | undefined, nowNs: bigint): void {
-    const { policy } = this.#deps;
+  /** Its owner has been gone for longer than the flow may be idle: nobody can answer for it any more but the client. */
+  #endIfOrphan(record: FlowRecord, owner: Endpoint | undefined, nowNs: bigint): void {
+    const { policy, clientEnds } = this.#deps;
     if (owner !== undefined && owner.liveness !== 'down') return;
-    if (nowNs - record.lastSeenNs >= BigInt(policy().idleAfterMs) * 1_000_000n) this.#close(record);
+    if (nowNs - record.lastSeenNs < BigInt(policy().idleAfterMs) * 1_000_000n) return;
+    // What a kernel delivers has its own observer.
+    if (this.#deps.sessions.byFlow(record.flow)?.isFinishing === true || !this.#forget(record)) return;
+    void clientEnds.end(record);
   }
 
   #close(record: FlowRecord): void {
-    const { sessions, batch, counters, logger, policy } = this.#deps;
+    const { batch, policy } = this.#deps;
+    if (!this.#forget(record)) return;
+    batch.push({ op: 'close', flow: record.flow, epoch: record.epoch, lingerMs: policy().closingLingerMs });
+  }
+
+  /** False if it moved while its owner was asked: the answer was about another's time. */
+  #forget(record: FlowRecord): boolean {
+    const { sessions, counters, logger } = this.#deps;
     const session = sessions.byFlow(record.flow);
-    // Moved while its owner was asked: the answer was about another's time.
-    if (session?.move !== undefined || (session !== undefined && session.epoch !== record.epoch)) return;
+    if (session?.move !== undefined || (session !== undefined && session.epoch !== record.epoch))
+      return false;
     if (session !== undefined) sessions.remove(session);
     counters.add('flows_swept_total');
     logger.debug({ flow: formatFlow(record.flow) }, 'flow swept');
-    batch.push({ op: 'close', flow: record.flow, epoch: record.epoch, lingerMs: policy().closingLingerMs });
+    return true;
   }
 }

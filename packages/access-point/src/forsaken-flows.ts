@@ -8,7 +8,7 @@
 import { formatFlow } from '@restitch/core';
 import type { Clock, Logger } from '@restitch/core';
 import type { Dataplane, FlowRecord } from '@restitch/dataplane';
-import { requestSlowly } from './endpoint-link.js';
+import { askOwned } from './ask-owned.js';
 import type { Endpoint, EndpointRegistry } from './endpoint-registry.js';
 import type { SessionRegistry } from './session-registry.js';
 
@@ -23,7 +23,6 @@ export interface ForsakenDeps {
   readonly reset: (record: FlowRecord, owner: Endpoint) => Promise<void>;
 }
 
-const answerMs = 2000;
 /** Clients that are told at the same time: a record may also be of a connection that ended while no daemon was there. */
 const atOnce = 256;
 
@@ -64,9 +63,10 @@ export class ForsakenFlows {
     const flows = records.map((r) => r.flow);
     const owned = records.map(() => false);
     for (const endpoint of endpoints.all()) {
-      const answers = await this.#ask(endpoint, flows);
+      // Not known: nobody may be reset.
+      const answers = await askOwned(endpoint, flows, this.#deps.clock);
       if (answers === undefined) return;
-      answers.forEach((has, i) => (owned[i] ||= has !== false));
+      answers.forEach((has, i) => (owned[i] ||= has));
     }
     const forsaken = records.filter((record, i) => {
       const now = dataplane.lookup(record.flow);
@@ -81,22 +81,5 @@ export class ForsakenFlows {
         await reset(record, owner);
       }),
     );
-  }
-
-  /** undefined: not known, and nobody may be reset. */
-  async #ask(endpoint: Endpoint, flows: readonly FlowRecord['flow'][]): Promise<unknown[] | undefined> {
-    if (endpoint.link === undefined) return undefined;
-    try {
-      const { clock } = this.#deps;
-      const { owned } = await requestSlowly(
-        endpoint.link,
-        { t: 'query', flows: [...flows] },
-        clock,
-        answerMs,
-      );
-      return Array.isArray(owned) && owned.length === flows.length ? owned : undefined;
-    } catch {
-      return undefined;
-    }
   }
 }

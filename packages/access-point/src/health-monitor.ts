@@ -21,6 +21,8 @@ export interface HealthMonitorDeps {
   readonly setLiveness: (endpoint: Endpoint, liveness: Liveness) => void;
   /** An endpoint is down: what waits for its word is judged again. */
   readonly onDown: () => void;
+  /** True for one whose process is known to be dead, whatever its connection says yet. */
+  readonly isDead?: (endpoint: Endpoint) => boolean;
   /** Tries a TCP connect; resolves to whether it was accepted in time. */
   readonly probe?: (address: SocketAddress, timeoutMs: number) => Promise<boolean>;
 }
@@ -37,6 +39,7 @@ export class HealthMonitor {
   #published: VirtualService[] | undefined;
   #wanted: VirtualService[] = [];
   #cancelPublish: (() => void) | undefined;
+  #afterPublish: Array<() => void> = [];
 
   constructor(deps: HealthMonitorDeps) {
     this.#deps = deps;
@@ -57,6 +60,12 @@ export class HealthMonitor {
     if (this.#cancelPublish === undefined) this.#publishNext();
   }
 
+  /** Publishes, and calls `done` when the data plane has what is wanted. */
+  afterPublish(done: () => void): void {
+    this.#afterPublish.push(done);
+    this.publishServices();
+  }
+
   /**
    * One service a turn: a table costs milliseconds to build, a service's first one a wait for the kernel's readers on top
    * (10 ms), and moves and take-overs between hold and switch must not wait for all of them.
@@ -69,12 +78,22 @@ export class HealthMonitor {
       before?.length === wanted.length &&
       wanted.every((w, i) => w.address === before[i]?.address && w.port === before[i]?.port);
     const at = isSameSet ? wanted.findIndex((w, i) => !isSame(w, before[i])) : 0;
-    if (at < 0 || (isSameSet && wanted.length === 0)) return;
+    if (at < 0 || (isSameSet && wanted.length === 0)) {
+      this.#tellPublished();
+      return;
+    }
     const next = isSameSet ? before.map((p, i) => (i === at ? (wanted[i] ?? p) : p)) : wanted;
     this.#published = next;
     this.#deps.dataplane.setServices(next);
-    if (wanted.every((w, i) => isSame(w, next[i]))) return;
+    if (wanted.every((w, i) => isSame(w, next[i]))) {
+      this.#tellPublished();
+      return;
+    }
     this.#cancelPublish = this.#deps.clock.after(publishPauseMs, () => this.#publishNext());
+  }
+
+  #tellPublished(): void {
+    for (const done of this.#afterPublish.splice(0)) done();
   }
 
   #backendsOf(service: ListenerConfig): VirtualService {
@@ -83,9 +102,14 @@ export class HealthMonitor {
       .filter((e) => e.drain === 'none' && e.listenerFor(service.vip) !== undefined)
       .map((e) => ({ endpoint: e, weight: service.weights[e.name] ?? e.weight }))
       .filter((b) => b.weight > 0);
-    const healthy = offering.filter((b) => b.endpoint.liveness === 'healthy');
+    const isDead = (b: { endpoint: Endpoint }): boolean => this.#deps.isDead?.(b.endpoint) === true;
+    const healthy = offering.filter((b) => b.endpoint.liveness === 'healthy' && !isDead(b));
     // An access point that has lost all control connections is likelier cut off than alone: it goes on as before.
-    const chosen = healthy.length > 0 ? healthy : offering.filter((b) => b.endpoint.liveness === 'suspect');
+    const isThere = ({ endpoint: { liveness } }: { endpoint: Endpoint }): boolean =>
+      liveness === 'healthy' || liveness === 'suspect';
+    const suspect = offering.filter(isThere);
+    const living = suspect.filter((b) => !isDead(b));
+    const chosen = healthy.length > 0 ? healthy : living.length > 0 ? living : suspect;
     const backends = chosen
       .map((b) => ({ endpointId: b.endpoint.id, weight: b.weight }))
       .sort((a, b) => a.endpointId - b.endpointId);

@@ -104,6 +104,7 @@ export class Move {
         app: source.hello.app,
         listener,
         expiresMs: this.#lifetimeMs(),
+        ...(this.session.closing === undefined ? {} : { isClosing: true }),
       },
       'reserved',
     );

@@ -20,6 +20,8 @@ export interface RebuildDeps {
   readonly reconciler: Reconciler;
   readonly protection: Protection;
   readonly graceMs: number;
+  /** The start is over: who has not come counts as gone. */
+  readonly onOver: () => void;
 }
 
 /** The phases of one start. */
@@ -76,6 +78,7 @@ export class Rebuild {
         this.#isRebuilding = false;
         dataplane.setRebuilding(false);
         logger.info({ why }, 'start is over');
+        this.#deps.onOver();
       });
   }
 }

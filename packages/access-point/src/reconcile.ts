@@ -4,12 +4,21 @@
  *
  * The record decides; an endpoint that was away, or a daemon that died, changes nothing about who owns a flow.
  */
+import type { SessionReport } from '@restitch/core/internal';
 
 /** What the report says, as far as it matters here. */
 export interface ReportedCopy {
   readonly endpointId: number;
   readonly epoch: number;
   readonly phase: 'live' | 'frozen' | 'pending';
+}
+
+/**
+ * How a reported copy is judged: one that is closing serves its client as a live one does. That its application has ended
+ * it changes nothing about who owns the flow.
+ */
+export function judgedPhaseOf(phase: SessionReport['phase']): ReportedCopy['phase'] {
+  return phase === 'closing' ? 'live' : phase;
 }
 
 /** What the record says, as far as it matters here; undefined if there is none. */

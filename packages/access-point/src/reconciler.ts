@@ -8,7 +8,7 @@ import type { SessionReport } from '@restitch/core/internal';
 import type { Dataplane, FlowRecord } from '@restitch/dataplane';
 import type { Endpoint, EndpointRegistry } from './endpoint-registry.js';
 import type { FlowBatch } from './flow-batch.js';
-import { judgeCopy } from './reconcile.js';
+import { judgeCopy, judgedPhaseOf } from './reconcile.js';
 import type { OwnerFate, Verdict } from './reconcile.js';
 import { makeSession } from './session-registry.js';
 import type { Session, SessionRegistry } from './session-registry.js';
@@ -25,6 +25,8 @@ export interface ReconcilerDeps {
   readonly lingerMs: () => number;
   /** An endpoint serves a session that is another's by now. */
   readonly onStale: (endpoint: Endpoint) => void;
+  /** The process of a closing session has ended. True if the kernel of its host delivers the rest: it is not forgotten. */
+  readonly onOwnerGone: (session: Session) => boolean;
 }
 
 /** A copy whose fate cannot be said before another endpoint speaks. */
@@ -70,7 +72,8 @@ export class Reconciler {
     const named = this.#announced.get(endpoint) ?? new Set();
     this.#announced.delete(endpoint);
     for (const session of endpoint.sessions) {
-      if (!named.has(session.id) && session.isOrphan !== true) {
+      // Orphans and what a kernel finishes are of a process before, and end elsewhere.
+      if (!named.has(session.id) && session.isOrphan !== true && session.isFinishing !== true) {
         this.#forget(session, 'ended while its endpoint was away');
       }
     }
@@ -81,7 +84,10 @@ export class Reconciler {
   processGone(endpoint: Endpoint): void {
     this.#gone.add(endpoint.id);
     this.#judgeWaiting();
-    for (const session of endpoint.sessions) this.#forget(session, 'its process is gone');
+    for (const session of endpoint.sessions) {
+      if (session.isFinishing === true || this.#deps.onOwnerGone(session)) continue;
+      this.#forget(session, 'its process is gone');
+    }
   }
 
   /** The endpoint was not heard in time: copies that wait for its word are judged again. */
@@ -123,13 +129,15 @@ export class Reconciler {
 
   #settle(copy: WaitingCopy): void {
     const { endpoint, report } = copy;
-    // It is being given away: who has it is decided there.
-    if (this.#deps.sessions.byId(report.id)?.isOrphan === true) return;
+    // It is being given away, or a kernel finishes it: who has it is decided there.
+    const known = this.#deps.sessions.byId(report.id);
+    if (known?.isOrphan === true || known?.isFinishing === true) return;
     this.#deps.batch.flush();
     this.#giveUpMoveWithout(endpoint, report);
     const record = this.#deps.dataplane.lookup(report.flow);
     // An ended session's record still tells old copies apart; a live copy behind it is a new session.
-    const isOver = record?.phase === 'closing' && (report.phase === 'live' || report.epoch >= record.epoch);
+    const phase = judgedPhaseOf(report.phase);
+    const isOver = record?.phase === 'closing' && (phase === 'live' || report.epoch >= record.epoch);
     const usable = isOver ? undefined : record;
     const owner =
       usable === undefined
@@ -140,14 +148,15 @@ export class Reconciler {
             isKept: usable.phase === 'hold' || usable.phase === 'frozen',
           };
     const verdict = judgeCopy(
-      { endpointId: endpoint.id, epoch: report.epoch, phase: report.phase },
+      { endpointId: endpoint.id, epoch: report.epoch, phase },
       owner,
       this.#fateOfOwner(usable, copy),
     );
     this.#deps.counters.add(`reconcile_${verdict.replaceAll('-', '_')}_total`);
     if (verdict !== 'keep' && verdict !== 'claim') {
-      const { id, epoch, phase } = report;
-      this.#deps.logger.info({ endpoint: endpoint.name, session: id, epoch, phase, verdict }, 'reconcile');
+      const { id, epoch } = report;
+      const what = { endpoint: endpoint.name, session: id, epoch, phase: report.phase, verdict };
+      this.#deps.logger.info(what, 'reconcile');
     }
     this.#carryOut(verdict, copy);
   }
@@ -245,6 +254,9 @@ export class Reconciler {
     }
     if (known.owner !== endpoint || known.epoch !== epoch) sessions.setOwner(known, endpoint, epoch);
     sessions.setPinned(known, report.pinned);
+    // A copy that waits for word need not say it; one that serves does.
+    const isServing = judgedPhaseOf(report.phase) === 'live';
+    if (isServing || report.closing !== undefined) sessions.setClosing(known, report.closing);
     known.doubt = undefined;
     return known;
   }

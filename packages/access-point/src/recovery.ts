@@ -69,40 +69,46 @@ export async function gatherReplicas(
   let isWhole = true;
   await Promise.all(
     endpoints.map(async (buddy) => {
-      const asked = await askAll(buddy, clock);
+      const asked = await askForAllReplicas(buddy, clock);
       isWhole &&= asked.isWhole;
-      for (const report of asked.all) {
-        const { owner, instance, flow, openedAtMs } = report;
-        if (owner === undefined || instance === undefined || flow === undefined) continue;
-        const replica = { ...report, buddy, owner, instance, flow, openedAtMs: openedAtMs ?? 0 };
-        const known = newest.get(report.id);
+      for (const replica of asked.all) {
+        const known = newest.get(replica.id);
         const isNewer =
           known === undefined ||
-          report.epoch > known.epoch ||
-          (report.epoch === known.epoch && report.n > known.n);
-        if (isNewer) newest.set(report.id, replica);
+          replica.epoch > known.epoch ||
+          (replica.epoch === known.epoch && replica.n > known.n);
+        if (isNewer) newest.set(replica.id, replica);
       }
     }),
   );
   return { newest, isWhole };
 }
 
-async function askAll(
+/** All that one endpoint keeps and can tell the flow of; `isWhole`: down to its last page. */
+export async function askForAllReplicas(
   buddy: Endpoint,
   clock: Clock,
-): Promise<{ readonly all: readonly ReplicaReport[]; readonly isWhole: boolean }> {
-  const all: ReplicaReport[] = [];
+): Promise<{ readonly all: readonly KnownReplica[]; readonly isWhole: boolean }> {
+  const all: KnownReplica[] = [];
+  let offset = 0;
   for (let failures = 0; failures < tries; ) {
     const { link } = buddy;
     if (link === undefined) break;
     try {
-      const data = await requestSlowly(link, { t: 'replicas', offset: all.length }, clock, answerMs);
+      const data = await requestSlowly(link, { t: 'replicas', offset }, clock, answerMs);
       const page = replicaReportSchema.array().max(replicasPerPage).parse(data['replicas']);
-      all.push(...page);
+      offset += page.length;
+      all.push(...page.flatMap((report) => withBuddy(report, buddy)));
       if (page.length < replicasPerPage) return { all, isWhole: true };
     } catch {
       failures++;
     }
   }
   return { all, isWhole: false };
+}
+
+function withBuddy(report: ReplicaReport, buddy: Endpoint): KnownReplica[] {
+  const { id, epoch, n, owner, instance, flow, openedAtMs } = report;
+  if (owner === undefined || instance === undefined || flow === undefined) return [];
+  return [{ id, epoch, n, buddy, owner, instance, flow, openedAtMs: openedAtMs ?? 0 }];
 }

@@ -2,6 +2,7 @@
 import { readFile } from 'node:fs/promises';
 import { RestitchError, createCounters, systemClock } from '@restitch/core';
 import { openDataplane } from '@restitch/dataplane';
+import { prepareBpfDirectory } from '@restitch/sys/internal';
 import { pino } from 'pino';
 import { openAccessPoint } from './access-point.js';
 import type { DaemonConfig } from './config/index.js';
@@ -22,6 +23,7 @@ export async function runDaemon(options: RunDaemonOptions): Promise<void> {
   const config = await readConfigFile(configFile);
   const logger = pino({ level: config.log.level, base: { accessPoint: config.name } }, pino.destination(2));
   const counters = createCounters();
+  prepareBpfDirectory(config.pinDirectory, logger);
   const dataplane = openDataplane({
     interfaceName: config.interfaceName,
     pinDirectory: config.pinDirectory,

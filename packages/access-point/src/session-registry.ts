@@ -1,7 +1,7 @@
 /** All sessions the endpoints have told of, found by id and by flow in one step. */
 import { formatFlow } from '@restitch/core';
 import type { Flow } from '@restitch/core';
-import type { SessionReport } from '@restitch/core/internal';
+import type { Closing, SessionReport } from '@restitch/core/internal';
 import type { Endpoint } from './endpoint-registry.js';
 import type { Move } from './move.js';
 
@@ -23,8 +23,12 @@ export interface Session {
   doubt: string | undefined;
   /** Who keeps its replica, as its owner says; undefined if nobody does, or it is not protected. */
   buddy?: { readonly name: string; readonly isReady: boolean } | undefined;
+  /** Its application has ended it, and its client lacks something yet. It ends with its owner's `ended`, as any other. */
+  closing?: Closing | undefined;
   /** Its owner died; its buddy is about to take it over. Nobody else may forget it. */
   isOrphan?: boolean;
+  /** Its process has ended, and the kernel of its host delivers the rest: see finishing.ts, which alone may end it. */
+  isFinishing?: boolean;
   /** How it ended, as its owner said; undefined while it lives, or if nobody said. */
   end?: 'reset' | 'closed';
 }
@@ -39,6 +43,8 @@ export interface SessionWatcher {
   pinned(session: Session): void;
   /** `session.buddy` is another than before. */
   buddy(session: Session): void;
+  /** Its application has ended it (`session.closing`), or, on its owner's word, not after all. */
+  closing(session: Session): void;
 }
 
 /** The index of sessions. */
@@ -67,6 +73,16 @@ export class SessionRegistry {
     if (session.pinned === reason) return;
     session.pinned = reason;
     this.#watcher?.pinned(session);
+  }
+
+  /** Its owner says how much its client lacks, or with undefined that its application still has it. */
+  setClosing(session: Session, closing: Closing | undefined): void {
+    const isNews = (session.closing === undefined) !== (closing === undefined);
+    session.closing = closing;
+    if (!isNews) return;
+    // Who refused the move has ended it, and a tail moves without it.
+    if (closing !== undefined) this.setPinned(session, undefined);
+    this.#watcher?.closing(session);
   }
 
   byId(id: string): Session | undefined {
@@ -111,6 +127,8 @@ export class SessionRegistry {
     const isOther = session.owner !== owner;
     session.owner.sessions.delete(session);
     session.owner = owner;
+    // Another process serves it: no kernel has to finish it.
+    if (isOther) session.isFinishing = false;
     session.buddy = undefined;
     session.epoch = epoch;
     session.lastEpoch = Math.max(session.lastEpoch, epoch);
@@ -133,5 +151,6 @@ export function makeSession(owner: Endpoint, report: SessionReport, nowMs: numbe
     pinned: report.pinned,
     move: undefined,
     doubt: undefined,
+    closing: report.closing,
   };
 }

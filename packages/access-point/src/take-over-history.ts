@@ -12,10 +12,14 @@ export interface SessionTakeOver {
   /** Who serves it now; null if nobody has a replica. */
   readonly to: string | null;
   readonly epoch: number;
-  readonly outcome: 'taken' | 'lost';
-  /** Why it was lost. */
+  /**
+   * taken: a buddy serves it. finishing: its application had ended it, and the kernel of its host delivers the rest.
+   * ended: nobody has it, and its client was through. lost: nobody has it.
+   */
+  readonly outcome: 'taken' | 'finishing' | 'ended' | 'lost';
+  /** Why it was not taken. */
   readonly reason?: string;
-  /** What the client of a lost session was told, and how long after the loss was known. */
+  /** What the client of one that nobody has was told, and how long after that was known. */
   readonly client?: ResetOutcome;
   readonly resetMs?: number;
 }

@@ -1,37 +1,41 @@
 /**
- * Giving a dead endpoint's sessions away: who has the newest replica, the switch of the record, the word to the buddy,
- * and an honest reset where nobody has one.
+ * Giving a dead endpoint's sessions away: who has the newest replica, the switch of the record, the word to the buddy.
+ * What nobody has is given up (lost-sessions.ts).
  *
  * The access point keeps no list of who is whose buddy: after a death it asks everybody what they have.
  */
-import { RestitchError, formatFlow, toRestitchError } from '@restitch/core';
-import type { Clock, Counters, Logger } from '@restitch/core';
+import { RestitchError, toRestitchError } from '@restitch/core';
+import type { Clock, Logger } from '@restitch/core';
 import { replicaReportSchema } from '@restitch/core/internal';
 import type { ReplicaReport } from '@restitch/core/internal';
-import type { Dataplane, FlowChange, FlowChangeResult, FlowRecord, ResetOutcome } from '@restitch/dataplane';
+import type { FlowChange, FlowChangeResult } from '@restitch/dataplane';
 import { requestSlowly } from './endpoint-link.js';
 import type { Endpoint } from './endpoint-registry.js';
-import type { EventFeed } from './event-feed.js';
 import type { FlowBatch } from './flow-batch.js';
+import type { Loss, LostSessions } from './lost-sessions.js';
 import type { Session, SessionRegistry } from './session-registry.js';
-import type { SessionTakeOver, TakeOverHistory } from './take-over-history.js';
 
 /** What take-overs work with. */
 export interface TakeOverDeps {
   readonly clock: Clock;
-  readonly counters: Counters;
   readonly logger: Logger;
-  readonly dataplane: Dataplane;
   readonly batch: FlowBatch;
   readonly sessions: SessionRegistry;
-  readonly feed: EventFeed;
-  readonly takeOverHistory: TakeOverHistory;
-  readonly lingerMs: () => number;
+  readonly lost: LostSessions;
   readonly newId: () => string;
   /** Endpoints that may keep replicas: those that are not dead. */
   readonly members: () => readonly Endpoint[];
   /** True once the sessions of that process are being given away, or have been. */
   readonly hasDied: (instance: string) => boolean;
+}
+
+/** Takes in sessions that only replicas tell of; resolves with them. */
+export type Adopt = (replicas: ReadonlyMap<string, Replica>) => Promise<readonly Session[]>;
+
+/** How giving away has ended: `losses` of what nobody had are known when the clients have answered. */
+export interface GivenAway {
+  readonly taken: number;
+  readonly losses: ReadonlyArray<Promise<Loss>>;
 }
 
 /** The newest replica of a session and who keeps it. */
@@ -40,8 +44,8 @@ export interface Replica {
   readonly report: ReplicaReport;
 }
 
-/** moved: a planned move was faster, and its target serves. */
-type Fate = 'taken' | 'lost' | 'moved';
+/** moved: a planned move was faster, and its target serves. given-up: nobody has it. */
+type Fate = { readonly t: 'taken' | 'moved' } | { readonly t: 'given-up'; readonly loss: Promise<Loss> };
 
 /** How long after a failure the same is tried again. */
 const lookMs = 20;
@@ -50,10 +54,6 @@ const answerMs = 2000;
 const askMs = 10_000;
 /** Kept packets are written back within this many looks. */
 const maxSwitchTries = 50;
-/** A client that nobody serves is told within this, or cannot be reached. */
-const resetMs = 4000;
-/** A record knows the flow, not the session. */
-const unknownId = 'unknown';
 
 /** Gives sessions away. */
 export class TakeOvers {
@@ -65,14 +65,16 @@ export class TakeOvers {
     this.#deps = deps;
   }
 
-  /** Gives all of them to whoever has the newest replica; resolves when each is served or given up, with how many are. */
-  async giveAway(orphans: readonly Session[], dead: Endpoint): Promise<{ taken: number; lost: number }> {
-    const best = orphans.length === 0 ? new Map<string, Replica>() : await this.#askForReplicas(dead);
-    const outcomes = await Promise.all(
-      orphans.map((session) => this.#giveOne(session, best.get(session.id), dead)),
-    );
-    const count = (what: Fate): number => outcomes.filter((outcome) => outcome === what).length;
-    return { taken: count('taken'), lost: count('lost') };
+  /** Gives all of them, and those that `adopt` finds, to whoever has the newest replica; resolves when each is served or given up. */
+  async giveAway(orphans: readonly Session[], dead: Endpoint, adopt: Adopt): Promise<GivenAway> {
+    const best = await this.#askForReplicas(dead);
+    const giveAll = (sessions: readonly Session[]): Promise<Fate[]> =>
+      Promise.all(sessions.map((session) => this.#giveOne(session, best.get(session.id), dead)));
+    const fates = (await Promise.all([giveAll(orphans), adopt(best).then(giveAll)])).flat();
+    return {
+      taken: fates.filter(({ t }) => t === 'taken').length,
+      losses: fates.flatMap((fate) => (fate.t === 'given-up' ? [fate.loss] : [])),
+    };
   }
 
   /**
@@ -139,19 +141,17 @@ export class TakeOvers {
 
   /** Switches the record, then lets the buddy serve. A planned move of it sets the same record: one of them wins. */
   async #giveOne(session: Session, replica: Replica | undefined, dead: Endpoint): Promise<Fate> {
-    if (this.#isElsewhere(session, dead)) return 'moved';
+    if (this.#isElsewhere(session, dead)) return { t: 'moved' };
     const buddy = replica?.buddy;
     if (replica === undefined || buddy === undefined || replica.report.epoch !== session.epoch) {
-      this.#giveUp(session, dead, 'nobody has a replica');
-      return 'lost';
+      return this.#giveUp(session, dead, 'nobody has a replica');
     }
     const { flow, epoch } = session;
     const newEpoch = session.lastEpoch + 1;
     const result = await this.#switchOver({ op: 'switch', flow, epoch, endpointId: buddy.id, newEpoch });
     if (result !== 'ok') {
-      if (this.#isElsewhere(session, dead)) return 'moved';
-      this.#giveUp(session, dead, `its record is ${result}`);
-      return 'lost';
+      if (this.#isElsewhere(session, dead)) return { t: 'moved' };
+      return this.#giveUp(session, dead, `its record is ${result}`);
     }
     this.#deps.sessions.setOwner(session, buddy, newEpoch);
     session.doubt = undefined;
@@ -186,7 +186,7 @@ export class TakeOvers {
 
   /** The record names the buddy: tells it until it serves, refuses, or is dead itself; then its own take-over decides. */
   async letServe(session: Session, buddy: Endpoint, dead: Endpoint): Promise<Fate> {
-    const { clock, batch, logger, newId, hasDied } = this.#deps;
+    const { clock, batch, logger, newId, hasDied, lost } = this.#deps;
     const instance = buddy.hello?.instance ?? '';
     this.#waiting.set(session, instance);
     const { id: sessionId, flow, epoch } = session;
@@ -198,8 +198,8 @@ export class TakeOvers {
         this.#waiting.delete(session);
         session.isOrphan = false;
         batch.push({ op: 'release', flow, epoch });
-        this.#note(session, { from: dead.name, to: buddy.name, outcome: 'taken' });
-        return 'taken';
+        lost.note(session, { from: dead.name, to: buddy.name, outcome: 'taken' });
+        return { t: 'taken' };
       } catch (thrown) {
         const error = toRestitchError(thrown);
         logger.error({ session: sessionId, buddy: buddy.name }, error.message);
@@ -208,79 +208,20 @@ export class TakeOvers {
         const isUnclaimed = this.#waiting.get(session) === instance && hasDied(instance);
         if (!isSilence || isUnclaimed) {
           this.#waiting.delete(session);
-          this.#giveUp(session, dead, error.message);
-          return 'lost';
+          return this.#giveUp(session, dead, error.message);
         }
         await this.#pause();
       }
     }
-    return 'moved';
+    return { t: 'moved' };
   }
 
   #change(change: FlowChange): Promise<FlowChangeResult> {
     return new Promise((resolve) => this.#deps.batch.push(change, resolve));
   }
 
-  /** The only copies are gone: the client is told so, with a reset it can check, also if it never sends anything. */
-  #giveUp(session: Session, dead: Endpoint, reason: string): void {
-    const { sessions, logger, counters } = this.#deps;
-    logger.error({ session: session.id, owner: dead.name, reason }, 'session lost');
-    session.isOrphan = false;
-    sessions.remove(session);
-    counters.add('protection_sessions_lost_total');
-    void this.#resetClient(session, dead, reason);
-  }
-
-  /** A flow that nobody has: if its client still believes in it, it is told, and a session was lost. */
-  async forsake(record: FlowRecord, dead: Endpoint): Promise<void> {
-    const { clock, counters } = this.#deps;
-    const beganMs = clock.monotonicMs();
-    const client = await this.#endClient(record);
-    if (client !== 'reset') return;
-    counters.add('protection_sessions_lost_total');
-    const { flow, epoch } = record;
-    const what = {
-      from: dead.name,
-      to: null,
-      outcome: 'lost',
-      reason: 'nobody is left who knows of it',
-    } as const;
-    this.#note({ id: unknownId, flow, epoch }, { ...what, client, resetMs: clock.monotonicMs() - beganMs });
-  }
-
-  async #resetClient(session: Session, dead: Endpoint, reason: string): Promise<void> {
-    const { clock } = this.#deps;
-    const beganMs = clock.monotonicMs();
-    const client = await this.#endClient(session);
-    const resetMs = clock.monotonicMs() - beganMs;
-    this.#note(session, { from: dead.name, to: null, outcome: 'lost', reason, client, resetMs });
-  }
-
-  async #endClient({ flow, epoch }: Pick<Session, 'flow' | 'epoch'>): Promise<ResetOutcome> {
-    const { clock, counters, logger, dataplane, batch, lingerMs } = this.#deps;
-    // Nobody may get the client's packets meanwhile, and its answers are read from where they are kept.
-    const deadlineNs = clock.monotonicNs() + BigInt(resetMs + 1000) * 1_000_000n;
-    let client: ResetOutcome = 'unanswered';
-    if ((await this.#change({ op: 'freeze', flow, epoch, deadlineNs })) === 'ok') {
-      try {
-        client = await dataplane.resetClient(flow, resetMs);
-      } catch (error) {
-        logger.error({ flow: formatFlow(flow), reason: (error as Error).message }, 'client cannot be reset');
-      }
-    }
-    counters.add(`protection_clients_${client}_total`);
-    batch.push({ op: 'close', flow, epoch, lingerMs: lingerMs() });
-    return client;
-  }
-
-  #note(
-    { id: sessionId, flow, epoch }: Pick<Session, 'id' | 'flow' | 'epoch'>,
-    what: Omit<SessionTakeOver, 'atMs' | 'sessionId' | 'flow' | 'epoch'>,
-  ): void {
-    const { clock, feed, takeOverHistory } = this.#deps;
-    const takeOver = { atMs: clock.wallMs(), sessionId, flow, epoch, ...what };
-    takeOverHistory.add(takeOver);
-    if (feed.isWatched) feed.emit({ t: 'take-over', ...takeOver });
+  #giveUp(session: Session, dead: Endpoint, reason: string): Fate {
+    return { t: 'given-up', loss: this.#deps.lost.giveUp(session, dead, reason) };
   }
 }
 

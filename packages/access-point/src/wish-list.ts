@@ -45,12 +45,12 @@ export class WishList {
     } else list.push(wish);
   }
 
-  /** Removes and returns what the analytics asked for and has not begun. */
-  dropAutomatic(): Wish[] {
+  /** Removes and returns those that are not wanted any more and have not begun. */
+  drop(isOver: (wish: Wish) => boolean): Wish[] {
     const dropped: Wish[] = [];
-    for (const origin of ['manual', 'recommended'] as const) {
-      dropped.push(...this.#lists[origin].filter((wish) => wish.isAutomatic === true));
-      this.#lists[origin] = this.#lists[origin].filter((wish) => wish.isAutomatic !== true);
+    for (const origin of ['manual', 'drain', 'recommended'] as const) {
+      dropped.push(...this.#lists[origin].filter(isOver));
+      this.#lists[origin] = this.#lists[origin].filter((wish) => !isOver(wish));
     }
     return dropped;
   }

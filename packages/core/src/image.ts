@@ -83,6 +83,8 @@ const protectionSchema = z.object({
   fin: z.boolean(),
   /** Commits made so far, as the application counts them. */
   commits: offset,
+  /** Urgent bytes up to the end of the input read so far. */
+  skipped: u32.optional(),
   /**
    * The application is run again from `state` over `unread`. Its output from `bytesWritten` up to here is in the send queue
    * and in `unwritten` already.
@@ -129,9 +131,10 @@ export const sessionImageSchema = z.object({
   inputEnded: z.boolean(),
   /**
    * The application is through: the target's gets no session, only the client its rest. `destroyed`: it did not want the
-   * client's further input, which draws a reset once the rest is delivered.
+   * client's further input, which draws a reset once the rest is delivered. `reset`: there is such input, and a reset
+   * stands in the place of our FIN, as with the kernel's own close.
    */
-  closing: z.enum(['ended', 'destroyed']).optional(),
+  closing: z.enum(['ended', 'destroyed', 'reset']).optional(),
   openedAtMs: z.number().nonnegative(),
   moves: z.number().int().nonnegative(),
   bytesRead: z.number().int().nonnegative(),

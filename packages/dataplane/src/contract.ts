@@ -113,6 +113,17 @@ export interface Dataplane {
   resetClient(flow: Flow, deadlineMs: number): Promise<ResetOutcome>;
   /** All records, read in batches; or only those without a packet since `idleSinceNs` and those whose client sent RST. */
   list(idleSinceNs?: bigint): FlowRecord[];
+  /**
+   * Records that name this endpoint, in portions: to read them all takes hundreds of milliseconds when there are many, and
+   * the caller lets others have a turn in between.
+   */
+  listOf(endpointId: number): Iterable<FlowRecord[]>;
+  /**
+   * Forgets which SYNs went to an endpoint that has died: repeated ones, and acknowledgements of its handshakes, then go
+   * where Maglev says, which is to whoever lives. To be called when no service names it any more; a late packet would
+   * make a new entry. Returns how many were forgotten.
+   */
+  forgetHalfOpen(endpointId: number): number;
   stats(): DataplaneStats;
   /** Lets go of descriptors; programs and maps stay pinned and traffic flows on. */
   close(): void;

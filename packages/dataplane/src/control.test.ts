@@ -8,8 +8,9 @@ import type { Command, CommandOutcome, ControlProgram } from './control.js';
 import { commandOps, flowStates, gaugesLayout, maxCommands, settingsLayout } from './layout.js';
 import { loadPinned, removePins } from './pins.js';
 import type { LoadedPrograms } from './pins.js';
+import { useBpfDirectory } from '../../../test/bpf-directory.js';
 
-const pinDirectory = `/sys/fs/bpf/rs-control-test-${process.pid}`;
+const pinDirectory = `${useBpfDirectory()}/pins`;
 const maxFlows = 2000;
 let loaded: LoadedPrograms;
 let control: ControlProgram;

@@ -128,6 +128,9 @@ export const settingsLayout = {
   holdTotalBytes: 24,
 } as const;
 
+/** struct half_open_value */
+export const halfOpenLayout = { bytes: 8, endpoint: 0 } as const;
+
 /** struct gauges */
 export const gaugesLayout = { bytes: 24, flows: 0, heldBytes: 8, heldFrames: 16 } as const;
 

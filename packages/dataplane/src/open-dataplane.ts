@@ -28,10 +28,11 @@ import { createControlProgram } from './control.js';
 import type { Command, ControlProgram } from './control.js';
 import { createHoldQueue } from './hold-queue.js';
 import type { HoldQueue } from './hold-queue.js';
+import { forgetHalfOpenOf } from './half-open.js';
 import { flowStates, flowValue, maxEpoch } from './layout.js';
 import { loadPinned, removePins } from './pins.js';
 import type { LoadedPrograms } from './pins.js';
-import { decodeRecord, listRecords, listTagged, readStats } from './records.js';
+import { decodeRecord, listRecords, listRecordsOf, listTagged, readStats } from './records.js';
 import { openSettings } from './settings.js';
 import type { Settings } from './settings.js';
 import { createServices } from './services.js';
@@ -156,6 +157,20 @@ class BpfDataplane implements Dataplane {
   list(idleSinceNs?: bigint): FlowRecord[] {
     this.#assertOpen();
     return listRecords(this.#programs.maps.flows.value, idleSinceNs);
+  }
+
+  *listOf(endpointId: number): Generator<FlowRecord[], void> {
+    this.#assertOpen();
+    for (const records of listRecordsOf(this.#programs.maps.flows.value, endpointId)) {
+      yield records;
+      // Closed meanwhile: the descriptor's number may be another's.
+      this.#assertOpen();
+    }
+  }
+
+  forgetHalfOpen(endpointId: number): number {
+    this.#assertOpen();
+    return forgetHalfOpenOf(this.#programs.maps.half_open.value, assertEndpointId(endpointId));
   }
 
   stats(): DataplaneStats {

@@ -3,12 +3,12 @@
  * never adopted; the layout's number is part of the path, so that another version's set is refused by name.
  */
 import { mkdirSync, readdirSync, renameSync, rmSync, rmdirSync, existsSync } from 'node:fs';
-import { fileURLToPath } from 'node:url';
 import { RestitchError } from '@restitch/core';
 import type { Fd } from '@restitch/sys';
 import { loadBpfObject, openPinned, pinObject } from '@restitch/sys/internal';
 import { layoutVersion, mapNames } from './layout.js';
 import type { MapName } from './layout.js';
+import { objectPath } from './object-path.js';
 
 /** The loaded data plane: descriptors of every map and program. */
 export interface LoadedPrograms {
@@ -120,9 +120,4 @@ function required(programs: Readonly<Record<string, Fd>>, name: string): Fd {
 
 function numbers(maps: Readonly<Record<MapName, Fd>>): Record<string, number> {
   return Object.fromEntries(mapNames.map((name) => [name, maps[name].value]));
-}
-
-/** Same path from src (tests) and dist: both are one level below the package. */
-function objectPath(name: 'steering' | 'control'): string {
-  return fileURLToPath(new URL(`../build/${name}.bpf.o`, import.meta.url));
 }

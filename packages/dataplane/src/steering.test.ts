@@ -14,11 +14,12 @@ import type { LoadedPrograms } from './pins.js';
 import { decodeRecord, readStats } from './records.js';
 import { createServices } from './services.js';
 import type { Services } from './services.js';
+import { useBpfDirectory } from '../../../test/bpf-directory.js';
 
 const redirect = 7;
 const shot = 2;
 const toHost = -1;
-const pinDirectory = `/sys/fs/bpf/rs-steer-test-${process.pid}`;
+const pinDirectory = `${useBpfDirectory()}/pins`;
 const port = 7000;
 
 const families = {

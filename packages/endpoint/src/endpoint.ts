@@ -26,7 +26,10 @@ import {
 } from './options.js';
 import { type ConnectionListener, Server } from './server.js';
 import type { ServerHost } from './server-host.js';
+import { type LeftBehind, Leaving } from './leaving.js';
 import { SessionTable, toReport } from './session-table.js';
+import { ClosingSessions } from './session/closing-sessions.js';
+import { readResidue, type Residue } from './tcp/kernel-sockets.js';
 import { type MigrateOptions, type MigrateOutcome, SelfMoves } from './session/self-moves.js';
 import type { Session } from './session/session.js';
 import type { SessionWatcher } from './session/session-init.js';
@@ -62,6 +65,8 @@ export class Endpoint
   readonly #requests: RequestHandler;
   readonly #telemetry: Telemetry;
   readonly #selfMoves: SelfMoves;
+  readonly #closings: ClosingSessions;
+  readonly #leaving: Leaving;
   /** @internal */
   readonly protection: Protection | undefined;
   readonly #loopDelay: IntervalHistogram = monitorEventLoopDelay({ resolution: loopDelayResolutionMs });
@@ -130,7 +135,34 @@ export class Endpoint
             logger,
           });
     const { table, protection } = this;
-    this.#requests = new RequestHandler({ table, source: this.#source, target: this.#target, protection });
+    this.#requests = new RequestHandler({
+      table,
+      source: this.#source,
+      target: this.#target,
+      protection,
+      residue: () => this.residue,
+    });
+    this.#closings = new ClosingSessions({
+      bounds: this.options.closing,
+      tell: (message) => this.#link.tell(message),
+      clock,
+      counters,
+      logger,
+    });
+    this.#leaving = new Leaving({
+      clock,
+      logger,
+      timeoutMs: this.options.stopTimeoutMs,
+      tell: (on, deadlineMs) => {
+        this.protection?.leaving(on);
+        this.#link.leaving(on, deadlineMs);
+      },
+      sessions: () => ({
+        sessions: table.size + this.#target.pendingCount,
+        closing: this.#closings.size,
+      }),
+      residue: () => this.residue,
+    });
     this.#link = this.#createLink();
     this.#selfMoves = new SelfMoves({
       clock,
@@ -179,6 +211,15 @@ export class Endpoint
     this.#telemetry.report(figures);
   }
 
+  /**
+   * Moves everything away and waits for what cannot be moved: the way to stop without any client's noticing. New sessions
+   * go elsewhere from now on. Resolves when nothing is left, or at the end of the time with what is. Listeners stay: a
+   * connection whose handshake was under way is still served.
+   */
+  drain(options: { readonly timeoutMs?: number } = {}): Promise<LeftBehind> {
+    return this.#leaving.drain(options.timeoutMs);
+  }
+
   /** Stops listening; the endpoint closes when its last session has ended or moved away. */
   close(): void {
     this.#isClosing = true;
@@ -190,6 +231,7 @@ export class Endpoint
   async register(server: Server): Promise<void> {
     this.#servers.set(server.listenerName, server);
     this.#isClosing = false;
+    if (this.options.onSigterm === 'drain') this.#leaving.watchSigterm();
     this.#starting ??= this.#start();
     try {
       await this.#starting;
@@ -236,6 +278,22 @@ export class Endpoint
   }
 
   /** @internal */
+  onEnding(session: Session): void {
+    // Whose replica goes on with it ends with its connection; told is what the kernel finishes alone.
+    if ((session.closingParty?.finisher ?? 'kernel') === 'kernel') this.#closings.add(session);
+  }
+
+  /** @internal */
+  onClosing(session: Session): void {
+    this.#closings.add(session);
+  }
+
+  /** What all sockets of this endpoint's VIPs owe their clients, whoever made them. */
+  get residue(): Residue {
+    return readResidue([...this.#servers.values()].map((server) => server.vip));
+  }
+
+  /** @internal */
   onPinned(session: Session, reason: string | null): void {
     this.#link.tell({ t: 'pinned', id: session.id, reason });
   }
@@ -264,6 +322,7 @@ export class Endpoint
       onUp: (by, telemetry) => {
         this.#telemetry.start(telemetry);
         this.protection?.tellAllBuddies();
+        this.#closings.told();
         this.emit('status', { t: 'connected', accessPoint: by });
       },
       onDown: (reason) => {
@@ -386,6 +445,8 @@ export class Endpoint
     const sessions = this.table.size + this.#target.pendingCount;
     if (!this.#isClosing || sessions > 0 || this.#servers.size > 0) return;
     this.#target.close();
+    this.#closings.close();
+    this.#leaving.close();
     this.#link.close();
     this.#telemetry.close();
     this.#pool.close();

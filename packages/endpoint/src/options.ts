@@ -3,6 +3,11 @@ import type { TlsFiles } from '@restitch/channel';
 import type { ProtectionOptions } from '@restitch/guard';
 import type { GuardOptions } from './protect/protection.js';
 import {
+  type ClosingBounds,
+  defaultClosingBytes,
+  defaultClosingTimeoutMs,
+} from './session/closing-sessions.js';
+import {
   type Clock,
   type Counters,
   type Logger,
@@ -48,9 +53,26 @@ export interface EndpointOptions {
   readonly maxImageBytes?: number;
   /** This host's agent; with it, listeners may be protected and this endpoint keeps replicas for others. */
   readonly guard?: GuardOptions;
+  /** What sessions may cost whose applications have ended them and whose clients lack something yet. */
+  readonly closing?: ClosingOptions;
+  /**
+   * What SIGTERM does: `drain` (default) moves everything away, waits for what cannot be moved, and exits, within
+   * `stopTimeoutMs`; `ignore` leaves the signal to the application.
+   */
+  readonly onSigterm?: 'drain' | 'ignore';
+  /** 25 s by default, or the environment's RESTITCH_STOP_TIMEOUT_MS, where a supervisor says how long it waits. */
+  readonly stopTimeoutMs?: number;
   readonly clock?: Clock;
   readonly logger?: Logger;
   readonly counters?: Counters;
+}
+
+/** Bounds of closing sessions; the kernel's own for orphans do not apply to them. */
+export interface ClosingOptions {
+  /** Since the client last acknowledged a byte, 600,000 by default; its end is a reset. */
+  readonly timeoutMs?: number;
+  /** Unacknowledged bytes of all of them, 256 MiB by default; beyond it those without progress are reset, longest first. */
+  readonly bytes?: number;
 }
 
 /** What one listening server of an endpoint is. */
@@ -87,6 +109,9 @@ export interface ResolvedEndpointOptions {
   readonly capacitySessions: number;
   readonly maxImageBytes: number;
   readonly guard: GuardOptions | undefined;
+  readonly closing: ClosingBounds;
+  readonly onSigterm: 'drain' | 'ignore';
+  readonly stopTimeoutMs: number;
   readonly clock: Clock;
   readonly logger: Logger;
   readonly counters: Counters;
@@ -127,10 +152,35 @@ export function resolveEndpointOptions(options: EndpointOptions): ResolvedEndpoi
     capacitySessions: options.capacitySessions ?? noBound,
     maxImageBytes: options.maxImageBytes ?? defaultMaxImageBytes,
     guard: options.guard,
+    closing: {
+      timeoutMs: positive('closing.timeoutMs', options.closing?.timeoutMs ?? defaultClosingTimeoutMs),
+      bytes: positive('closing.bytes', options.closing?.bytes ?? defaultClosingBytes),
+    },
+    onSigterm: onSigtermOf(options.onSigterm ?? 'drain'),
+    stopTimeoutMs: positive('stopTimeoutMs', options.stopTimeoutMs ?? stopTimeoutOfEnvironment()),
     clock: options.clock ?? systemClock,
     logger: options.logger ?? silentLogger,
     counters: options.counters ?? createCounters(),
   };
+}
+
+/** Below the 30 s that most supervisors wait before they kill. */
+const defaultStopTimeoutMs = 25_000;
+const stopTimeoutVariable = 'RESTITCH_STOP_TIMEOUT_MS';
+
+function stopTimeoutOfEnvironment(): number {
+  const text = process.env[stopTimeoutVariable];
+  return text === undefined ? defaultStopTimeoutMs : positive(stopTimeoutVariable, Number(text));
+}
+
+function positive(option: string, value: number): number {
+  if (Number.isFinite(value) && value > 0) return value;
+  throw refuse(option, value, 'a number above 0');
+}
+
+function onSigtermOf(value: 'drain' | 'ignore'): 'drain' | 'ignore' {
+  if (value === 'drain' || value === 'ignore') return value;
+  throw refuse('onSigterm', value, "'drain' or 'ignore'");
 }
 
 function assertPort(option: string, value: number, lowest: number): void {

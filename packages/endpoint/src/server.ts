@@ -1,6 +1,6 @@
 /** A listening server whose sessions can move: net.Server's shape, Session instead of net.Socket. */
 import { EventEmitter } from 'node:events';
-import { type AddressInfo, type Socket, createServer as createNetServer } from 'node:net';
+import { type AddressInfo, type Server as NetServer, type Socket, createServer as createNetServer } from 'node:net';
 import {
   type PlainData,
   RestitchError,
@@ -133,7 +133,7 @@ export class Server extends EventEmitter<ServerEvents> implements ProtectedListe
     );
   }
 
-  /** Stops accepting; 'close' comes when the listener's last session has ended or moved away. */
+  /** Stops accepting; 'close' comes when the listener's last session has moved away, or its client has everything. */
   close(onClose?: () => void): this {
     if (onClose !== undefined) this.once('close', onClose);
     if (this.#isClosing) return this;
@@ -145,7 +145,7 @@ export class Server extends EventEmitter<ServerEvents> implements ProtectedListe
       if (open === 0) this.emit('close');
     };
     for (const session of own) {
-      session.once('close', () => {
+      session.whenOver(() => {
         open--;
         done();
       });
@@ -188,7 +188,7 @@ export class Server extends EventEmitter<ServerEvents> implements ProtectedListe
 
   #makeSession(image: SessionImage, state: PlainData, epoch: number, taken?: TakenSession['taken']): Session {
     const commit = taken?.commit ?? image.protection?.commits;
-    return new Session({
+    const session = new Session({
       id: image.sessionId,
       epoch,
       listener: image.listener,
@@ -206,6 +206,8 @@ export class Server extends EventEmitter<ServerEvents> implements ProtectedListe
         outputEnded: image.outputEnded,
       },
     });
+    if (image.closing !== undefined) session.becomeTail(image.closing);
+    return session;
   }
 
   /** @internal */
@@ -233,6 +235,8 @@ export class Server extends EventEmitter<ServerEvents> implements ProtectedListe
       this.#endpoint.confirmed(thawed.moveId, serverRtos),
     );
     uncapLater(session, clock);
+    // Its application was through with it where it came from: the client gets its rest, and nobody else anything.
+    if (image.closing !== undefined) return;
     this.#serve(session);
     session.emit('migrated', { from: thawed.source, moveId: thawed.moveId });
     runHooks(session.guards.thawHooks).catch((error: unknown) => session.destroy(toRestitchError(error)));
@@ -247,6 +251,7 @@ export class Server extends EventEmitter<ServerEvents> implements ProtectedListe
       throw new RestitchError('usage', 'listen: host must be the VIP, or `vip` must say what it is');
     }
     this.#vip = { address, port: options.vip?.port ?? bound.port };
+    if (this.protection !== undefined && this.protection.level !== 'none') refuseDataInSyn(this.#net);
     await this.#endpoint.register(this);
   }
 
@@ -296,6 +301,12 @@ function boundUnsent(socket: Socket, bytes: number): void {
   if (bytes > 0 && fd >= 0) setIntOption(fd, solTcp, tcp.notsentLowat, bytes);
 }
 
+/** What comes with the SYN (TCP Fast Open) is acknowledged before anything can be committed. */
+function refuseDataInSyn(server: NetServer): void {
+  const { fd } = (server as unknown as { readonly _handle: { readonly fd: number } })._handle;
+  setIntOption(fd, solTcp, tcp.fastopen, 0);
+}
+
 /** Found out at start, not in the middle of the first move. */
 function assertHostSupported(): void {
   if (effectiveCapabilities().has('CAP_NET_ADMIN')) return;
@@ -326,7 +337,9 @@ function movedFrom(image: SessionImage, unsentBytes: number): NonNullable<Carrie
   return {
     inputRead,
     outputWritten,
+    finSeq: at.finSent ? at.writeSeq : undefined,
     continued: {
+      outputEnded,
       state: { app: image.state, outputEnded, inputEnded },
       consumed: bytesRead,
       input: unread,

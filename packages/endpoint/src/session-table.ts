@@ -1,6 +1,7 @@
 /** All sessions of this endpoint, by id and by flow, and the highest epoch seen of those that have left. */
 import { type Flow, RestitchError, formatFlow } from '@restitch/core';
 import type { SessionReport } from '@restitch/core/internal';
+import { closingOf } from './session/closing-sessions.js';
 import type { Session } from './session/session.js';
 
 /** Epochs of sessions that left are remembered for replays; this many, oldest forgotten first. */
@@ -68,8 +69,9 @@ export function toReport(session: Session): SessionReport {
     id: session.id,
     flow: session.flow,
     epoch: session.epoch,
-    phase: 'live',
+    phase: session.closing === undefined ? 'live' : 'closing',
     openedAtMs: session.openedAtMs,
+    ...(session.tailBytes === undefined ? {} : { closing: closingOf(session) }),
     ...(pinned === undefined ? {} : { pinned }),
   };
 }

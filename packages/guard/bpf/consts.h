@@ -3,6 +3,8 @@
 
 #define MAX_LEASES 1024 /* guarded processes on one host */
 #define HEADER_WORDS 16 /* 128 bytes: Ethernet 14, VLAN 4, IPv6 40, TCP 60 and room */
+/* Behind a header on the stack: 60 bytes may be read from offset 78, and before 6.3 nothing unwritten may be read. */
+#define HEADER_ROOM_WORDS 2
 
 /* What is done for a flow. */
 #define FLAG_GUARD 1        /* a FIN that is not at the end, and RST, are dropped while somebody could go on */

@@ -14,7 +14,7 @@ char _license[] SEC("license") = "GPL";
 #define OPTION_SACK 5
 
 struct emission {
-	__u64 header[HEADER_WORDS];
+	__u64 header[HEADER_WORDS]; /* first: the fields behind it are the room that HEADER_ROOM_WORDS speaks of */
 	__u32 header_bytes;
 	__u32 l3;
 	__u32 l4;
@@ -78,13 +78,15 @@ static __always_inline int take(struct guard_flow *flow, struct emission *e, __u
 static __always_inline int fill_in(struct emission *e)
 {
 	__u8 *header = (__u8 *)e->header;
-	__u32 l3 = e->l3, l4 = e->l4, end = e->header_bytes;
+	__u64 l3 = e->l3, l4 = e->l4, end = e->header_bytes;
 	__u32 window, tcp_bytes;
 	__u8 length = 0;
-	__u32 sack;
+	__u64 sack;
 	__s64 sum;
 
-	if (l3 < 14 || l3 > 18 || l4 < l3 + 20 || l4 > 78 || end < l4 + 20 || end > l4 + 60 || end > HEADER_WORDS * 8)
+	if (l3 < 14 || !IS_WITHIN(l3, 18) || l4 < l3 + 20 || !IS_WITHIN(l4, 78))
+		return 0;
+	if (end < l4 + 20 || end > l4 + 60 || end > HEADER_WORDS * 8)
 		return 0;
 	tcp_bytes = end - l4;
 	put32(header + l4 + 4, e->seq);
@@ -96,9 +98,11 @@ static __always_inline int fill_in(struct emission *e)
 	sack = e->lowered_by ? find_option(header, l4, end, OPTION_SACK, &length) : 0;
 	if (sack) {
 		for (int i = 0; i < 34; i++) {
-			if (i >= length || sack + i > HEADER_WORDS * 8 - 1)
+			__u64 at = sack + i;
+
+			if (i >= length || !IS_WITHIN(at, HEADER_WORDS * 8 - 1))
 				break;
-			header[sack + i] = 1;
+			header[at] = 1;
 		}
 	}
 	if ((header[l3] >> 4) == 4) {
@@ -119,11 +123,11 @@ static __always_inline int fill_in(struct emission *e)
 
 static __always_inline int emit(struct __sk_buff *skb, struct emission *e)
 {
-	__u32 bytes = e->header_bytes;
+	__u64 bytes = e->header_bytes;
 
 	if (!fill_in(e))
 		return GUARD_INVALID;
-	if (bytes < 54 || bytes > HEADER_WORDS * 8)
+	if (bytes < 54 || !IS_WITHIN(bytes, HEADER_WORDS * 8))
 		return GUARD_INVALID;
 	if (bpf_skb_change_tail(skb, bytes, 0) || bpf_skb_store_bytes(skb, 0, e->header, bytes, 0))
 		return GUARD_INVALID;

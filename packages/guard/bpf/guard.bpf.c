@@ -27,9 +27,9 @@ static __always_inline int on_syn_ack(struct segment *s, struct listener_value *
 {
 	struct half_open_flow half = { .committed = s->ack, .sent_end = s->seq + 1 };
 	__u8 length = 0;
-	__u32 at = find_option(header, s->l4, s->header_bytes, OPTION_WINDOW_SCALE, &length);
+	__u64 at = find_option(header, s->l4, s->header_bytes, OPTION_WINDOW_SCALE, &length);
 
-	if (at && at < HEADER_WORDS * 8 - 2)
+	if (at && IS_WITHIN(at, HEADER_WORDS * 8 - 3))
 		half.window_scale = header[at + 2] & 15;
 	/* A new connection on the same ports: what was known of the old one is over. */
 	bpf_map_delete_elem(&guard_flows, &s->flow);
@@ -69,11 +69,12 @@ static __always_inline int reset_instead(struct __sk_buff *skb, struct segment *
 {
 	__u8 flags = (s->flags & ~TCP_FIN) | TCP_RST;
 	__u16 before, after;
+	__u64 l4 = s->l4;
 
-	if (s->l4 > 78)
+	if (!IS_WITHIN(l4, 78))
 		return TC_ACT_SHOT;
-	before = (__u16)header[s->l4 + 12] | ((__u16)s->flags << 8);
-	after = (__u16)header[s->l4 + 12] | ((__u16)flags << 8);
+	before = (__u16)header[l4 + 12] | ((__u16)s->flags << 8);
+	after = (__u16)header[l4 + 12] | ((__u16)flags << 8);
 	bpf_l4_csum_replace(skb, s->l4 + 16, before, after, 2);
 	bpf_skb_store_bytes(skb, s->l4 + 13, &flags, 1, 0);
 	count(GUARD_RESET);
@@ -92,24 +93,30 @@ static __always_inline __u16 raised_window(__u16 window, __u32 lowered_by, __u8 
  * bpf_l4_csum_replace knows that and corrects only finished ones. `header` is changed too. */
 static __always_inline void strip_sack(struct __sk_buff *skb, struct segment *s, __u8 *header)
 {
-	__u32 l4 = s->l4, bytes = s->header_bytes - s->l4;
-	__u64 nops[5];
+	__u32 bytes = s->header_bytes - s->l4;
+	__u64 nops[5], l4 = s->l4, size;
 	__u8 length = 0;
-	__u32 at = find_option(header, l4, s->header_bytes, OPTION_SACK, &length);
+	__u64 at = find_option(header, l4, s->header_bytes, OPTION_SACK, &length);
 	__s64 sum;
 
 	__builtin_memset(nops, OPTION_NOP, sizeof(nops));
 
-	if (!at || length < 10 || length > 34 || l4 > 78)
+	if (!at || length < 10 || length > 34 || !IS_WITHIN(l4, 78))
 		return;
 	sum = bpf_csum_diff(0, 0, (__be32 *)(header + l4), bytes & 0x3c, 0);
 	for (int i = 0; i < 34; i++) {
-		if (i >= length || at + i > HEADER_WORDS * 8 - 1)
+		__u64 place = at + i;
+
+		if (i >= length || !IS_WITHIN(place, HEADER_WORDS * 8 - 1))
 			break;
-		header[at + i] = OPTION_NOP;
+		header[place] = OPTION_NOP;
 	}
 	sum = bpf_csum_diff(0, 0, (__be32 *)(header + l4), bytes & 0x3c, ~(__u32)sum);
-	bpf_skb_store_bytes(skb, at, nops, length, 0);
+	/* The length again, as a number of its own: the verifier wants it neither 0 nor above what `nops` has. */
+	size = length;
+	if (size == 0 || !IS_WITHIN(size, sizeof(nops)))
+		return;
+	bpf_skb_store_bytes(skb, at, nops, size, 0);
 	bpf_l4_csum_replace(skb, l4 + 16, 0, (__u32)sum, 0);
 }
 
@@ -194,7 +201,7 @@ static __always_inline int stands_at_end(struct segment *s, struct guard_flow *f
 SEC("tc")
 int guard_egress(struct __sk_buff *skb)
 {
-	__u64 header[HEADER_WORDS] = {};
+	__u64 header[HEADER_WORDS + HEADER_ROOM_WORDS] = {};
 	struct listener_value *listener;
 	struct guard_flow *flow;
 	struct segment s = {};

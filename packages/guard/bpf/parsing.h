@@ -6,6 +6,7 @@
 #include <linux/ipv6.h>
 #include <linux/tcp.h>
 #include <bpf/bpf_endian.h>
+#include "bounds.h"
 #include "maps.h"
 
 #define MAPPED_PREFIX bpf_htonl(0xffff)
@@ -68,6 +69,7 @@ static __always_inline int parse_segment(struct __sk_buff *skb, struct segment *
 	struct ethhdr *eth = (void *)(long)skb->data;
 	void *end = (void *)(long)skb->data_end;
 	struct tcphdr *tcp;
+	__u64 header_bytes;
 	__be16 protocol;
 
 	if ((void *)(eth + 1) > end)
@@ -95,22 +97,23 @@ static __always_inline int parse_segment(struct __sk_buff *skb, struct segment *
 	s->ack = bpf_ntohl(tcp->ack_seq);
 	s->window = bpf_ntohs(tcp->window);
 	s->flags = ((__u8 *)tcp)[13];
-	s->header_bytes = s->l4 + tcp->doff * 4;
-	if (s->header_bytes > skb->len || s->header_bytes > HEADER_WORDS * 8 || s->header_bytes < 54)
+	header_bytes = s->l4 + tcp->doff * 4;
+	if (header_bytes > skb->len || header_bytes < 54 || !IS_WITHIN(header_bytes, HEADER_WORDS * 8))
 		return 0;
-	s->payload = skb->len - s->header_bytes;
-	return bpf_skb_load_bytes(skb, 0, header, s->header_bytes) == 0;
+	s->header_bytes = header_bytes;
+	s->payload = skb->len - header_bytes;
+	return bpf_skb_load_bytes(skb, 0, header, header_bytes) == 0;
 }
 
 /* Offset of option `kind` in the header, its length in *length; 0 if it is not there. */
 static __always_inline __u32 find_option(const __u8 *header, __u32 l4, __u32 end, __u8 kind, __u8 *length)
 {
-	__u32 at = l4 + 20;
+	__u64 at = l4 + 20;
 
 	for (int i = 0; i < OPTION_STEPS; i++) {
 		__u8 size;
 
-		if (at + 1 >= end || at > HEADER_WORDS * 8 - 2)
+		if (at + 1 >= end || !IS_WITHIN(at, HEADER_WORDS * 8 - 2))
 			return 0;
 		if (header[at] == 0)
 			return 0;

@@ -26,6 +26,7 @@ export {
   removeGuardPins,
 } from './kernel/guard-pins.js';
 export type { GuardHostOptions, GuardPins } from './kernel/guard-pins.js';
+export { probePrograms } from './kernel/probe-programs.js';
 export { attachWitness } from './kernel/witness.js';
 export type { Testimony, Witness, WitnessExpectation } from './kernel/witness.js';
 export { createCheckpointer } from './replication/checkpointer.js';

@@ -1,7 +1,9 @@
 import { execFileSync } from 'node:child_process';
+import { release } from 'node:os';
 import { describe, expect, it } from 'vitest';
 import { effectiveCapabilities } from './capabilities.js';
 import { probeFeatures } from './features.js';
+import { isKernelAtLeast } from './kernels.js';
 import { readFileLimit } from './process-limits.js';
 
 const report = (name: string) => probeFeatures().find((feature) => feature.name === name);
@@ -15,6 +17,13 @@ describe('probeFeatures', () => {
       expect(found).not.toBe('');
       expect(remedy === '').toBe(isPresent);
     }
+  });
+
+  it.each([
+    ['tcp-info-timeouts', '6.7'],
+    ['tcp-rto-max', '6.15'],
+  ])('%s is there from Linux %s on, and there only', (name, line) => {
+    expect(report(name)?.isPresent).toBe(isKernelAtLeast(release(), line));
   });
 
   it('an ordinary user lacks TCP_REPAIR and is told what to do', () => {

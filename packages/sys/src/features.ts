@@ -7,7 +7,6 @@ import { release } from 'node:os';
 import { type CapabilityName, effectiveCapabilities } from './capabilities.js';
 import { closeFd } from './fd.js';
 import { SyscallError, errno, libc, lastErrno } from './libc.js';
-import { isBpffs } from './bpffs.js';
 import { ip, repairMode, so, solIp, solSocket, solTcp, tcp } from './option-names.js';
 import { destroyTcpSocket, listTcpSockets } from './sock-diag.js';
 import { blockOutput } from './socket-block.js';
@@ -15,8 +14,8 @@ import { afInet } from './socket-address.js';
 import { getBufferOption, getIntOption, openTcpSocket, setIntOption } from './socket.js';
 import { tcpInfoBytes } from './tcp-info.js';
 
-/** Who needs a feature: an endpoint's process, the access point, either for comfort only. */
-export type FeatureNeed = 'endpoint' | 'access-point' | 'optional';
+/** Who needs a feature: an endpoint's process, the agent of its host, the access point, any of them for comfort only. */
+export type FeatureNeed = 'endpoint' | 'agent' | 'access-point' | 'optional';
 
 /** One line of `restitch check`. */
 export interface FeatureReport {
@@ -62,9 +61,16 @@ const probes: readonly Probe[] = [
       }),
   },
   {
+    name: 'tcp-rto-max',
+    needs: ['optional'],
+    remedy:
+      'Linux 6.15 brought it; without it a packet lost just behind a move or a take-over is resent after 3 s, not 1 s',
+    look: () => withSocket((fd) => (getIntOption(fd, solTcp, tcp.rtoMaxMs), 'works')),
+  },
+  {
     name: 'buffer-lock',
     needs: ['optional'],
-    remedy: 'use Linux 5.14 or newer; before, a moved socket whose buffers had to grow stops tuning them',
+    remedy: 'Linux 5.14 brought it; without it a moved socket whose buffers had to grow stops tuning them',
     look: () => withSocket((fd) => (getIntOption(fd, solSocket, so.bufLock), 'works')),
   },
   {
@@ -107,8 +113,8 @@ const probes: readonly Probe[] = [
   {
     name: 'bpffs',
     needs: ['access-point'],
-    remedy: 'mount -t bpf bpf /sys/fs/bpf',
-    look: () => (isBpffs('/sys/fs/bpf') ? '/sys/fs/bpf' : undefined),
+    remedy: 'use a kernel with CONFIG_BPF_SYSCALL',
+    look: () => (/\tbpf$/m.test(readFileSync('/proc/filesystems', 'utf8')) ? 'known' : undefined),
   },
   {
     name: 'tc-clsact',

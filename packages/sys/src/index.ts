@@ -23,6 +23,7 @@ export { capabilityBits, effectiveCapabilities, keepCapabilities } from './capab
 export type { CapabilityName } from './capabilities.js';
 export { probeFeatures } from './features.js';
 export type { FeatureNeed, FeatureReport } from './features.js';
+export { isKernelAtLeast, oldestKernel, triedKernels } from './kernels.js';
 export { readFileLimit } from './process-limits.js';
 export type { FileLimit } from './process-limits.js';
 export { destroyTcpSocket, findTcpSocket, listTcpSockets } from './sock-diag.js';

@@ -2,17 +2,24 @@
 export {
   createSingleElementMap,
   deleteElement,
+  deleteElements,
   lookupElement,
   openPinned,
   pinObject,
   possibleCpus,
   readMap,
+  readMapChunks,
   testRun,
   updateElement,
 } from './bpf/bpf-syscall.js';
-export type { ChunkReader, ElementSize, TestRun, TestRunResult } from './bpf/bpf-syscall.js';
+export type { ChunkReader, ElementSize, MapChunk, TestRun, TestRunResult } from './bpf/bpf-syscall.js';
 export { BpfLoadError, attachTc, detachTc, loadBpfObject } from './bpf/libbpf.js';
 export type { BpfObject, BpfObjectSpec, TcFilter, TcHook } from './bpf/libbpf.js';
+export { assertGroupReaches, inspectBpfDirectory, prepareBpfDirectory } from './bpf-directory.js';
+export type { BpfDirectoryState } from './bpf-directory.js';
+export { isBpffs, mountBpffs, unmountBpffs } from './bpffs.js';
+export { probeProgram } from './bpf/probe-program.js';
+export type { ProgramSpec } from './bpf/probe-program.js';
 export { openMappedMap } from './bpf/mapped-map.js';
 export type { MappedMap } from './bpf/mapped-map.js';
 export { openNeighbourTable, parseNeighbours } from './netlink-neighbours.js';
@@ -34,6 +41,7 @@ export {
   getIntOptionIfKnown,
   getLocalAddress,
   getPeerAddress,
+  isAtUrgentMark,
   listenSocket,
   openSocket,
   openTcpSocket,
@@ -79,5 +87,6 @@ export {
   unblockOutput,
 } from './socket-block.js';
 export { pollEvent, pollFd } from './poll.js';
+export { signalUrgentBytes } from './signal-owner.js';
 export { hasProcessEnded, openPidfd, peerCredentials } from './process-watch.js';
 export type { PeerCredentials } from './process-watch.js';

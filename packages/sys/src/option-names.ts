@@ -9,6 +9,7 @@ export const solIpv6 = 41;
 /** asm-generic/socket.h */
 export const so = {
   reuseaddr: 2,
+  error: 4,
   sndbuf: 7,
   rcvbuf: 8,
   keepalive: 9,
@@ -60,6 +61,7 @@ export const tcp = {
   md5sig: 14,
   userTimeout: 18,
   /** Linux 6.15. */
+  fastopen: 23,
   rtoMaxMs: 44,
   repair: 19,
   repairQueue: 20,

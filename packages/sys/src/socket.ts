@@ -32,6 +32,7 @@ const msgNosignal = 0x4000;
 const siocInq = 0x541b;
 const siocOutq = 0x5411;
 const siocOutqNsd = 0x894b;
+const siocAtMark = 0x8905;
 
 const addressScratch = Buffer.alloc(socketAddressBytes);
 // Typed arrays, not Buffers: reading one element costs nothing beside a call, Buffer's checked accessors 0.1 µs.
@@ -202,6 +203,12 @@ export function unacknowledgedBytes(fd: number): number {
 export function unsentBytes(fd: number): number {
   check(ioctlFn(fd, siocOutqNsd, intScratch), 'ioctl(SIOCOUTQNSD)', fd);
   return intScratch[0] ?? 0;
+}
+
+/** True if the next byte to be read would be the urgent one (SIOCATMARK). */
+export function isAtUrgentMark(fd: number): boolean {
+  check(ioctlFn(fd, siocAtMark, intScratch), 'ioctl(SIOCATMARK)', fd);
+  return intScratch[0] === 1;
 }
 
 /** The text is built only on failure: this file is called some 60 times a move. */

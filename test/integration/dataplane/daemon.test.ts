@@ -11,7 +11,9 @@ import type { DataplaneOptions } from '@restitch/dataplane';
 import { enterNetworkNamespace } from '@restitch/sys/internal';
 import { upTestNetwork, vip4 } from './network.js';
 import type { Peer, TestNetwork } from './network.js';
+import { useBpfDirectory } from '../../bpf-directory.js';
 
+const bpf = useBpfDirectory();
 const port = 7000;
 
 let network: TestNetwork;
@@ -24,7 +26,7 @@ beforeAll(async () => {
   enterNetworkNamespace(network.namespace('ap'));
   options = {
     interfaceName: 'eth0',
-    pinDirectory: `/sys/fs/bpf/${network.prefix}`,
+    pinDirectory: `${bpf}/pins`,
     holdDevice: 'rs-hold0',
     maxFlows: 1000,
     maxHalfOpen: 1000,

@@ -41,6 +41,22 @@ const actions = {
       socket.on('close', () => (state.ended ??= 'closed'));
     });
   },
+  /** Answers when the handshake is over for this side; nothing has to come from the other. */
+  'connect-only'({ name, host, port }) {
+    return new Promise((resolve, reject) => {
+      const socket = net.connect({ host, port });
+      const state = { socket, received: [], waiting: undefined, ended: undefined };
+      sockets.set(name, state);
+      socket.setNoDelay(true);
+      socket.on('data', (data) => state.received.push(data));
+      socket.on('connect', () => resolve({ port: socket.localPort }));
+      socket.on('error', (error) => {
+        state.ended = error.code;
+        reject(error);
+      });
+      socket.on('close', () => (state.ended ??= 'closed'));
+    });
+  },
   send({ name, text }) {
     sockets.get(name).socket.write(text);
     return null;

@@ -9,7 +9,9 @@ import { buildTcpFrame, tcpFlags } from '../../../packages/dataplane/src/frames.
 import type { TcpFrame } from '../../../packages/dataplane/src/frames.js';
 import { upTestNetwork, vip4, vip6 } from './network.js';
 import type { TestNetwork } from './network.js';
+import { useBpfDirectory } from '../../bpf-directory.js';
 
+const bpf = useBpfDirectory();
 const port = 7000;
 const endpointMac = Buffer.from('0200000000e1', 'hex');
 const clientMac = Buffer.from('0200000000c1', 'hex');
@@ -38,7 +40,7 @@ beforeAll(() => {
   );
   dataplane = openDataplane({
     interfaceName: 'eth0',
-    pinDirectory: `/sys/fs/bpf/${network.prefix}`,
+    pinDirectory: `${bpf}/pins`,
     holdDevice: 'rs-hold0',
     maxFlows: 100,
     maxHalfOpen: 100,

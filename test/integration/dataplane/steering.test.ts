@@ -6,7 +6,9 @@ import type { Dataplane, DataplaneOptions, FlowChange } from '@restitch/dataplan
 import { enterNetworkNamespace } from '@restitch/sys/internal';
 import { upTestNetwork, vip4, vip6 } from './network.js';
 import type { Peer, TestNetwork } from './network.js';
+import { useBpfDirectory } from '../../bpf-directory.js';
 
+const bpf = useBpfDirectory();
 const port = 7000;
 const ids = { a: 1, b: 2 } as const;
 
@@ -20,7 +22,7 @@ beforeAll(async () => {
   enterNetworkNamespace(network.namespace('ap'));
   options = {
     interfaceName: 'eth0',
-    pinDirectory: `/sys/fs/bpf/${network.prefix}`,
+    pinDirectory: `${bpf}/pins`,
     holdDevice: 'rs-hold0',
     maxFlows: 1000,
     maxHalfOpen: 1000,

@@ -316,6 +316,7 @@ describe('a reverted session', () => {
     const gone = readAll(client);
     await source.ask({ t: 'revert', moveId });
     await gone;
+    client.end();
     await world.ended('a', report.id);
   });
 });

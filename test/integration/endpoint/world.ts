@@ -17,6 +17,7 @@ import type { ProtectionOptions } from '@restitch/guard';
 import { enterNetworkNamespace } from '@restitch/sys';
 import { type DevPki, createDevPki } from '../../../packages/cli/src/pki/dev-pki.js';
 import { type EndpointName, type TwoEndpoints, createTwoEndpoints } from '../two-endpoints.js';
+import { type TestBpfDirectory, openBpfDirectory } from '../../bpf-directory.js';
 import { FakeAccessPoint, type FakePeer } from './fake-access-point.js';
 
 const agentFile = fileURLToPath(new URL('../guard/agent.mjs', import.meta.url));
@@ -48,6 +49,7 @@ export interface ChildOptions {
   readonly ipv6?: boolean;
   /** Of all listeners; the host has an agent then. */
   readonly protection?: ProtectionOptions;
+  readonly closing?: { readonly timeoutMs?: number; readonly bytes?: number };
 }
 
 /** What a session looks like from inside its process. */
@@ -116,7 +118,7 @@ export class World {
   accessPoint: FakeAccessPoint;
   readonly #children: EndpointChild[] = [];
   readonly #agents = new Map<EndpointName, EndpointChild>();
-  readonly #pinDirectories = new Set<string>();
+  #bpf: TestBpfDirectory | undefined;
   readonly #sockets: Socket[] = [];
   #moves = 0;
 
@@ -182,8 +184,8 @@ export class World {
   /** The agent of an endpoint's host, which outlives the endpoint. */
   async startAgent(name: EndpointName): Promise<void> {
     if (this.#agents.has(name)) return;
-    const pinDirectory = `/sys/fs/bpf/restitch-world-${process.pid}-${name}`;
-    this.#pinDirectories.add(pinDirectory);
+    this.#bpf ??= openBpfDirectory();
+    const pinDirectory = `${this.#bpf.path}/${name}`;
     const config = { name, socketPath: this.#agentSocket(name), pinDirectory, interfaces: ['eth0'] };
     const child = spawn(
       'nsenter',
@@ -233,6 +235,7 @@ export class World {
       app: { name: 'test', version: options.version ?? '1' },
       capacitySessions: options.capacitySessions,
       maxImageBytes: options.maxImageBytes,
+      closing: options.closing,
       ...(options.protection === undefined ? {} : { guard: { agentSocket: this.#agentSocket(name) } }),
     };
   }
@@ -358,7 +361,7 @@ export class World {
     for (const socket of this.#sockets.splice(0)) socket.destroy();
     for (const child of this.#children.splice(0)) await child.kill();
     for (const agent of this.#agents.values()) await agent.kill();
-    for (const directory of this.#pinDirectories) rmSync(directory, { recursive: true, force: true });
+    this.#bpf?.close();
     await this.accessPoint.close();
     this.net.close();
     rmSync(this.#directory, { recursive: true, force: true });

@@ -35,7 +35,7 @@ type Ended = Extract<FromEndpoint, { t: 'process-ended' }>;
 type Finished = Extract<FromEndpoint, { t: 'finished' }>;
 
 const tailBytes = 300 * 1024;
-const pinDirectory = `/sys/fs/bpf/restitch-departures-${process.pid}`;
+const pinDirectory = `${useBpfDirectory()}/pins`;
 const socketPath = `${tmpdir()}/restitch-departures-${process.pid}.sock`;
 
 let net: TwoEndpoints;

@@ -40,8 +40,9 @@ import {
 import { Settling } from '../../../packages/endpoint/src/protect/take-over.js';
 import { openPair, pause, readExactly, waitFor, writeAll } from '../socket-pair.js';
 import { createTwoEndpoints, type TwoEndpoints } from '../two-endpoints.js';
+import { useBpfDirectory } from '../../bpf-directory.js';
 
-const directory = `/sys/fs/bpf/restitch-windows-test-${process.pid}`;
+const directory = `${useBpfDirectory()}/pins`;
 const bufferBytes = 1024 * 1024;
 
 let net: TwoEndpoints;

@@ -16,11 +16,12 @@ createServer((socket) => {
     client: { address: socket.remoteAddress, port: socket.remotePort },
     vip: { address: socket.localAddress, port: socket.localPort },
   };
-  const { clientStart, sentEnd } = guard.originOf(flow);
-  guard.register(flow, { epoch: 1, level: 'commit', lease: 0, committed: clientStart, sentEnd, windowScale: 7 });
+  const { clientStart } = guard.originOf(flow);
   const family = flow.vip.address.includes(':') ? 10 : 2;
   const template = readTemplate(socket._handle.fd, family, { inputRead: 0, outputWritten: 0 }, Date.now());
   process.stderr.write(`${JSON.stringify({ ...template, clientStart, window: template.window.toString('hex') })}\n`);
+  const { rcvWscale: windowScale, serverStart: sentEnd } = template;
+  guard.register(flow, { epoch: 1, level: 'commit', lease: 0, committed: clientStart, sentEnd, windowScale });
   commit = (bytes) => guard.commit(flow, 1, (clientStart + bytes) >>> 0);
   socket.on('data', (chunk) => {
     const head = Buffer.alloc(4);

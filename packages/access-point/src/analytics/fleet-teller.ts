@@ -34,17 +34,24 @@ export class FleetTeller {
 
   start(): void {
     const { sessions, inputs } = this.#deps;
-    const tell = (session: Session, what: 'opened' | 'ended' | 'moved' | 'pinned' | 'unpinned'): void =>
-      inputs.push(this.#about(session, what));
+    // For the engine a session ends with its application: what only delivers its rest is no load worth moving.
+    const tell = (session: Session, what: 'opened' | 'ended' | 'moved' | 'pinned' | 'unpinned'): void => {
+      if (session.closing === undefined) inputs.push(this.#about(session, what));
+    };
+    const open = (session: Session): void => {
+      tell(session, 'opened');
+      if (session.pinned !== undefined) tell(session, 'pinned');
+    };
     sessions.watch({
-      added: (session) => {
-        tell(session, 'opened');
-        if (session.pinned !== undefined) tell(session, 'pinned');
-      },
+      added: open,
       removed: (session) => tell(session, 'ended'),
       moved: (session) => tell(session, 'moved'),
       buddy: (session) => tell(session, 'opened'),
       pinned: (session) => tell(session, session.pinned === undefined ? 'unpinned' : 'pinned'),
+      closing: (session) => {
+        if (session.closing === undefined) open(session);
+        else inputs.push(this.#about(session, 'ended'));
+      },
     });
   }
 
@@ -73,6 +80,7 @@ export class FleetTeller {
     const nowMs = this.#deps.clock.monotonicMs();
     const inputs: EngineInput[] = [{ kind: 'fleet', atMs: nowMs, endpoints: this.#fleet() }];
     for (const session of this.#deps.sessions.all()) {
+      if (session.closing !== undefined) continue;
       inputs.push(this.#about(session, 'opened'));
       if (session.pinned !== undefined) inputs.push(this.#about(session, 'pinned'));
     }
@@ -113,7 +121,8 @@ export class FleetTeller {
     const { clock } = this.#deps;
     const base = { kind: 'session', atMs: clock.monotonicMs(), what, session: session.id } as const;
     const endpoint = session.owner.name;
-    if (what === 'ended' && session.end !== undefined) return { ...base, endpoint, end: session.end };
+    const end = session.end ?? (session.closing === undefined ? undefined : 'closed');
+    if (what === 'ended' && end !== undefined) return { ...base, endpoint, end };
     if (what !== 'opened') return { ...base, endpoint };
     const location = this.#deps.locationOf?.(session.flow.client.address);
     const listener = session.owner.listenerFor(session.flow.vip);

@@ -35,6 +35,10 @@ export class SelfMoveDesk {
       answer('refused', `unknown_session: ${id} is not a session of ${endpoint.name}`);
       return;
     }
+    if (sessions.byId(id)?.closing !== undefined) {
+      answer('refused', `unknown_session: the application of ${id} has ended it`);
+      return;
+    }
     if (byVerdict && analytics?.allowsSelfMoves !== true) {
       answer('refused', 'forbidden: nothing moves by itself now');
       return;

@@ -167,7 +167,9 @@ export class TelemetryIntake {
     if (own.length < reported.length) {
       counters.add('telemetry_foreign_sessions_total', reported.length - own.length);
     }
-    const bounded = ownCounts.bound(own, (row) => sessions.byId(row.id));
+    // What only delivers its rest is no load worth moving.
+    const open = own.filter((row) => sessions.byId(row.id)?.closing === undefined);
+    const bounded = ownCounts.bound(open, (row) => sessions.byId(row.id));
     return bounded.map((row) => this.#describe(row, sessions.byId(row.id)?.flow.client.address ?? ''));
   }
 

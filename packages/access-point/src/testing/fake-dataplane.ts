@@ -1,5 +1,5 @@
 /** Flow records in memory with the rules of dataplane/bpf/control.bpf.c; survives the death of a daemon in a test. */
-import { formatFlow } from '@restitch/core';
+import { RestitchError, formatFlow } from '@restitch/core';
 import type { Clock, Flow } from '@restitch/core';
 import type {
   Dataplane,
@@ -29,8 +29,12 @@ export class FakeDataplane implements Dataplane {
   services: readonly VirtualService[] = [];
   readonly targets = new Set<number>();
   readonly records = new Map<string, Entry>();
+  /** Where SYNs went whose handshake is not over, by flow. */
+  readonly halfOpen = new Map<string, number>();
   /** Clients that were reset, by flow. */
   readonly resets: string[] = [];
+  /** What a client answers to its reset. */
+  answerOfClient: (flow: Flow) => ResetOutcome = () => 'reset';
   /** What BPF has counted of a flow, by flow. */
   readonly counted = new Map<string, { packets: bigint; bytes: bigint }>();
   /** Called after each change that went through. */
@@ -71,12 +75,39 @@ export class FakeDataplane implements Dataplane {
   }
 
   resetClient(flow: Flow): Promise<ResetOutcome> {
+    const phase = this.records.get(formatFlow(flow))?.phase;
+    if (phase !== 'hold' && phase !== 'frozen')
+      return Promise.reject(
+        new RestitchError('internal', `reset of ${formatFlow(flow)}: its record is ${phase}`),
+      );
     this.resets.push(formatFlow(flow));
-    return Promise.resolve('reset');
+    return Promise.resolve(this.answerOfClient(flow));
   }
 
   list(): FlowRecord[] {
     return [...this.records.values()].map((entry) => this.#toRecord(entry));
+  }
+
+  *listOf(endpointId: number): Generator<FlowRecord[], void> {
+    const records = this.list().filter((record) => record.endpointId === endpointId);
+    for (let i = 0; i < records.length; i += 100) yield records.slice(i, i + 100);
+  }
+
+  /** A client's SYN, as bpf/steering.bpf.c steers it; undefined if the service has no backend. */
+  syn(flow: Flow): number | undefined {
+    const key = formatFlow(flow);
+    const known = this.halfOpen.get(key);
+    if (known !== undefined) return known;
+    const { address, port } = flow.vip;
+    const [first] = this.services.find((s) => s.address === address && s.port === port)?.backends ?? [];
+    if (first !== undefined) this.halfOpen.set(key, first.endpointId);
+    return first?.endpointId;
+  }
+
+  forgetHalfOpen(endpointId: number): number {
+    const found = [...this.halfOpen].filter(([, id]) => id === endpointId);
+    for (const [key] of found) this.halfOpen.delete(key);
+    return found.length;
   }
 
   stats(): DataplaneStats {

@@ -3,9 +3,10 @@
  * model test needs to see who would emit.
  */
 import { RestitchError } from '@restitch/core';
+import { formatFlow } from '@restitch/core';
 import type { Flow } from '@restitch/core';
 import { toFailure } from '@restitch/core/internal';
-import type { FromEndpoint, SessionReport, ToEndpoint } from '@restitch/core/internal';
+import type { Closing, FromEndpoint, SessionReport, ToEndpoint } from '@restitch/core/internal';
 
 /** One copy of a session. Only a live one emits. */
 export interface Copy {
@@ -13,7 +14,12 @@ export interface Copy {
   readonly flow: Flow;
   epoch: number;
   phase: 'live' | 'frozen';
+  /** Its application has ended it. */
+  closing?: Closing | undefined;
 }
+
+/** Connections in the kernel of a host that no session belongs to, by flow: bytes their clients have not acknowledged. */
+export type FakeKernel = Map<string, number>;
 
 interface SourceMove {
   readonly sessionId: string;
@@ -26,16 +32,24 @@ interface Reservation {
   readonly sessionId: string;
   readonly flow: Flow;
   readonly epoch: number;
+  closing?: Closing | undefined;
 }
 
 /** What leaves an endpoint process. */
 export interface EndpointPorts {
   readonly toAccessPoint: (message: FromEndpoint) => void;
-  readonly toPeer: (target: string, image: { moveId: string; epoch: number }) => void;
-  /** Whether the next freeze finds the session busy, or the next thaw fails. */
-  readonly mishap: (what: 'busy' | 'thaw' | 'prepare' | 'freeze') => boolean;
+  readonly toPeer: (target: string, image: FakeImage) => void;
+  /** Whether the next freeze finds the session busy, the next thaw fails, or the next question for the residue is refused. */
+  readonly mishap: (what: 'busy' | 'thaw' | 'prepare' | 'freeze' | 'residue') => boolean;
   /** Whether the session's client has closed: it answers whoever wakes for it with a reset. */
   readonly isClientGone: (sessionId: string) => boolean;
+}
+
+/** What travels between two endpoints. */
+export interface FakeImage {
+  readonly moveId: string;
+  readonly epoch: number;
+  readonly closing?: Closing | undefined;
 }
 
 /** The vip all fake endpoints serve. */
@@ -50,11 +64,14 @@ export class FakeEndpoint {
   readonly reserved = new Map<string, Reservation>();
   readonly pending = new Map<string, Reservation>();
   readonly pinned = new Set<string>();
+  /** Outlives the process. */
+  readonly kernel: FakeKernel;
   readonly #finished = new Map<string, 'activated' | 'aborted' | 'failed' | 'reverted' | 'released'>();
   readonly #knownEpochs = new Map<string, number>();
   readonly #ports: EndpointPorts;
 
-  constructor(name: string, instance: string, ports: EndpointPorts) {
+  constructor(name: string, instance: string, ports: EndpointPorts, kernel: FakeKernel = new Map()) {
+    this.kernel = kernel;
     this.name = name;
     this.instance = instance;
     this.#ports = ports;
@@ -85,6 +102,29 @@ export class FakeEndpoint {
       t: 'opened',
       sessions: [{ id, flow, epoch: 0, phase: 'live', openedAtMs: 1 }],
     });
+  }
+
+  /** Its application ends it; the client has not acknowledged `tailBytes`. False if there is nothing to end. */
+  close(id: string, tailBytes: number, finisher: Closing['finisher'] = 'successor'): boolean {
+    const copy = this.copies.get(id);
+    if (copy?.phase !== 'live') return false;
+    copy.closing = { tailBytes, finisher };
+    const { flow, epoch, closing } = copy;
+    this.#ports.toAccessPoint({ t: 'closing', sessions: [{ id, flow, epoch, closing }] });
+    return true;
+  }
+
+  /** The process is about to leave, or not after all. */
+  leave(on: boolean, deadlineMs = 30_000): void {
+    this.#ports.toAccessPoint({ t: 'leaving', on, deadlineMs });
+  }
+
+  /** The process dies: its kernel keeps what it delivers by itself. */
+  die(): void {
+    for (const { flow, phase, closing } of this.copies.values()) {
+      if (phase === 'live' && closing?.finisher === 'kernel')
+        this.kernel.set(formatFlow(flow), closing.tailBytes);
+    }
   }
 
   /** The client goes away; a frozen session does not hear of it. */
@@ -120,7 +160,7 @@ export class FakeEndpoint {
   }
 
   /** An image of a source arrives. */
-  takeImage(moveId: string, epoch: number): void {
+  takeImage({ moveId, epoch, closing }: FakeImage): void {
     const reservation = this.reserved.get(moveId);
     if (reservation === undefined || reservation.epoch !== epoch) return;
     this.reserved.delete(moveId);
@@ -130,6 +170,7 @@ export class FakeEndpoint {
       this.#ports.toAccessPoint({ t: 'thaw-failed', moveId, failure });
       return;
     }
+    reservation.closing = closing;
     this.pending.set(moveId, reservation);
     this.#ports.toAccessPoint({ t: 'thawed', moveId, thawUs: 1 });
   }
@@ -155,6 +196,8 @@ export class FakeEndpoint {
       case 'reset':
         for (const id of message.sessionIds) this.end(id);
         return { reset: message.sessionIds.length };
+      case 'residue':
+        return this.#residue();
       case 'stats':
         return { sessions: [] };
       default:
@@ -195,7 +238,7 @@ export class FakeEndpoint {
     move.phase = 'frozen';
     move.epoch = epoch;
     copy.phase = 'frozen';
-    this.#ports.toPeer(move.target, { moveId, epoch });
+    this.#ports.toPeer(move.target, { moveId, epoch, closing: copy.closing });
     return { imageBytes: 100, freezeUs: 1 };
   }
 
@@ -208,7 +251,8 @@ export class FakeEndpoint {
     if (pending.epoch !== epoch) throw new RestitchError('stale_epoch', 'other epoch');
     this.pending.delete(moveId);
     this.#finished.set(moveId, 'activated');
-    this.copies.set(pending.sessionId, { id: pending.sessionId, flow: pending.flow, epoch, phase: 'live' });
+    const { sessionId: id, flow, closing } = pending;
+    this.copies.set(id, { id, flow, epoch, phase: 'live', closing });
     return {};
   }
 
@@ -245,18 +289,31 @@ export class FakeEndpoint {
     return {};
   }
 
+  #residue(): Record<string, unknown> {
+    if (this.#ports.mishap('residue')) throw new RestitchError('message_invalid', 'as the test wants');
+    const tails = [...this.copies.values()].map((copy) => copy.closing?.tailBytes ?? 0);
+    const owing = [...tails, ...this.kernel.values()].filter((bytes) => bytes > 0);
+    return { sockets: owing.length, bytes: owing.reduce((sum, bytes) => sum + bytes, 0) };
+  }
+
   #owns(flow: Flow): boolean {
+    if (this.kernel.has(formatFlow(flow))) return true;
     return [...this.copies.values()].some((c) => c.flow.client.port === flow.client.port);
   }
 
   #reports(): SessionReport[] {
-    const own: SessionReport[] = [...this.copies.values()].map((copy) => {
-      const base = { id: copy.id, flow: copy.flow, epoch: copy.epoch, phase: copy.phase, openedAtMs: 1 };
+    const own = [...this.copies.values()].map((copy): SessionReport => {
+      const { id, flow, epoch, closing } = copy;
+      const phase: SessionReport['phase'] = copy.phase === 'live' && closing ? 'closing' : copy.phase;
+      const told = closing === undefined ? {} : { closing };
+      const base = { id, flow, epoch, phase, openedAtMs: 1, ...told };
       const move = [...this.moves].find(([, m]) => m.sessionId === copy.id && m.phase === 'frozen');
       return move === undefined ? base : { ...base, moveId: move[0] };
     });
     const pending: SessionReport[] = [...this.pending].map(([moveId, p]) => {
-      return { id: p.sessionId, flow: p.flow, epoch: p.epoch, phase: 'pending', moveId, openedAtMs: 1 };
+      const { sessionId: id, flow, epoch, closing } = p;
+      const told = closing === undefined ? {} : { closing };
+      return { id, flow, epoch, phase: 'pending', moveId, openedAtMs: 1, ...told };
     });
     return [...own, ...pending];
   }

@@ -4,106 +4,14 @@
  */
 import { createCounters, formatFlow, silentLogger } from '@restitch/core';
 import type { Clock, Flow } from '@restitch/core';
-import { RestitchError } from '@restitch/core';
-import { toFailure } from '@restitch/core/internal';
-import type { FromEndpoint, ToEndpoint } from '@restitch/core/internal';
+import type { Closing, FromEndpoint } from '@restitch/core/internal';
 import type { DaemonConfig } from '../config/index.js';
 import { DaemonCore } from '../daemon-core.js';
 import { FakeDataplane } from './fake-dataplane.js';
 import { fakeVip } from './fake-endpoint.js';
 import { FakeLink } from './fake-link.js';
+import { ProtectedProcess } from './protected-process.js';
 import { VirtualClock, settleMicrotasks } from './virtual-clock.js';
-
-interface Kept {
-  readonly owner: string;
-  readonly instance: string;
-  readonly flow: Flow;
-  readonly epoch: number;
-}
-
-/** One endpoint's process. */
-class ProtectedProcess {
-  readonly name: string;
-  readonly instance: string;
-  /** What it serves, and would send for while its lease runs. */
-  readonly copies = new Map<string, { readonly flow: Flow; readonly epoch: number }>();
-  readonly replicas = new Map<string, Kept>();
-  leaseEndsMs = 0;
-  isFenced = false;
-  readonly #world: ProtectedWorld;
-  readonly #beatsAtMs = new Map<number, number>();
-
-  constructor(world: ProtectedWorld, name: string, instance: string) {
-    this.#world = world;
-    this.name = name;
-    this.instance = instance;
-  }
-
-  hello(): FromEndpoint {
-    return {
-      t: 'hello',
-      protocol: { major: 1, minor: 0 },
-      name: this.name,
-      instance: this.instance,
-      app: { name: 'fake', version: '1' },
-      stateAddress: { address: '127.0.0.1', port: 9000 },
-      dataAddress: '10.0.0.1',
-      listeners: [{ name: 'main', vip: fakeVip }],
-      features: [],
-      protection: { labels: {} },
-    };
-  }
-
-  announce(): FromEndpoint {
-    const sessions = [...this.copies].map(([id, { flow, epoch }]) => {
-      return { id, flow, epoch, phase: 'live' as const, openedAtMs: 1 };
-    });
-    return { t: 'announce', sessions, last: true };
-  }
-
-  heartbeat(): FromEndpoint {
-    const n = this.#beatsAtMs.size + 1;
-    this.#beatsAtMs.set(n, this.#world.clock.monotonicMs());
-    return { t: 'heartbeat', n, sessions: this.copies.size, eventLoopDelayMs: 0 };
-  }
-
-  emits(id: string): boolean {
-    return this.copies.has(id) && this.#world.clock.monotonicMs() < this.leaseEndsMs;
-  }
-
-  take(message: ToEndpoint, answer: (message: FromEndpoint) => void): void {
-    if (message.t === 'lease') {
-      this.leaseEndsMs = (this.#beatsAtMs.get(message.n) ?? 0) + message.leaseMs;
-    } else if (message.t === 'fenced') {
-      this.isFenced = true;
-      this.copies.clear();
-    }
-    if (!('rq' in message)) return;
-    const re = message.rq;
-    try {
-      answer({ t: 'reply', re, ok: true, data: this.#answer(message) });
-    } catch (error) {
-      answer({ t: 'refusal', re, failure: toFailure(error as RestitchError) });
-    }
-  }
-
-  #answer(message: Extract<ToEndpoint, { rq: number }>): Record<string, unknown> {
-    if (message.t === 'query') return { owned: message.flows.map(() => false) };
-    if (message.t === 'replicas') {
-      const all = [...this.replicas].map(([id, kept]) => ({ id, n: 1, openedAtMs: 1, ...kept }));
-      return { replicas: all.filter((r) => message.owner === undefined || r.owner === message.owner) };
-    }
-    if (message.t !== 'take-over') throw new RestitchError('forbidden', `${message.t} is not played here`);
-    const { sessionId: id, epoch } = message;
-    if (this.copies.get(id)?.epoch === epoch) return { isRepeat: true };
-    const kept = this.replicas.get(id);
-    if (kept === undefined || kept.epoch >= epoch) throw new RestitchError('unknown_session', 'no replica');
-    this.replicas.delete(id);
-    this.copies.set(id, { flow: kept.flow, epoch });
-    this.#world.replicate(this, id);
-    return {};
-  }
-}
 
 /** The watch looks as often. */
 const stepMs = 20;
@@ -123,6 +31,9 @@ export class ProtectedWorld {
   onEvent: () => Promise<void> | void = () => undefined;
   readonly #links = new Map<string, FakeLink>();
   readonly #unreachable = new Set<string>();
+  readonly #agents = new Map<string, FakeLink>();
+  /** By endpoint: connections that its host's kernel delivers for processes that have ended. */
+  readonly #kernels = new Map<string, Map<string, { readonly flow: Flow; readonly epoch: number }>>();
   readonly #config: DaemonConfig;
   readonly #names: readonly string[];
   #generation = 0;
@@ -143,13 +54,79 @@ export class ProtectedWorld {
 
   /** A client's connection, replicated at once. */
   open(id: string, at: string, port: number): void {
+    const session = { id, flow: this.openUntold(id, at, port), epoch: 0, openedAtMs: 1 };
+    this.#links.get(at)?.fromEndpoint({ t: 'opened', sessions: [{ ...session, phase: 'live' }] });
+  }
+
+  /** The same, but the word of it is never sent. */
+  openUntold(id: string, at: string, port: number): Flow {
     const process = this.process(at);
-    const flow = { client: { address: '10.0.0.2', port }, vip: fakeVip };
-    this.dataplane.apply([{ op: 'claim', flow, endpointId: this.#names.indexOf(at) + 1, epoch: 0 }]);
+    const flow = this.accept(at, port);
     process.copies.set(id, { flow, epoch: 0 });
     this.replicate(process, id);
-    const session = { id, flow, epoch: 0, phase: 'live' as const, openedAtMs: 1 };
-    this.#links.get(at)?.fromEndpoint({ t: 'opened', sessions: [session] });
+    return flow;
+  }
+
+  /** A client's connection that no application has accepted. */
+  accept(at: string, port: number): Flow {
+    const flow = flowOfPort(port);
+    this.dataplane.apply([{ op: 'claim', flow, endpointId: this.#names.indexOf(at) + 1, epoch: 0 }]);
+    return flow;
+  }
+
+  /** Its application ends a session; what the kernel delivers by itself has no replica. */
+  close(id: string, at: string, finisher: Closing['finisher']): void {
+    const process = this.process(at);
+    const copy = process.copies.get(id);
+    if (copy === undefined) return;
+    const closing = { tailBytes: 1000, finisher };
+    process.copies.set(id, { ...copy, closing });
+    if (finisher === 'kernel') for (const other of this.processes.values()) other.replicas.delete(id);
+    const { flow, epoch } = copy;
+    this.#links.get(at)?.fromEndpoint({ t: 'closing', sessions: [{ id, flow, epoch, closing }] });
+  }
+
+  /** What the host of that endpoint delivers for processes that have ended, by flow. */
+  kernel(name: string): Map<string, { readonly flow: Flow; readonly epoch: number }> {
+    const kernel =
+      this.#kernels.get(name) ?? new Map<string, { readonly flow: Flow; readonly epoch: number }>();
+    this.#kernels.set(name, kernel);
+    return kernel;
+  }
+
+  /** The kernel is done with all it had; the agent says so. */
+  finish(name: string): void {
+    const flows = [...this.kernel(name).values()].map(({ flow, epoch }) => ({ flow, epoch }));
+    this.kernel(name).clear();
+    this.agentSays(name, { t: 'finished', flows });
+  }
+
+  /** The agent of that host starts, or starts again. */
+  startAgent(name: string): void {
+    const link = new FakeLink(name);
+    this.#agents.set(name, link);
+    link.fromEndpoint({ t: 'agent-hello', protocol: { major: 1, minor: 0 }, name });
+    this.core.accept(link.channel);
+  }
+
+  stopAgent(name: string): void {
+    const link = this.#agents.get(name);
+    this.#agents.delete(name);
+    link?.lostThere();
+    link?.lostHere();
+  }
+
+  agentSays(name: string, message: FromEndpoint): void {
+    this.#agents.get(name)?.fromEndpoint(message);
+  }
+
+  isAgentConnected(name: string): boolean {
+    return this.#agents.get(name)?.isOpenHere === true;
+  }
+
+  /** A message of an endpoint's process. */
+  says(name: string, message: FromEndpoint): void {
+    this.#links.get(name)?.fromEndpoint(message);
   }
 
   /** The next endpoint round the table that lives keeps the replica. */
@@ -175,7 +152,12 @@ export class ProtectedWorld {
   }
 
   /** `kill -9`; with `isRestarted` another process takes its place at once. */
-  kill(name: string, isRestarted: boolean): void {
+  kill(name: string, isRestarted: boolean, more: { readonly isLeaving?: boolean } = {}): void {
+    const { instance, copies } = this.process(name);
+    for (const { flow, epoch, closing } of copies.values()) {
+      if (closing?.finisher === 'kernel') this.kernel(name).set(formatFlow(flow), { flow, epoch });
+    }
+    this.agentSays(name, { t: 'process-ended', instance, isFenced: true, ...more });
     this.process(name).copies.clear();
     this.process(name).replicas.clear();
     this.#drop(name);
@@ -183,13 +165,23 @@ export class ProtectedWorld {
     else this.#unreachable.add(name);
   }
 
+  /** The host goes down with everything on it. */
+  killHost(name: string): void {
+    this.stopAgent(name);
+    this.kill(name, false);
+    this.kernel(name).clear();
+  }
+
   /** `kill -9` of the daemon and a new one; after a reboot of its host the records are new, too. */
   async restartDaemon(isReboot: boolean): Promise<void> {
     this.core.close();
     for (const name of this.#names) this.#drop(name);
+    const agents = [...this.#agents.keys()];
+    for (const name of agents) this.stopAgent(name);
     if (isReboot) this.dataplane.records.clear();
     this.dataplane.isAdopted = !isReboot;
     this.core = this.#startDaemon();
+    for (const name of agents) this.startAgent(name);
     await settleMicrotasks();
   }
 
@@ -201,6 +193,7 @@ export class ProtectedWorld {
       await this.#deliverAll();
       if (Math.round(this.clock.monotonicMs()) % 200 === 0) {
         for (const name of this.#names) this.#links.get(name)?.fromEndpoint(this.process(name).heartbeat());
+        for (const link of this.#agents.values()) link.fromEndpoint({ t: 'agent-heartbeat' });
       }
       await this.clock.advance(stepMs);
       await this.#tell();
@@ -217,8 +210,7 @@ export class ProtectedWorld {
   recordOf(
     port: number,
   ): { readonly name: string; readonly epoch: number; readonly phase: string } | undefined {
-    const flow = { client: { address: '10.0.0.2', port }, vip: fakeVip };
-    const record = this.dataplane.records.get(formatFlow(flow));
+    const record = this.dataplane.records.get(formatFlow(flowOfPort(port)));
     if (record === undefined) return undefined;
     const name = this.#names[record.endpointId - 1] ?? '?';
     return { name, epoch: record.epoch, phase: record.phase };
@@ -227,6 +219,12 @@ export class ProtectedWorld {
   async #deliverAll(): Promise<void> {
     for (let isBusy = true; isBusy; ) {
       isBusy = false;
+      for (const agent of this.#agents.values()) {
+        if (agent.toAccessPoint.length === 0) continue;
+        agent.deliverHere();
+        isBusy = true;
+        await settleMicrotasks();
+      }
       for (const name of this.#names) {
         const link = this.#links.get(name);
         if (link === undefined) continue;
@@ -300,4 +298,9 @@ export class ProtectedWorld {
     core.start();
     return core;
   }
+}
+
+/** The flow of a client's port. */
+export function flowOfPort(port: number): Flow {
+  return { client: { address: '10.0.0.2', port }, vip: fakeVip };
 }

@@ -7,6 +7,7 @@ import { DaemonCore } from '../daemon-core.js';
 import type { EndpointIds } from '../endpoint-ids.js';
 import { FakeDataplane } from './fake-dataplane.js';
 import { FakeEndpoint, fakeVip } from './fake-endpoint.js';
+import type { EndpointPorts, FakeImage, FakeKernel } from './fake-endpoint.js';
 import { FakeLink } from './fake-link.js';
 import { VirtualClock, settleMicrotasks } from './virtual-clock.js';
 
@@ -16,6 +17,7 @@ export interface Mishaps {
   thaw: number;
   prepare: number;
   freeze: number;
+  residue: number;
 }
 
 interface Party {
@@ -31,8 +33,10 @@ export class World {
   readonly counters = createCounters();
   readonly parties = new Map<string, Party>();
   /** Images between endpoints: `target` takes them in order. */
-  readonly images: Array<{ target: string; moveId: string; epoch: number }> = [];
-  readonly mishaps: Mishaps = { busy: 0, thaw: 0, prepare: 0, freeze: 0 };
+  readonly images: Array<FakeImage & { target: string }> = [];
+  readonly mishaps: Mishaps = { busy: 0, thaw: 0, prepare: 0, freeze: 0, residue: 0 };
+  /** By endpoint: what its host delivers for processes that have ended. */
+  readonly kernels = new Map<string, FakeKernel>();
   core: DaemonCore;
   readonly #config: DaemonConfig;
   readonly #ids: EndpointIds;
@@ -87,6 +91,7 @@ export class World {
 
   /** The process dies with all its copies; another takes its place. */
   kill(name: string): void {
+    this.endpoint(name).die();
     this.cut(name);
     this.#startProcess(name);
   }
@@ -206,7 +211,14 @@ export class World {
   #deliverImage(target: string): void {
     const at = this.images.findIndex((i) => i.target === target);
     const [image] = this.images.splice(at, 1);
-    if (image !== undefined) this.endpoint(target).takeImage(image.moveId, image.epoch);
+    if (image !== undefined) this.endpoint(target).takeImage(image);
+  }
+
+  /** The host's kernel. */
+  kernel(name: string): FakeKernel {
+    const kernel = this.kernels.get(name) ?? new Map<string, number>();
+    this.kernels.set(name, kernel);
+    return kernel;
   }
 
   #startProcess(name: string): void {
@@ -214,22 +226,31 @@ export class World {
     const party: Party = {
       starts,
       link: this.parties.get(name)?.link,
-      process: new FakeEndpoint(name, `${name}#${starts}`, {
-        toAccessPoint: (message) => {
-          if (this.parties.get(name) === party) party.link?.fromEndpoint(message);
-        },
-        toPeer: (target, image) => void this.images.push({ target, ...image }),
-        mishap: (what) => {
-          if (this.mishaps[what] === 0) return false;
-          this.mishaps[what]--;
-          return true;
-        },
-        isClientGone: (sessionId) => this.#departed.has(sessionId),
-      }),
+      process: new FakeEndpoint(
+        name,
+        `${name}#${starts}`,
+        this.#portsOf(name, () => party),
+        this.kernel(name),
+      ),
     };
     this.parties.set(name, party);
     for (let i = this.images.length - 1; i >= 0; i--)
       if (this.images[i]?.target === name) this.images.splice(i, 1);
+  }
+
+  #portsOf(name: string, party: () => Party): EndpointPorts {
+    return {
+      toAccessPoint: (message) => {
+        if (this.parties.get(name) === party()) party().link?.fromEndpoint(message);
+      },
+      toPeer: (target, image) => void this.images.push({ target, ...image }),
+      mishap: (what) => {
+        if (this.mishaps[what] === 0) return false;
+        this.mishaps[what]--;
+        return true;
+      },
+      isClientGone: (sessionId) => this.#departed.has(sessionId),
+    };
   }
 
   /** The clock dies with the daemon that was given it: a killed process has no timers. */

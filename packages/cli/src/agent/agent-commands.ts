@@ -1,6 +1,7 @@
 /** `restitch agent`: the host agent of an endpoint host, for systemd to run. Applications find it by its socket. */
 import { RestitchError } from '@restitch/core';
 import { HostAgent } from '@restitch/guard';
+import { assertGroupReaches, prepareBpfDirectory } from '@restitch/sys/internal';
 import type { Command } from 'commander';
 import { stderrLogger } from '../stderr-logger.js';
 
@@ -25,7 +26,11 @@ export function registerAgentCommands(program: Command): void {
     .requiredOption('--name <name>', 'of the endpoint, as in its certificate')
     .requiredOption('--interface <name...>', 'by which guarded flows leave')
     .option('--socket <path>', 'for applications', '/run/restitch/agent.sock')
-    .option('--pins <path>', 'directory in a BPF file system', '/sys/fs/bpf/restitch/guard')
+    .option(
+      '--pins <path>',
+      'directory in a BPF file system; where there is none, one is mounted',
+      '/sys/fs/bpf/restitch/guard',
+    )
     .option('--access-point <host:port>', 'where deaths are told; without it they are only fenced')
     .option('--cert <file>', "the endpoint's certificate")
     .option('--key <file>', 'its key')
@@ -41,13 +46,17 @@ export async function runAgent(options: AgentOptions): Promise<void> {
   if (options.accessPoint !== undefined && !hasTls) {
     throw new RestitchError('usage', 'agent: --access-point needs --cert, --key and --ca');
   }
+  const groupId = options.group === undefined ? undefined : Number(options.group);
+  // Here and not in HostAgent: only a program that was started for it changes what the host has mounted.
+  prepareBpfDirectory(options.pins, stderrLogger);
+  if (groupId !== undefined) assertGroupReaches(options.pins, groupId);
   const agent = await HostAgent.open({
     name: options.name,
     socketPath: options.socket,
     pinDirectory: options.pins,
     interfaces: options.interface,
     logger: stderrLogger,
-    ...(options.group === undefined ? {} : { groupId: Number(options.group) }),
+    ...(groupId === undefined ? {} : { groupId }),
     ...(options.accessPoint === undefined ? {} : { accessPoint: parseHostPort(options.accessPoint) }),
     ...(hasTls ? { tls: { certFile, keyFile, caFile } } : {}),
   });

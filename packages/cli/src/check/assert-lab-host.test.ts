@@ -20,6 +20,6 @@ test('a kernel that is too old is named with its remedy, and more is pointed at'
   const old = { ...facts, kernelRelease: '4.19.0', nodeVersion: '18.0.0' };
   await expect(assertLabHost(old, 0)).rejects.toMatchObject({
     code: 'unsupported_host',
-    message: expect.stringMatching(/kernel 5\.14.*update the kernel.*1 more/),
+    message: expect.stringMatching(/kernel 6\.1 or newer.*update the kernel.*1 more/),
   });
 });

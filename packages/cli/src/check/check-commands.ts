@@ -5,6 +5,7 @@ import { type ConfigResult, checkConfig, formatIssue } from '@restitch/access-po
 import { type Clock, RestitchError, systemClock } from '@restitch/core';
 import { type Command, Option } from 'commander';
 import type { CliEnv } from '../cli-env.js';
+import { checkBpfDirectory, defaultPinDirectories } from './check-bpf-directory.js';
 import { configChecks } from './check-config.js';
 import {
   type CheckResult,
@@ -38,10 +39,13 @@ export function registerCheckCommands(program: Command, env: CheckEnv = realEnv)
     .option('--json', 'one object on standard output', false)
     .action(async (file: string | undefined, options: { role?: HostRole; json: boolean }) => {
       const role = options.role ?? (file === undefined ? 'lab' : 'access-point');
-      const extra = file === undefined ? [] : configChecks(readConfig(file), env.clock);
+      const config = file === undefined ? undefined : readConfig(file);
+      const extra = config === undefined ? [] : configChecks(config, env.clock);
+      const pins = config?.pinDirectory ?? defaultPinDirectories[role];
       const results = [
         ...(await runChecks(hostChecks, role, env.facts)),
         ...(await checkFeatures(role, env.facts)),
+        ...(await checkBpfDirectory(pins, role, env.facts)),
         ...(await runChecks(extra, role, env.facts)),
       ];
       report(results, role, { json: options.json, out: env.out });

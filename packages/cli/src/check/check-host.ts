@@ -1,5 +1,6 @@
 /** What a host must have for a role, as a list of small checks; each says what it found and what would help. */
-import type { FeatureReport } from '@restitch/sys';
+import { isKernelAtLeast, oldestKernel } from '@restitch/sys';
+import type { FeatureNeed, FeatureReport } from '@restitch/sys';
 import type { HostFacts } from './host-facts.js';
 
 /** What a host is to be. `lab` is all parties on one machine, as the demo and the tests need it. */
@@ -71,16 +72,24 @@ export async function checkFeatures(role: HostRole, facts: HostFacts): Promise<C
     const remedy = 'run `npm run setup`; restitch needs Linux on x86-64 or arm64 with glibc';
     return [{ group: 'kernel', name: 'system calls', status: 'missing', found, remedy }];
   }
-  const others: Record<HostRole, string> = { 'access-point': 'endpoint', endpoint: 'access-point', lab: '' };
+  const { needed, useful } = wantsOf[role];
   return features.flatMap((feature): CheckResult[] => {
-    const needs = feature.needs.filter((need) => need !== others[role]);
-    if (needs.length === 0) return [];
-    const isNeeded = needs.some((need) => need !== 'optional');
+    const isNeeded = feature.needs.some((need) => needed.includes(need));
+    if (!isNeeded && !feature.needs.some((need) => useful.includes(need))) return [];
     const status = feature.isPresent ? 'ok' : isNeeded ? 'missing' : 'absent';
     const { name, found, remedy } = feature;
     return [{ group: 'features', name, status, found, remedy }];
   });
 }
+
+/** An endpoint without protection (crash.md) runs without an agent on its host. */
+const wantsOf: Readonly<
+  Record<HostRole, { readonly needed: readonly FeatureNeed[]; readonly useful: readonly FeatureNeed[] }>
+> = {
+  'access-point': { needed: ['access-point'], useful: ['optional'] },
+  endpoint: { needed: ['endpoint'], useful: ['agent', 'optional'] },
+  lab: { needed: ['endpoint', 'agent', 'access-point'], useful: ['optional'] },
+};
 
 /** Everything that does not depend on a configuration and is seen without trying it. */
 export const hostChecks: readonly Check[] = [
@@ -93,11 +102,12 @@ export const hostChecks: readonly Check[] = [
   },
   {
     group: 'system',
-    name: 'kernel 5.14 or newer',
+    name: `kernel ${oldestKernel} or newer`,
     neededBy: steering,
     usefulFor: ['endpoint'],
-    remedy: 'update the kernel (Debian 12 has 6.1)',
-    look: (f) => (isAtLeast(f.kernelRelease, 5, 14) ? f.kernelRelease : undefined),
+    remedy: 'update the kernel (Debian 12 has 6.1); older ones were not tried',
+    look: (f) => (isKernelAtLeast(f.kernelRelease, oldestKernel) ? f.kernelRelease : undefined),
+    lack: 'older',
   },
   {
     group: 'system',
@@ -195,10 +205,4 @@ function program(
 
 function present(facts: HostFacts, path: string): string | undefined {
   return facts.exists(path) ? path : undefined;
-}
-
-/** Compares the first two numbers of a kernel release such as `6.1.0-18-amd64`. */
-function isAtLeast(release: string, major: number, minor: number): boolean {
-  const [a = 0, b = 0] = release.split('.').map((part) => Number.parseInt(part, 10));
-  return a > major || (a === major && b >= minor);
 }

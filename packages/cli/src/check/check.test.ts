@@ -1,12 +1,17 @@
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { execFileSync } from 'node:child_process';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { release, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseConfig } from '@restitch/access-point/internal';
 import { systemClock } from '@restitch/core';
+import { oldestKernel, triedKernels } from '@restitch/sys';
 import type { FeatureReport } from '@restitch/sys';
+import { type BpfDirectoryState, probeProgram } from '@restitch/sys/internal';
 import { Command } from 'commander';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { createDevPki } from '../pki/dev-pki.js';
+import { assertLabHost } from './assert-lab-host.js';
+import { checkBpfDirectory } from './check-bpf-directory.js';
 import { registerCheckCommands } from './check-commands.js';
 import { configChecks } from './check-config.js';
 import { type CheckResult, type HostRole, checkFeatures, hostChecks, runChecks } from './check-host.js';
@@ -47,6 +52,7 @@ function goodHost(
       { interfaceName: 'eth0', address: 'fe80::1%eth0' },
     ],
     features: async () => features,
+    bpfDirectory: async () => ({ t: 'fit' }),
     capabilities: async () => new Set(['CAP_SYS_ADMIN'] as const),
     fileLimit: async () => 1_048_576,
     nodeFault: async () => undefined,
@@ -86,7 +92,8 @@ describe('a host', () => {
   });
 
   it.each([
-    ['an old kernel', { kernelRelease: '5.10.0-28' }, 'kernel 5.14 or newer', 'missing'],
+    ['an old kernel', { kernelRelease: '5.10.0-28' }, 'kernel 6.1 or newer', 'missing'],
+    ['a kernel just too old', { kernelRelease: '6.0.19' }, 'kernel 6.1 or newer', 'missing'],
     ['an old Node', { nodeVersion: '18.19.0' }, 'Node.js 20 to 26', 'missing'],
     ['a newer Node than was tested', { nodeVersion: '27.0.0' }, 'Node.js 20 to 26', 'missing'],
     ['no JIT', { files: { '/proc/sys/net/core/bpf_jit_enable': '0\n' } }, 'BPF JIT', 'absent'],
@@ -117,14 +124,59 @@ describe('a host', () => {
     ]);
   });
 
+  it('is told which of our programs its kernel refuses, each by itself, with the line that says why', async () => {
+    const path = compileRefused();
+    const needs = ['access-point'] as const;
+    const tried = ['steer', 'reenter'].map((program) => probeProgram({ program, path, needs }));
+    const guarded = ['guard_egress', 'guard_control'].map((program) =>
+      probeProgram({ program, path, needs: ['agent'] }),
+    );
+    const odd = goodHost({ features: async () => [...features, ...tried, ...guarded] });
+    expect(await lacking('access-point', odd)).toEqual([['program steer', 'missing']]);
+    expect(await lacking('endpoint', odd)).toEqual([['program guard_egress', 'absent']]);
+    expect(await lacking('lab', odd)).toEqual([
+      ['program steer', 'missing'],
+      ['program guard_egress', 'missing'],
+    ]);
+    const listed = await run(odd, 'check');
+    expect(listed.code).toBe('unsupported_host');
+    expect(listed.out).toMatch(/MISSING {2}program steer +E\w+: .*stack.*\n +→ use a kernel that was tried/);
+    expect(listed.out).toMatch(/ok {7}program reenter +loads\n/);
+    await expect(assertLabHost(odd, 0)).rejects.toMatchObject({
+      code: 'unsupported_host',
+      message: expect.stringMatching(/^program steer is missing: use a kernel that was tried/),
+    });
+  });
+
   it('is told in one line when its kernel cannot be asked at all', async () => {
     const fail = () => Promise.reject(new Error('no libc.so.6'));
-    const alien = goodHost({ features: fail, capabilities: fail, fileLimit: fail });
+    const alien = goodHost({ features: fail, bpfDirectory: fail, capabilities: fail, fileLimit: fail });
     expect(await lacking('lab', alien)).toEqual([
       ['room for open files', 'absent'],
       ['CAP_SYS_ADMIN', 'missing'],
       ['system calls', 'missing'],
     ]);
+  });
+
+  const places: ReadonlyArray<[string, BpfDirectoryState, HostRole, CheckResult['status']]> = [
+    ['has', { t: 'fit' }, 'access-point', 'ok'],
+    ['is not mounted', { t: 'mountable', mountPoint: '/sys/fs/bpf' }, 'access-point', 'absent'],
+    ['is not mounted', { t: 'mountable', mountPoint: '/sys/fs/bpf' }, 'endpoint', 'absent'],
+    ['is not mounted', { t: 'mountable', mountPoint: '/sys/fs/bpf' }, 'lab', 'ok'],
+    ['is covered', { t: 'unfit', why: 'covered', remedy: 'uncover it' }, 'access-point', 'missing'],
+    ['is covered', { t: 'unfit', why: 'covered', remedy: 'uncover it' }, 'endpoint', 'absent'],
+    ['is covered', { t: 'unfit', why: 'covered', remedy: 'uncover it' }, 'lab', 'ok'],
+  ];
+  it.each(places)('whose BPF file system %s: %o as %s is %s', async (_what, state, role, status) => {
+    const [line, ...more] = await checkBpfDirectory(
+      '/p',
+      role,
+      goodHost({ bpfDirectory: async () => state }),
+    );
+    expect(more).toEqual([]);
+    expect(line?.status).toBe(status);
+    expect(line?.remedy === '').toBe(status === 'ok');
+    if (state.t === 'unfit') expect(line?.found).toContain('covered');
   });
 
   it('is told of a Node that hides its handles, where sessions are to live', async () => {
@@ -142,6 +194,21 @@ describe('a host', () => {
     });
   });
 });
+
+/** An object like ours, in which two of four programs index the stack with a number nobody bounds. */
+function compileRefused(): string {
+  const path = join(directory, 'refused.bpf.o');
+  const fine = (name: string): string => `SEC("tc") int ${name}(struct __sk_buff *skb) { return 0; }`;
+  const refused = (name: string): string =>
+    `SEC("tc") int ${name}(struct __sk_buff *skb) { volatile char b[8] = {}; return b[skb->len]; }`;
+  const head =
+    '#include <linux/bpf.h>\n#include <bpf/bpf_helpers.h>\nchar _license[] SEC("license") = "GPL";';
+  const input = [head, refused('steer'), fine('reenter'), refused('guard_egress'), fine('guard_control')];
+  const include = `-I/usr/include/${process.arch === 'arm64' ? 'aarch64' : 'x86_64'}-linux-gnu`;
+  const args = ['-O2', '-g', '-target', 'bpf', include, '-x', 'c', '-c', '-', '-o', path];
+  execFileSync('clang', args, { input: input.join('\n') });
+  return path;
+}
 
 async function writeConfig(): Promise<string> {
   const pki = await createDevPki(join(directory, 'pki'), { cluster: 'lab' });
@@ -221,24 +288,47 @@ describe('a host against its configuration', () => {
   });
 });
 
-describe('the commands', () => {
-  async function run(facts: HostFacts, ...args: string[]): Promise<{ out: string; code: string }> {
-    let out = '';
-    const program = new Command('restitch').exitOverride().configureOutput({ writeErr: () => undefined });
-    registerCheckCommands(program, { out: (text) => void (out += text), facts, clock: systemClock });
-    const code = await program.parseAsync(args, { from: 'user' }).then(
-      () => 'done',
-      (error: { code: string }) => error.code,
-    );
-    return { out, code };
-  }
+async function run(facts: HostFacts, ...args: string[]): Promise<{ out: string; code: string }> {
+  let out = '';
+  const program = new Command('restitch').exitOverride().configureOutput({ writeErr: () => undefined });
+  registerCheckCommands(program, { out: (text) => void (out += text), facts, clock: systemClock });
+  const code = await program.parseAsync(args, { from: 'user' }).then(
+    () => 'done',
+    (error: { code: string }) => error.code,
+  );
+  return { out, code };
+}
 
+describe('the documents', () => {
+  const read = (path: string): string =>
+    readFileSync(new URL(`../../../../${path}`, import.meta.url), 'utf8');
+
+  it.each(['README.md', 'docs/operations.md'])('name the oldest kernel that check names: %s', (path) => {
+    const claims = [...read(path).matchAll(/Linux (\d+\.\d+) or newer/g)].map(([, line]) => line);
+    expect(new Set(claims)).toEqual(new Set([oldestKernel]));
+    expect(hostChecks.map((c) => c.name)).toContain(`kernel ${oldestKernel} or newer`);
+  });
+
+  it('list the kernels that were tried, and no other', () => {
+    const rows = [...read('docs/operations.md').matchAll(/^\| (\d+\.\d+)[^|]*\|/gm)].map(([, line]) => line);
+    expect(rows).toEqual([...triedKernels]);
+  });
+});
+
+describe('the commands', () => {
   it('check: a list for people, one object for programs, an error when something is missing', async () => {
     const good = await run(goodHost(), 'check', await writeConfig(), '--json');
     expect(JSON.parse(good.out)).toMatchObject({ ok: true, role: 'access-point' });
     expect(good.code).toBe('done');
     const bad = await run(goodHost({ findLibrary: () => undefined }), 'check');
     expect(bad.code).toBe('unsupported_host');
+    const unfit = { t: 'unfit', why: 'a tmpfs covers it', remedy: 'pinDirectory elsewhere' } as const;
+    const file = `${directory}/ap.yaml`;
+    const covered = await run(goodHost({ bpfDirectory: async () => unfit }), 'check', file);
+    expect(covered.code).toBe('unsupported_host');
+    expect(covered.out).toMatch(
+      /MISSING {2}pins in \/sys\/fs\/bpf\/restitch\/ap1 +a tmpfs covers it\n +→ pinDirectory elsewhere/,
+    );
     expect(bad.out).toMatch(/MISSING {2}libbpf\.so\.1 +not there\n +→ apt-get install libbpf1/);
   });
 

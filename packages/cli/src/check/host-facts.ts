@@ -7,6 +7,7 @@ import { networkInterfaces } from 'node:os';
 import { promisify } from 'node:util';
 import { toRestitchError } from '@restitch/core';
 import type { CapabilityName, FeatureReport } from '@restitch/sys';
+import type { BpfDirectoryState } from '@restitch/sys/internal';
 
 /** Reads of the host; nothing here changes it. */
 export interface HostFacts {
@@ -24,6 +25,8 @@ export interface HostFacts {
   findLibrary(name: string): string | undefined;
   /** What the kernel and this process can do; rejects where the kernel cannot be asked at all. */
   features(): Promise<readonly FeatureReport[]>;
+  /** Whether pins can be in that directory; rejects where the kernel cannot be asked. */
+  bpfDirectory(path: string): Promise<BpfDirectoryState>;
   /** Effective capabilities. */
   capabilities(): Promise<ReadonlySet<CapabilityName>>;
   /** Most open files this process may have. */
@@ -68,7 +71,12 @@ export function createHostFacts(release: string): HostFacts {
       libraryDirectories()
         .map((d) => `${d}/${name}`)
         .find((file) => existsSync(file)),
-    features: async () => (await import('@restitch/sys')).probeFeatures(),
+    features: async () => [
+      ...(await import('@restitch/sys')).probeFeatures(),
+      ...(await import('@restitch/dataplane/internal')).probePrograms(),
+      ...(await import('@restitch/guard/internal')).probePrograms(),
+    ],
+    bpfDirectory: async (path) => (await import('@restitch/sys/internal')).inspectBpfDirectory(path),
     capabilities: async () => (await import('@restitch/sys')).effectiveCapabilities(),
     fileLimit: async () => (await import('@restitch/sys')).readFileLimit().hard,
     nodeFault: findNodeFault,

@@ -1,7 +1,7 @@
 /** `restitch lab …`: a network of namespaces with access point, endpoints and a client, on this machine. */
 import { spawn } from 'node:child_process';
 import { RestitchError } from '@restitch/core';
-import { Option } from 'commander';
+import { Argument, Option } from 'commander';
 import type { Command } from 'commander';
 import { createProcessEnv } from '../cli-env.js';
 import type { CliEnv } from '../cli-env.js';
@@ -10,10 +10,18 @@ import type { LabChaosOptions } from './chaos/lab-chaos.js';
 import { adminSocketOf } from './lab-config.js';
 import { forgeries } from './forge-frames.js';
 import { Lab } from './lab.js';
+import { endpointDeeds, isProtected, runLabEndpoint } from './lab-endpoint.js';
+import type { EndpointDeed, LabEndpointOptions } from './lab-endpoint.js';
+import { connectFaults, runLabConnects } from './lab-connects.js';
+import type { LabConnectsOptions } from './lab-connects.js';
+import { runLabTails } from './lab-tails.js';
+import type { LabTailsOptions } from './lab-tails.js';
+import type { MomentKind } from './lives/life-kinds.js';
 import { crashLevels } from './crash-levels.js';
 import { crashFaults, runLabCrash } from './lab-crash.js';
 import type { LabCrashOptions } from './lab-crash.js';
-import { labPorts } from './lab-plan.js';
+import { labListeners } from './lab-plan.js';
+import type { LabListener } from './lab-plan.js';
 import { chooseLabId, isOwned, listLabIds, readLabState } from './lab-state.js';
 import { isSameProcess } from './process-identity.js';
 import { defaultBulkRate, runLabMove } from './lab-move.js';
@@ -25,7 +33,7 @@ import { runLabPredict } from './predict/lab-predict.js';
 import type { LabPredictOptions } from './predict/lab-predict.js';
 import { parseModes, predictModes } from './predict/modes.js';
 import { trafficPatterns } from './predict/traffic.js';
-import { parseCount, parseMs, parsePayload, parseRatio, parseWhole } from './parse-option.js';
+import { parseCount, parseLifeKinds, parseMs, parsePayload, parseRatio, parseWhole } from './parse-option.js';
 
 /** Options of `lab up`. */
 export interface LabUpOptions {
@@ -34,6 +42,7 @@ export interface LabUpOptions {
   readonly loss: number;
   readonly ipv6?: boolean;
   readonly id?: string;
+  readonly protected?: boolean;
   readonly json?: boolean;
 }
 
@@ -46,6 +55,10 @@ export function registerLabCommands(program: Command): void {
   const env = (): CliEnv => createProcessEnv();
   withLinkOptions(lab.command('up').description('starts a laboratory and keeps it'))
     .addOption(new Option('--id <id>', 'its name, 1 to 8 letters or digits; random if left out'))
+    .option(
+      '--protected',
+      'endpoints have host agents, echo and files are at level commit, more ports at all levels',
+    )
     .option('--json', 'one JSON object on standard output')
     .action((options: LabUpOptions) => runLabUp(env(), options));
   lab
@@ -105,6 +118,7 @@ export function registerLabCommands(program: Command): void {
     .addOption(
       new Option('--fault <kind>', 'what is done to an endpoint').choices(crashFaults).default('process'),
     )
+    .addOption(createKindsOption('half of the sessions'))
     .addOption(new Option('--forge <how>', 'tests of the laboratory itself').choices(forgeries).hideHelp())
     .addOption(new Option('--level <level>', 'of protection').choices(crashLevels).default('commit'))
     .addOption(new Option('--seed <n>', 'of choices and losses').argParser(parseWhole).default(1))
@@ -133,6 +147,7 @@ export function registerLabCommands(program: Command): void {
     .addOption(new Option('--seed <n>', 'repeats a run').argParser(parseWhole).default(1))
     .addOption(new Option('--sessions <n>', 'client sessions').argParser(parseCount).default(20))
     .addOption(new Option('--endpoints <n>', 'endpoints a, b, …').argParser(parseCount).default(3))
+    .addOption(createKindsOption('three for two other sessions'))
     .option('--json', 'one JSON object on standard output')
     .action(async (options: LabChaosOptions) => {
       process.exitCode = await runLabChaos(env(), options);
@@ -165,6 +180,38 @@ export function registerLabCommands(program: Command): void {
     .action(async (options: LabPredictOptions) => {
       process.exitCode = await runLabPredict(env(), options);
     });
+  withLinkOptions(
+    lab.command('tails').description('drains an endpoint whose clients read their last bytes slowly'),
+  )
+    .addOption(new Option('--sessions <n>', 'clients').argParser(parseCount).default(100))
+    .addOption(new Option('--level <level>', 'of protection').choices(crashLevels).default('none'))
+    .addOption(new Option('--seed <n>', 'of sizes and losses').argParser(parseWhole).default(1))
+    .option('--json', 'one JSON object on standard output')
+    .action(async (options: LabTailsOptions) => {
+      process.exitCode = await runLabTails(env(), options);
+    });
+  registerConnects(lab, env, {
+    command: 'burst',
+    kind: 'connect-burst',
+    connects: 90,
+    description: 'clients connect at the instant of a death',
+  });
+  registerConnects(lab, env, {
+    command: 'accept-queue',
+    kind: 'accept-queue',
+    connects: 45,
+    description: 'clients stand in the accept queue of an endpoint that dies',
+  });
+  lab
+    .command('endpoint')
+    .description('kills, ends, starts, stops, continues, cuts off or heals an endpoint')
+    .addArgument(new Argument('<what>', 'to do').choices(endpointDeeds))
+    .argument('<name>', 'a, b, …')
+    .option('--lab <id>')
+    .option('--protected', 'start: with its host agent; if left out, as the laboratory was made')
+    .action(async (what: EndpointDeed, name: string, options: LabEndpointOptions) => {
+      await runLabEndpoint(env(), what, name, options);
+    });
   lab
     .command('exec')
     .description('runs a command in the network namespace of a party')
@@ -174,6 +221,38 @@ export function registerLabCommands(program: Command): void {
     .passThroughOptions()
     .action(async (party: string, command: string[], options: { lab?: string }) => {
       process.exitCode = await runLabExec(party, command[0] === '--' ? command.slice(1) : command, options);
+    });
+}
+
+function createKindsOption(howMany: string): Option {
+  const what = `of clients in phases of their end: all, none or names with commas; ${howMany}`;
+  return new Option('--kinds <list>', what).argParser(parseLifeKinds);
+}
+
+function registerConnects(
+  lab: Command,
+  env: () => CliEnv,
+  what: {
+    readonly command: string;
+    readonly kind: MomentKind;
+    readonly connects: number;
+    readonly description: string;
+  },
+): void {
+  lab
+    .command(what.command)
+    .description(what.description)
+    .addOption(new Option('--connects <n>', 'clients').argParser(parseCount).default(what.connects))
+    .addOption(
+      new Option('--fault <kind>', 'what is done to the endpoint').choices(connectFaults).default('process'),
+    )
+    .addOption(new Option('--level <level>', 'of protection').choices(crashLevels).default('commit'))
+    .addOption(new Option('--endpoints <n>', 'endpoints a, b, …').argParser(parseCount).default(3))
+    .addOption(new Option('--seed <n>', 'of instants').argParser(parseWhole).default(1))
+    .option('--ipv6', 'clients use the IPv6 VIP')
+    .option('--json', 'one JSON object on standard output')
+    .action(async (options: LabConnectsOptions) => {
+      process.exitCode = await runLabConnects(env(), what.kind, options);
     });
 }
 
@@ -199,6 +278,7 @@ export async function runLabUp(env: CliEnv, options: LabUpOptions): Promise<void
       rttMs: options.rttMs,
       lossRatio: options.loss,
       isKept: true,
+      isProtected: options.protected === true,
       ...(options.id === undefined ? {} : { id: options.id }),
     },
     (text) => env.err(`${text}\n`),
@@ -246,11 +326,13 @@ export async function runLabExec(
 
 function writeStatus(env: CliEnv, lab: Lab, isJson: boolean): void {
   const { plan, state } = lab;
+  const listeners = labListeners(isProtected(lab, state.endpoints[0] ?? 'a'));
   const parties = [plan.client, plan.accessPoint, ...state.endpoints.map((name) => lab.party(name))];
   const status = {
     id: plan.id,
     vip: { ipv4: plan.vipIpv4, ipv6: plan.vipIpv6 },
-    ports: labPorts,
+    ports: Object.fromEntries(listeners.map(({ name, port }) => [name, port])),
+    listeners: listeners.map(({ name, port, level }) => ({ name, port, level })),
     rttMs: state.rttMs,
     lossRatio: state.lossRatio,
     parties: parties.map((p) => ({ name: p.name, namespace: p.namespace, ipv4: p.ipv4, ipv6: p.ipv6 })),
@@ -262,7 +344,9 @@ function writeStatus(env: CliEnv, lab: Lab, isJson: boolean): void {
     return;
   }
   env.out(`laboratory ${status.id}: VIP ${plan.vipIpv4} and ${plan.vipIpv6}\n`);
-  env.out(`ports: echo ${labPorts.echo}, HTTP files ${labPorts.files}\n`);
+  const describePort = ({ name, port, level }: LabListener): string =>
+    `${name === 'files' ? 'HTTP files' : name} ${port}${level === 'none' ? '' : ` (${level})`}`;
+  env.out(`ports: ${listeners.map(describePort).join(', ')}\n`);
   for (const p of status.parties) env.out(`  ${p.name.padEnd(13)} ${p.ipv4.padEnd(11)} ${p.ipv6}\n`);
   for (const p of status.processes) {
     env.out(`  process ${p.name.padEnd(13)} ${p.pid} ${p.isRunning ? 'runs' : 'has ended'}\n`);

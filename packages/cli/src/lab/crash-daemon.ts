@@ -18,6 +18,15 @@ import { describeValues } from './measure/percentiles.js';
 import { matchSessions } from './move-load.js';
 import { isClean, sumBytes } from './move-report.js';
 import { openLab } from './open-lab.js';
+import {
+  areLivesKept,
+  awaitReplicated,
+  describeLives,
+  formatLives,
+  livesOf,
+  startLives,
+} from './crash-lives.js';
+import type { LifeBed } from './life-bed.js';
 import { createRandom, pickOne } from './seeded-random.js';
 import { accessPointName, awaitHealthy, startAccessPoint, startEndpoint } from './start-parties.js';
 
@@ -55,7 +64,7 @@ export async function runLabCrashDaemon(env: CliEnv, options: LabCrashOptions): 
   try {
     const report = await killWithDaemon(lab, options, progress);
     env.out(options.json === true ? `${JSON.stringify(report)}\n` : formatDaemon(report));
-    const isGood = isClean(report) && report.lost === 0 && report.taken > 0;
+    const isGood = isClean(report) && report.lost === 0 && report.taken > 0 && areLivesKept(report);
     if (!isGood) progress(lab.lastLogLines(12));
     return isGood ? exitCodes.ok : exitCodes.failed;
   } finally {
@@ -71,31 +80,48 @@ async function killWithDaemon(
   const fleet = await ClientFleet.start(lab);
   const random = createRandom(options.seed);
   const faults: DaemonFault[] = [];
+  let lives: LifeBed | undefined;
   try {
     const admin = await LabAdmin.open(lab.plan);
     await matchSessions(admin, await fleet.open(createClients(lab, options)));
     admin.close();
+    lives = await startLives(lab, options);
     await sleep(warmUpMs);
     for (let kill = 0; kill < options.kills; kill++) {
       // Every second time both at once: then nobody has even noticed the death.
-      const fault = await killOne(lab, random, kill % 2 === 0 ? 0 : random() * longestDelayMs);
+      const fault = await killOne(lab, random, {
+        delayMs: kill % 2 === 0 ? 0 : random() * longestDelayMs,
+        lives,
+      });
       faults.push(fault);
       progress(
         `fault ${kill + 1}: daemon killed after ${Math.round(fault.delayMs)} ms, ${fault.taken} taken over`,
       );
     }
-    return toReport(await fleet.finish(drainMs), faults);
+    const clients = await fleet.finish(drainMs);
+    const run = await lives?.finish(drainMs);
+    return { ...toReport(clients, faults), ...describeLives(run, options, clients) };
   } finally {
     await fleet.close();
+    await lives?.close();
   }
 }
 
-async function killOne(lab: Lab, random: () => number, delayMs: number): Promise<DaemonFault> {
-  const before = await sessionsOf(lab);
+async function killOne(
+  lab: Lab,
+  random: () => number,
+  how: { readonly delayMs: number; readonly lives: LifeBed | undefined },
+): Promise<DaemonFault> {
+  const { delayMs, lives } = how;
+  const before = await sessionsOf(lab, lives !== undefined);
   const serving = [...new Set(before.map((s) => s.endpoint))].sort();
-  const victim = pickOne(random, serving) ?? 'a';
-  const orphans = before.filter((s) => s.endpoint === victim);
+  const victim = (await lives?.chooseVictim(serving, random)) ?? pickOne(random, serving) ?? 'a';
+  const aim = await lives?.aim(victim);
+  // Phase clients come and go: whether they are served is theirs to say.
+  const orphans = before.filter((s) => s.endpoint === victim && s.flow.vip.port === labPorts.echo);
+  if (aim !== undefined) await sleep(Math.max(0, aim.atMs - monotonicMs()));
   const atMs = monotonicMs();
+  if (aim !== undefined) lives?.note(aim, atMs, true);
   const [endpointPid, daemonPid] = [victim, accessPointName].map((name) => lab.findProcess(name)?.pid ?? 0);
   if (endpointPid === undefined || daemonPid === undefined) throw new RestitchError('internal', 'no process');
   // The daemon first: by the next line it would have seen the death and done half of what follows.
@@ -123,9 +149,10 @@ async function killOne(lab: Lab, random: () => number, delayMs: number): Promise
   };
 }
 
-async function sessionsOf(lab: Lab): ReturnType<LabAdmin['sessions']> {
+async function sessionsOf(lab: Lab, isSettled = false): ReturnType<LabAdmin['sessions']> {
   const admin = await LabAdmin.open(lab.plan);
   try {
+    if (isSettled) await awaitReplicated(admin);
     return await admin.sessions();
   } finally {
     admin.close();
@@ -134,7 +161,7 @@ async function sessionsOf(lab: Lab): ReturnType<LabAdmin['sessions']> {
 
 /** Request/response, and every fourth bulk both ways. */
 function createClients(lab: Lab, options: LabCrashOptions): ClientSpec[] {
-  return Array.from({ length: options.sessions }, (_, i) => ({
+  return Array.from({ length: options.sessions - livesOf(options) }, (_, i) => ({
     tag: `c${i}`,
     kind: i % 4 === 3 ? 'bulk' : 'line',
     address: options.ipv6 === true ? lab.plan.vipIpv6 : lab.plan.vipIpv4,
@@ -181,6 +208,7 @@ function formatDaemon(report: DaemonReport): string {
     `bytes        ${bytes.lost} lost, ${bytes.duplicated} doubled, ${bytes.mismatched} mismatched`,
     `clients      ${report.clientResets} resets, ${report.clientRtos} retransmission timeouts`,
     `outage       p50 ${outageMs.p50}  p99 ${outageMs.p99}  max ${outageMs.max} ms`,
+    ...formatLives(report),
     ...report.stories.map((story) => `trouble      ${story}`),
   ];
   return `${lines.join('\n')}\n`;

@@ -7,6 +7,7 @@ import { serveBurn } from './apps/burn-app.js';
 import { serveEcho } from './apps/echo-app.js';
 import { serveFiles } from './apps/files-app.js';
 import { serveSink } from './apps/sink-app.js';
+import { serveTail } from './apps/tail-app.js';
 import { serveTicks } from './apps/ticks-app.js';
 import type { LabListener } from './lab-plan.js';
 import { stderrLogger } from '../stderr-logger.js';
@@ -18,6 +19,7 @@ const applications: Readonly<Record<LabListener['application'], (session: Sessio
   echo: serveEcho,
   files: serveFiles,
   sink: serveSink,
+  tail: serveTail,
   ticks: serveTicks,
 };
 
@@ -34,8 +36,8 @@ async function main(options: EndpointProgramOptions): Promise<void> {
     ...(options.agentSocket === undefined ? {} : { guard: { agentSocket: options.agentSocket } }),
   });
   for (const listener of options.listeners) await listen(endpoint, listener);
-  // A finished SIGTERM is a stop: whoever wants sessions to live drains first.
-  process.on('SIGTERM', () => process.exit(0));
+  // The SDK's own handler moves sessions away and exits; one that has none is stopped with its sessions.
+  if (!('drain' in endpoint)) process.on('SIGTERM', () => process.exit(0));
   if (!endpoint.isConnected) {
     await new Promise<void>((resolve) => {
       endpoint.on('status', (status) => status.t === 'connected' && resolve());

@@ -1,6 +1,7 @@
 /** `restitch lab crash`: endpoints are killed, cut or stopped under load at random instants, and every byte is checked. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { TakeOverRecord } from '@restitch/access-point';
+import type { Flow } from '@restitch/core';
 import { exitCodes } from '../cli-env.js';
 import type { CliEnv } from '../cli-env.js';
 import { runLabCrashBoth } from './crash-both.js';
@@ -31,12 +32,29 @@ import {
   recordsPerSecOf,
   splitPromised,
 } from './crash-levels.js';
+import {
+  areLivesKept,
+  awaitReplicated,
+  describeLives,
+  formatLives,
+  livesOf,
+  startLives,
+} from './crash-lives.js';
+import type { LivesReport } from './crash-lives.js';
+import { monotonicMs } from './clients/monotonic.js';
+import { terminate } from './lab-endpoint.js';
+import { isTailPort } from './life-bed.js';
+import type { LifeBed } from './life-bed.js';
+import type { LifeKind } from './lives/life-kinds.js';
+import type { LifeRun } from './lives/kinds-report.js';
+import { signalProcess } from './process-identity.js';
 import { createRandom, pickOne } from './seeded-random.js';
+import { strike } from './strike.js';
 import { ownersByPort, SourceWatch } from './source-watch.js';
 import { agentNameOf, awaitHealthy, startAgent, startEndpoint } from './start-parties.js';
 
 /** What is done to an endpoint. */
-export const crashFaults = ['process', 'host', 'stop', 'agent', 'buddy', 'both', 'daemon'] as const;
+export const crashFaults = ['process', 'host', 'stop', 'term', 'agent', 'buddy', 'both', 'daemon'] as const;
 /** What is done to an endpoint. */
 export type CrashFault = (typeof crashFaults)[number];
 
@@ -49,6 +67,8 @@ export interface LabCrashOptions {
   /** Endpoints are hit in turn and not at random. */
   readonly isRolling?: boolean;
   readonly level?: CrashLevel;
+  /** Half of the sessions are phase clients of these kinds; left out: all kinds, from 24 sessions on. */
+  readonly kinds?: readonly LifeKind[];
   readonly rttMs: number;
   readonly loss: number;
   readonly seed: number;
@@ -59,7 +79,7 @@ export interface LabCrashOptions {
 }
 
 /** The object `lab crash --json` prints; times in milliseconds. */
-export interface CrashReport {
+export interface CrashReport extends Partial<LivesReport> {
   readonly sessions: number;
   readonly fault: CrashFault;
   readonly kills: number;
@@ -81,6 +101,9 @@ export interface CrashReport {
   /** Longest pause of each client that hit a fault, less what it is used to. */
   readonly outageMs: Distribution;
   readonly outageByKindMs: Readonly<Record<string, Distribution>>;
+  /** With `term`: from the signal to the end of the process, and how many had to be killed. */
+  readonly exitMs?: Distribution;
+  readonly exitsForced?: number;
   readonly stories: readonly string[];
   /** Captured at the client: what came from an old owner after its take-over. Only with faults that leave it running. */
   readonly fencedBytes?: number;
@@ -108,6 +131,8 @@ const outageWindowMs = 5000;
 
 interface FaultNote {
   readonly atMs: number;
+  /** With `term`; undefined if the process did not end by itself. */
+  readonly exitMs?: number | undefined;
   /** Clients whose session was on the endpoint. */
   readonly clients: ReadonlySet<string>;
 }
@@ -128,7 +153,7 @@ export async function runLabCrash(env: CliEnv, options: LabCrashOptions): Promis
     const { report, connections } = await crashUnderLoad(lab, options, progress);
     env.out(options.json === true ? `${JSON.stringify(report)}\n` : formatReport(report));
     const isFenced = (report.fencedBytes ?? 0) === 0;
-    const isGood = isFenced && isKept(report, options.fault);
+    const isGood = isFenced && isKept(report, options.fault) && areLivesKept(report);
     if (!isGood) {
       progress(lab.lastLogLines(12));
       progress(`evidence: ${keepEvidence(lab, connections)}`);
@@ -144,6 +169,8 @@ export async function runLabCrash(env: CliEnv, options: LabCrashOptions): Promis
 
 function isKept(report: CrashReport, fault: CrashFault): boolean {
   const { promised } = report;
+  if (fault === 'term')
+    return isClean(report) && report.exitsForced === 0 && (report.moves?.committed ?? 0) > 0;
   if (promised !== undefined) return isClean(report) && isPromiseKept(promised, fault);
   return isClean(report) && report.lost === 0 && (report.taken > 0 || fault === 'agent');
 }
@@ -160,16 +187,19 @@ async function crashUnderLoad(
   const watch = isWatched ? await SourceWatch.start(lab, options.ipv6 === true) : undefined;
   const random = createRandom(options.seed);
   const notes: FaultNote[] = [];
+  let lives: LifeBed | undefined;
   try {
     const opened = await fleet.open(createClients(lab, options));
     const first = await matchSessions(admin, opened);
+    lives = await startLives(lab, options);
     progress(`${opened.length} clients connected`);
     await sleep(warmUpMs);
+    const { lastSeq } = (await admin.status()).moves;
     for (let kill = 0; kill < options.kills; kill++) {
       await sleep(random() * 200);
       const turn = lab.state.endpoints[kill % lab.state.endpoints.length];
       const victim = options.isRolling === true ? turn : undefined;
-      notes.push(await oneFault(lab, admin, { ...options, random, victim }));
+      notes.push(await oneFault(lab, admin, { ...options, random, victim, lives }));
       if ((kill + 1) % 5 === 0) progress(`${kill + 1} faults`);
     }
     await sleep(500 + options.rttMs);
@@ -179,11 +209,15 @@ async function crashUnderLoad(
     clearTimeout(look);
     const owners = ownersByPort([...first.values()], await admin.sessionTakeOvers());
     const fenced = await watch?.finish((port) => owners.get(port) ?? []);
-    const report = toReport(options, { clients, notes, takeOvers: await admin.takeOvers(), fenced });
+    const run = await lives?.finish(drainMs);
+    const committed = (await admin.moves(lastSeq)).filter((m) => m.outcome === 'committed').length;
+    const takeOvers = await admin.takeOvers();
+    const report = toReport(options, { clients, notes, takeOvers, fenced, run, committed });
     return { report, connections };
   } finally {
     admin.close();
     await fleet.close();
+    await lives?.close();
     await watch?.close();
   }
 }
@@ -192,39 +226,62 @@ async function crashUnderLoad(
 async function oneFault(
   lab: Lab,
   admin: LabAdmin,
-  options: LabCrashOptions & { readonly random: () => number; readonly victim: string | undefined },
+  options: LabCrashOptions & {
+    readonly random: () => number;
+    readonly victim: string | undefined;
+    readonly lives: LifeBed | undefined;
+  },
 ): Promise<FaultNote> {
+  const { fault, lives, random } = options;
+  if (lives !== undefined) await awaitReplicated(admin);
   const sessions = await admin.sessions();
   const serving = [...new Set(sessions.map((s) => s.endpoint))].sort();
-  const name = options.victim ?? pickOne(options.random, serving) ?? 'a';
+  const name =
+    options.victim ?? (await lives?.chooseVictim(serving, random)) ?? pickOne(random, serving) ?? 'a';
+  const aim = fault === 'agent' ? undefined : await lives?.aim(name);
+  // Phase clients may have the port of another client, to another port of ours.
+  const here = sessions.filter((s) => s.endpoint === name && !isTailPort(s.flow.vip.port));
+  const clients = new Set(here.map((s) => clientKey(s.flow.client.address, s.flow.client.port)));
+  if (aim !== undefined) await sleep(Math.max(0, aim.atMs - monotonicMs()));
+  const atMs = monotonicMs();
+  if (aim !== undefined) lives?.note(aim, atMs, fault !== 'term');
+  const exitMs = await strikeAndHeal(lab, name, { ...options, flows: here.map((s) => s.flow) });
+  await awaitHealthy(lab, lab.state.endpoints);
+  await sleep(300);
+  return { atMs, clients, exitMs };
+}
+
+/** Does it to the endpoint, and undoes it; with `term`, how long the process took to end by itself. */
+async function strikeAndHeal(
+  lab: Lab,
+  name: string,
+  options: Pick<LabCrashOptions, 'fault' | 'forge'> & { readonly flows: readonly Flow[] },
+): Promise<number | undefined> {
   const party = lab.party(name);
-  const clients = new Set(
-    sessions
-      .filter((s) => s.endpoint === name)
-      .map((s) => clientKey(s.flow.client.address, s.flow.client.port)),
-  );
-  const atMs = performance.now() + clockOffsetMs();
+  const process = lab.findProcess(name);
   switch (options.fault) {
     case 'process':
-      await lab.stop(name, 'SIGKILL');
+      await strike(lab, name, 'process');
       await sleep(afterFaultMs);
       await startEndpoint(lab, party, { isProtected: true });
       break;
     case 'host':
-      setPartyLink(lab.plan, party, false);
+      await strike(lab, name, 'host');
       await sleep(afterFaultMs);
       setPartyLink(lab.plan, party, true);
       break;
-    case 'stop': {
-      const pid = lab.findProcess(name)?.pid ?? 0;
-      process.kill(pid, 'SIGSTOP');
+    case 'stop':
+      await strike(lab, name, 'stop');
       await sleep(stoppedMs);
-      if (options.forge !== undefined) {
-        const flows = sessions.filter((s) => s.endpoint === name).map((s) => s.flow);
-        forgeFrames(party, flows, options.forge);
-      }
-      process.kill(pid, 'SIGCONT');
+      if (options.forge !== undefined) forgeFrames(party, options.flows, options.forge);
+      if (process !== undefined) signalProcess(process, 'SIGCONT');
       break;
+    case 'term': {
+      const tookMs = await terminate(lab, name).catch(() => undefined);
+      if (tookMs === undefined) await lab.stop(name, 'SIGKILL');
+      await sleep(afterFaultMs);
+      await startEndpoint(lab, party, { isProtected: true });
+      return tookMs;
     }
     case 'buddy':
     case 'both':
@@ -237,14 +294,7 @@ async function oneFault(
       await sleep(300);
       break;
   }
-  await awaitHealthy(lab, lab.state.endpoints);
-  await sleep(300);
-  return { atMs, clients };
-}
-
-/** `performance.now()` counts from the start of this process, samples by CLOCK_MONOTONIC. */
-function clockOffsetMs(): number {
-  return Number(process.hrtime.bigint()) / 1e6 - performance.now();
+  return undefined;
 }
 
 /** Part of the whole rate that each of `clients` has if the machine carries `atMost` of them at that rate. */
@@ -254,15 +304,17 @@ function share(atMost: number, clients: number): number {
 
 /** A third each of request/response, and bulk both ways; the bulk ones at a rate the machine can replicate. */
 function createClients(lab: Lab, options: LabCrashOptions): ClientSpec[] {
-  return Array.from({ length: options.sessions }, (_, i) => ({
+  const count = options.sessions - livesOf(options);
+  // Each side of the load gets its part of the machine.
+  const part = count / options.sessions;
+  return Array.from({ length: count }, (_, i) => ({
     tag: `c${i}`,
     kind: i % 4 === 3 ? 'bulk' : 'line',
     address: options.ipv6 === true ? lab.plan.vipIpv6 : lab.plan.vipIpv4,
     port: echoPortOf(options.level),
     recordBytes: 64,
-    recordsPerSec:
-      recordsPerSecOf(options.level, i) * share(recordsPerSecAtMost / 50, options.sessions * 0.75),
-    bytesPerSec: 500_000 * share(bytesPerSecAtMost / 500_000, options.sessions * 0.25),
+    recordsPerSec: recordsPerSecOf(options.level, i) * share((part * recordsPerSecAtMost) / 50, count * 0.75),
+    bytesPerSec: 500_000 * share((part * bytesPerSecAtMost) / 500_000, count * 0.25),
   }));
 }
 
@@ -273,12 +325,16 @@ function toReport(
     notes: readonly FaultNote[];
     takeOvers: readonly TakeOverRecord[];
     fenced: FencedCount | undefined;
+    run: LifeRun | undefined;
+    committed: number;
   },
 ): CrashReport {
   const { clients, notes, takeOvers, fenced } = run;
+  const isTerm = options.fault === 'term';
   const byKind = new Map<string, number[]>();
   const hit = new Set(notes.flatMap((note) => [...note.clients]));
-  const { others, promised } = splitPromised(options.level, clients, hit);
+  // Who is told to leave takes its sessions along, at every level.
+  const { others, promised } = splitPromised(isTerm ? 'commit' : options.level, clients, hit);
   for (const client of others) {
     const series = (client.kind === 'line' ? toAnswerSeries : toPauseSeries)(client.samples);
     const key = clientKey(client.localAddress, client.localPort);
@@ -299,13 +355,25 @@ function toReport(
     clientResets: others.reduce((total, c) => total + c.resets, 0),
     ...(promised === undefined ? {} : { promised }),
     clientRtos: clients.reduce((total, c) => total + c.rtos, 0),
-    moves: { committed: sum((r) => r.taken), reverted: 0, refused: 0, failed: sum((r) => r.lost) },
+    moves: {
+      committed: isTerm ? run.committed : sum((r) => r.taken),
+      reverted: 0,
+      refused: 0,
+      failed: sum((r) => r.lost),
+    },
     moveMs: describeValues(takeOvers.map((r) => r.doneMs)),
     detectMs: describeValues(takeOvers.map((r) => r.detectMs)),
     outageMs: describeValues([...byKind.values()].flat()),
     outageByKindMs: Object.fromEntries([...byKind].map(([kind, values]) => [kind, describeValues(values)])),
     stories: others.flatMap((c) => (c.trouble === undefined ? [] : [`${c.tag}: ${c.trouble}`])).slice(0, 10),
+    ...(isTerm
+      ? {
+          exitMs: describeValues(notes.flatMap((n) => (n.exitMs === undefined ? [] : [n.exitMs]))),
+          exitsForced: notes.filter((n) => n.exitMs === undefined).length,
+        }
+      : {}),
     ...(fenced === undefined ? {} : { fencedBytes: fenced.bytes, fencedFrames: fenced.frames }),
+    ...describeLives(run.run, options, clients),
   };
 }
 
@@ -325,6 +393,7 @@ function formatReport(report: CrashReport): string {
       ? []
       : [`old owners   ${report.fencedBytes} bytes after their take-over`]),
     ...Object.entries(report.outageByKindMs).map(([kind, d]) => `  ${kind.padEnd(10)} ${ms(d)}`),
+    ...formatLives(report),
     ...report.stories.map((story) => `trouble      ${story}`),
   ];
   return `${lines.join('\n')}\n`;

@@ -29,7 +29,9 @@ export interface LabPlan {
   /** Directory of state, logs, certificates and sockets of this laboratory. */
   readonly directory: string;
   readonly stateFile: string;
-  /** Directory of pinned maps and programs. */
+  /** Where the laboratory's own BPF file system is mounted: the host's may be missing, covered or shut. */
+  readonly bpfDirectory: string;
+  /** Directory of pinned maps and programs, below that. */
   readonly pinDirectory: string;
   readonly cgroupPrefix: string;
   readonly client: PartyPlan;
@@ -46,7 +48,7 @@ export const labPorts = { echo: 7000, files: 8080 } as const;
 export interface LabListener {
   /** Also the name of the listener; that of the second VIP ends with 6. */
   readonly name: string;
-  readonly application: 'asking' | 'burn' | 'echo' | 'files' | 'sink' | 'ticks';
+  readonly application: 'asking' | 'burn' | 'echo' | 'files' | 'sink' | 'tail' | 'ticks';
   readonly port: number;
   readonly level: 'none' | 'periodic' | 'commit';
   /** Share of new sessions by endpoint name; all alike if left out. */
@@ -56,7 +58,7 @@ export interface LabListener {
 /**
  * Ports that only protected laboratories have: the default applications at level none, so that both levels meet the
  * same faults and are measured side by side, one that swallows what it gets,
- * for uploads, and one that sends without being asked.
+ * for uploads, one that sends without being asked, and one that ends connections in every way there is.
  */
 export const protectedPorts = {
   echoNone: 7001,
@@ -66,6 +68,9 @@ export const protectedPorts = {
   ticks: 7004,
   echoPeriodic: 7005,
   sinkPeriodic: 7006,
+  tail: 7007,
+  tailNone: 7008,
+  tailPeriodic: 7009,
 } as const;
 
 /** What endpoints listen on; in a protected laboratory the default applications are at level commit. */
@@ -84,6 +89,9 @@ export function labListeners(isProtected: boolean): readonly LabListener[] {
     { name: 'sink', application: 'sink', port: protectedPorts.sink, level: 'commit' },
     { name: 'sink-none', application: 'sink', port: protectedPorts.sinkNone, level: 'none' },
     { name: 'sink-periodic', application: 'sink', port: protectedPorts.sinkPeriodic, level: 'periodic' },
+    { name: 'tail', application: 'tail', port: protectedPorts.tail, level: 'commit' },
+    { name: 'tail-none', application: 'tail', port: protectedPorts.tailNone, level: 'none' },
+    { name: 'tail-periodic', application: 'tail', port: protectedPorts.tailPeriodic, level: 'periodic' },
     { name: 'ticks', application: 'ticks', port: protectedPorts.ticks, level: 'commit' },
   ];
 }
@@ -112,7 +120,8 @@ export function createLabPlan(id: string): LabPlan {
     vipIpv6: `${prefixIpv6}100`,
     directory: `${labRoot}/${id}`,
     stateFile: `${labRoot}/${id}.json`,
-    pinDirectory: `/sys/fs/bpf/restitch-lab-${id}`,
+    bpfDirectory: `${labRoot}/${id}/bpf`,
+    pinDirectory: `${labRoot}/${id}/bpf/pins`,
     cgroupPrefix: `restitch-lab-${id}`,
     client: planParty(id, 'client', 'client', 2),
     accessPoint: planParty(id, 'access-point', 'access-point', 1),

@@ -5,8 +5,9 @@
  */
 import { spawn } from 'node:child_process';
 import type { ChildProcess, StdioOptions } from 'node:child_process';
-import { closeSync, mkdirSync, openSync, readFileSync, readdirSync, rmSync } from 'node:fs';
+import { closeSync, existsSync, mkdirSync, openSync, readFileSync, readdirSync, rmSync } from 'node:fs';
 import { RestitchError } from '@restitch/core';
+import { mountBpffs, unmountBpffs } from '@restitch/sys/internal';
 import {
   cgroupDirectories,
   createCgroup,
@@ -59,9 +60,13 @@ export class Lab {
     this.#state = state;
   }
 
-  /** Takes the id and writes the first state file. */
+  /** Takes the id and writes the first state file. Throws `usage` for the id of a laboratory that is there. */
   static create(state: LabState): Lab {
     const lab = new Lab(state);
+    if (existsSync(lab.plan.stateFile)) {
+      const remedy = `restitch lab down --lab ${state.id}`;
+      throw new RestitchError('usage', `laboratory ${state.id} is there already: ${remedy} removes it`);
+    }
     mkdirSync(lab.plan.directory, { recursive: true, mode: 0o700 });
     writeLabState(state);
     return lab;
@@ -87,6 +92,17 @@ export class Lab {
       throw new RestitchError('usage', `laboratory ${this.plan.id} has no party ${name}: it has ${known}`);
     }
     return planEndpoint(this.plan, index);
+  }
+
+  /**
+   * Mounts the laboratory's BPF file system, in this mount namespace: `lab exec`, `lab down` and a daemon's successor are
+   * other processes, and must find the pins.
+   */
+  mountBpf(): void {
+    mkdirSync(this.plan.bpfDirectory, { recursive: true, mode: 0o700 });
+    // Of an earlier laboratory of this name, whose state file somebody has removed.
+    unmountBpffs(this.plan.bpfDirectory);
+    mountBpffs(this.plan.bpfDirectory, 0o700);
   }
 
   /** Makes the bridge. */
@@ -143,7 +159,7 @@ export class Lab {
     const log = openSync(this.logFile(command.name), 'a');
     const stdio: StdioOptions = ['ignore', log, log];
     if (command.hasChannel === true) stdio.push('ipc');
-    // nsenter and not "ip netns exec": the latter mounts a fresh /sys and hides /sys/fs/bpf.
+    // nsenter and not "ip netns exec": the latter lives in a mount namespace of its own, and mounts a fresh /sys.
     const child = spawn(
       'nsenter',
       [`--net=/run/netns/${command.party.namespace}`, '--', command.command, ...command.args],
@@ -182,7 +198,9 @@ export class Lab {
     this.#isDown = true;
     await endProcesses(this.#state.processes, 'SIGTERM');
     removeNamespaces(this.#state.namespaces);
+    // Pins go first: where a copy of the mount lives on in another mount namespace, they would keep their maps.
     rmSync(this.plan.pinDirectory, { recursive: true, force: true });
+    unmountBpffs(this.plan.bpfDirectory);
     for (const cgroup of this.#state.cgroups) {
       const isGone = await waitUntil(() => removeCgroups(createCgroup(cgroup)), 2000);
       if (!isGone) throw new RestitchError('syscall_failed', `cgroup ${cgroup} is still in use`);

@@ -5,6 +5,7 @@ import { RestitchError, toRestitchError } from '@restitch/core';
 import { clientKey } from './lab-admin.js';
 import type { LabAdmin, SessionLine } from './lab-admin.js';
 import type { OpenedClient } from './client-fleet.js';
+import { isTailPort } from './life-bed.js';
 import { pickOne } from './seeded-random.js';
 
 /** What came of a series of moves. */
@@ -39,6 +40,7 @@ export async function matchSessions(
   for (;;) {
     const found = new Map<string, SessionLine>();
     for (const session of await admin.sessions()) {
+      if (isTailPort(session.flow.vip.port)) continue;
       const tag = tags.get(clientKey(session.flow.client.address, session.flow.client.port));
       if (tag !== undefined) found.set(tag, session);
     }

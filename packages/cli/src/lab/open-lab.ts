@@ -53,6 +53,7 @@ export async function openLab(options: LabOptions, progress: (text: string) => v
   });
   try {
     progress(`laboratory ${lab.plan.id}: network`);
+    lab.mountBpf();
     lab.buildFabric();
     lab.join(lab.plan.accessPoint);
     await joinClient(lab, options);

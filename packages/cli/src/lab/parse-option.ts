@@ -1,5 +1,7 @@
 /** Command line values to numbers; what does not fit is a usage error that says what would. */
 import { InvalidArgumentError } from 'commander';
+import { lifeKinds } from './lives/life-kinds.js';
+import type { LifeKind } from './lives/life-kinds.js';
 import { minRecordBytes } from './clients/records.js';
 
 /** A whole number of at least 1. */
@@ -39,4 +41,15 @@ export function parsePayload(text: string): number {
     throw new InvalidArgumentError(`expected bytes, ${minRecordBytes} to 65536.`);
   }
   return value;
+}
+
+/** `all`, `none`, or kinds of phase clients with commas between them. */
+export function parseLifeKinds(text: string): readonly LifeKind[] {
+  if (text === 'all') return lifeKinds;
+  if (text === 'none') return [];
+  const names = text.split(',');
+  const known = names.flatMap((name) => lifeKinds.filter((kind) => kind === name));
+  if (known.length < names.length)
+    throw new InvalidArgumentError(`expected all, none, or some of ${lifeKinds.join(',')}.`);
+  return known;
 }

@@ -62,7 +62,8 @@ export class SourceWatch {
     const options: SourceWatchOptions = {
       interfaceName: partyInterface,
       etherType: ipv6 ? 0x86dd : 0x0800,
-      ports: labListeners(true).map((listener) => listener.port),
+      // Phase clients come again and again, and some from the port they had: whose frames are whose cannot be told.
+      ports: labListeners(true).flatMap(({ application, port }) => (application === 'tail' ? [] : [port])),
       endpoints,
     };
     const child = lab.start({

@@ -132,7 +132,8 @@ export function guardPinsOf(plan: LabPlan, party: PartyPlan): string {
   return `${plan.pinDirectory}/guard-${party.name}`;
 }
 
-function agentSocketOf(plan: LabPlan, party: PartyPlan): string {
+/** Socket on which the agent of an endpoint's host takes its processes. */
+export function agentSocketOf(plan: LabPlan, party: PartyPlan): string {
   return `${plan.directory}/agent-${party.name}.sock`;
 }
 

@@ -25,7 +25,13 @@ export const drainSchema = z.object({
   moved: z.number(),
   ended: z.number(),
   left: z.number(),
+  /** Of those, how many only deliver the rest to their clients. */
+  closing: z.number().default(0),
   inMove: z.number(),
+  /** Sockets that no session belongs to and that owe their clients something; null: not known. */
+  residue: z.object({ sockets: z.number(), bytes: z.number() }).nullish(),
+  /** The process itself is about to leave. */
+  isLeaving: z.boolean().default(false),
   movedPerSec: z.number(),
   etaMs: z.number().nullable(),
   stuck: z.array(
@@ -49,6 +55,7 @@ export const endpointSchema = z.looseObject({
   state: z.string(),
   weight: z.number(),
   sessions: z.number(),
+  draining: drainSchema.nullish(),
   movesRunning: z.number(),
   app: z.object({ name: z.string(), version: z.string() }).nullable(),
   dataAddress: z.string().nullable(),
@@ -79,6 +86,11 @@ export const sessionSchema = z.looseObject({
   epoch: z.number(),
   openedAtMs: z.number(),
   moves: z.number(),
+  /** closing: its application has ended it, and its client lacks `tailBytes`. */
+  phase: z.string().default('live'),
+  tailBytes: z.number().nullish(),
+  /** Its process has ended, and the kernel of its host delivers the rest. */
+  isFinishing: z.boolean().default(false),
   pinned: z.string().nullable(),
   /** Who keeps its replica, and whom it can be moved to cheaply. */
   buddy: z.string().nullish(),
@@ -118,7 +130,7 @@ const takeOverSchema = z.object({
   from: z.string(),
   to: z.string().nullable(),
   epoch: z.number(),
-  outcome: z.enum(['taken', 'lost']),
+  outcome: z.enum(['taken', 'finishing', 'ended', 'lost']),
   reason: z.string().optional(),
   client: z.string().optional(),
   resetMs: z.number().optional(),

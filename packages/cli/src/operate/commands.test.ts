@@ -152,6 +152,49 @@ describe('endpoint drain', () => {
     expect(out).toBe('a is drained: 2 moved, 0 ended by themselves\n');
   });
 
+  it('says what it waits for when no session is left', async () => {
+    const waiting = { ...drain, left: 0, etaMs: 0, stuck: [], residue: { sockets: 3, bytes: 74_201 } };
+    const example = { sessionId: '', reason: 'waits for 1 socket with 1 byte to be acknowledged' };
+    const standing = {
+      ...waiting,
+      residue: { sockets: 1, bytes: 1 },
+      stuck: [{ code: 'residue', sessions: 1, example }],
+    };
+    const reason =
+      'a is older than this access point and cannot say what its sockets still owe their clients';
+    const unknown = { ...waiting, residue: null };
+    const old = {
+      ...unknown,
+      stuck: [{ code: 'version_unsupported', sessions: 0, example: { sessionId: '', reason } }],
+    };
+    const closing = { ...drain, closing: 1, stuck: [] };
+    answers = {
+      drain: { events: [closing, waiting, standing, unknown, old], ok: { ...old, isDeadlinePassed: true } },
+    };
+    const { out, err, exitCode } = await run('endpoint', 'drain', 'a');
+    expect(err.trimEnd().split('\n')).toEqual([
+      'a: 1 left (1 closing), 1 moved, 0 ended, 5/s, no end in sight',
+      'a: 0 left, 1 moved, 0 ended, 5/s, waits for 3 sockets with 74201 bytes',
+      'a: 0 left, 1 moved, 0 ended, 5/s, waits for 1 socket with 1 byte',
+      'a: 0 left, 1 moved, 0 ended, 5/s, waits for its word that nothing is owed to any client',
+      `a: 0 left, 1 moved, 0 ended, 5/s, waits for its word that nothing is owed to any client, stuck: version_unsupported (${reason})`,
+    ]);
+    expect(out).toBe(
+      'a waits for its word that nothing is owed to any client: 1 moved, 0 ended by themselves\n',
+    );
+    expect(exitCode).toBe(3);
+  });
+
+  it('undone says whether new flows come again', async () => {
+    answers = { undrain: { ok: endpoint } };
+    expect((await run('endpoint', 'undrain', 'a')).out).toBe('a is healthy and takes new flows\n');
+    const draining = { ...drain, isLeaving: true };
+    answers = { undrain: { ok: { ...endpoint, state: 'draining', draining } } };
+    expect((await run('endpoint', 'undrain', 'a')).out).toBe(
+      'a is draining still: its process is about to leave\n',
+    );
+  });
+
   it('exits with 3 when sessions are left behind the deadline', async () => {
     answers = { drain: { ok: { ...drain, isDeadlinePassed: true } } };
     const { out, exitCode } = await run('endpoint', 'drain', 'a', '--detach', '--json');
@@ -175,6 +218,32 @@ describe('session', () => {
       [0, 'b'],
       [1, 'b'],
     ]);
+  });
+
+  it('list and show tell of sessions that their applications have ended', async () => {
+    const closing = { ...session, phase: 'closing', tailBytes: 74_201, isFinishing: false };
+    answers = { sessions: { ok: { total: 1, sessions: [closing] } } };
+    const table = (await run('session', 'list')).out.split('\n');
+    expect(table[0]).toMatch(/ENDPOINT +PHASE +EPOCH/);
+    expect(table[1]).toMatch(/ b +closing +1 .*74201 bytes to be acknowledged/);
+    const json = await run('session', 'list', '--json');
+    expect(JSON.parse(json.out)).toMatchObject({ phase: 'closing', tailBytes: 74_201 });
+    const finishing = { atMs: 0, sessionId: 's1', from: 'a', to: null, epoch: 0, outcome: 'finishing' };
+    const takeOvers = [{ ...finishing, reason: 'the kernel of its host delivers the rest' }];
+    const told = { ...closing, isFinishing: true };
+    answers = { session: { ok: { session: told, record: null, moves: [], takeOvers } } };
+    const { out } = await run('session', 'show', 's1');
+    expect(out).toContain(
+      'ended by its application; 74201 bytes to be acknowledged, delivered by the kernel: its process has ended',
+    );
+    expect(out).toContain(
+      's1 had been ended by its application at a: the kernel of its host delivers the rest',
+    );
+  });
+
+  it('of an older daemon are all live', async () => {
+    answers = { sessions: { ok: { total: 1, sessions: [session] } } };
+    expect((await run('session', 'list')).out).toMatch(/ b +live +1 /);
   });
 
   it('show tells where it is and every move with its steps', async () => {

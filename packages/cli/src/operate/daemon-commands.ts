@@ -15,6 +15,8 @@ const statusSchema = z.looseObject({
   isRebuilding: z.boolean(),
   adopted: z.boolean(),
   sessions: z.number(),
+  /** Of those, how many only deliver the rest to their clients. */
+  closing: z.number().default(0),
   endpoints: z.number(),
   doubts: z.number(),
   moves: z.object({ running: z.number(), waiting: z.number(), paused: z.number(), lastSeq: z.number() }),
@@ -60,7 +62,7 @@ export async function showStatus(env: CliEnv, flags: AdminFlags): Promise<void> 
   }
   const lines = [
     `access point ${s.name} of cluster ${s.cluster}, pid ${s.pid}, since ${new Date(s.startedAtMs).toISOString()}`,
-    `  ${s.endpoints} endpoints, ${s.sessions} sessions, ${s.dataplane.flows} flow records${s.isRebuilding ? ', rebuilding' : ''}`,
+    `  ${s.endpoints} endpoints, ${s.sessions} sessions${s.closing > 0 ? ` (${s.closing} closing)` : ''}, ${s.dataplane.flows} flow records${s.isRebuilding ? ', rebuilding' : ''}`,
     `  moves: ${s.moves.running} running, ${s.moves.waiting} waiting, ${s.moves.lastSeq} ended`,
     `  held: ${s.dataplane.heldBytes} bytes, ${s.dataplane.heldDropped} packets dropped`,
     ...(s.doubts > 0 ? [`  ${s.doubts} sessions in doubt: a party of their move is not connected`] : []),

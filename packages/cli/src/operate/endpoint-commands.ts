@@ -69,7 +69,7 @@ export async function listEndpoints(env: CliEnv, flags: AdminFlags): Promise<voi
     process.exitCode = exitCodes.degraded;
 }
 
-/** Drains, with progress on standard error; exit code 3 if sessions are left behind their deadline. */
+/** Drains, with progress on standard error; exit code 3 if something is left behind the deadline. */
 export async function drainEndpoint(env: CliEnv, name: string, flags: DrainFlags): Promise<void> {
   const { deadline, onDeadline, detach } = flags;
   let last: DrainAnswer | undefined;
@@ -90,7 +90,7 @@ export async function drainEndpoint(env: CliEnv, name: string, flags: DrainFlags
   });
   if (env.isTerminal && last !== undefined) env.err('\n');
   env.out(flags.json ? `${JSON.stringify(answer)}\n` : `${summaryOf(answer)}\n`);
-  if (answer.isDeadlinePassed && answer.left > 0) process.exitCode = exitCodes.degraded;
+  if (answer.isDeadlinePassed && answer.state !== 'drained') process.exitCode = exitCodes.degraded;
 }
 
 /** Ends a drain. */
@@ -98,9 +98,11 @@ export async function undrainEndpoint(env: CliEnv, name: string, flags: AdminFla
   const endpoint = await withAdmin(flags, env, (client) =>
     callAdmin(client, { cmd: 'undrain', endpoint: name }, endpointSchema),
   );
-  env.out(
-    flags.json ? `${JSON.stringify(endpoint)}\n` : `${name} is ${endpoint.state} and takes new flows\n`,
-  );
+  const what =
+    endpoint.draining?.isLeaving === true
+      ? `${name} is ${endpoint.state} still: its process is about to leave`
+      : `${name} is ${endpoint.state} and takes new flows`;
+  env.out(flags.json ? `${JSON.stringify(endpoint)}\n` : `${what}\n`);
 }
 
 /** Announces a certain event, or takes the announcement back. */
@@ -135,17 +137,44 @@ const endpointColumns = [
 ];
 
 function progressLine(p: DrainAnswer, isTerminal: boolean): string {
-  const eta = p.etaMs === null ? 'no end in sight' : `${formatDurationMs(p.etaMs)} to go`;
-  const stuck = p.stuck.map((s) => `${s.sessions} ${s.code} (${s.example.reason})`).join('; ');
-  const text = `${p.endpoint}: ${p.left} left, ${p.moved} moved, ${p.ended} ended, ${Math.round(p.movedPerSec)}/s, ${eta}${stuck === '' ? '' : `, stuck: ${stuck}`}`;
+  const closing = p.closing > 0 ? ` (${p.closing} closing)` : '';
+  const figures = `${p.left} left${closing}, ${p.moved} moved, ${p.ended} ended, ${Math.round(p.movedPerSec)}/s`;
+  const stuck = p.stuck.filter((s) => s.code !== residueCode).map(stuckText);
+  const why = stuck.length === 0 ? '' : `, stuck: ${stuck.join('; ')}`;
+  const text = `${p.endpoint}: ${figures}, ${waitsFor(p)}${why}`;
   return isTerminal ? `\r\x1b[2K${text.slice(0, 200)}` : `${text}\n`;
 }
 
+/** Sockets that no session belongs to are told of by their figures. */
+const residueCode = 'residue';
+
+function waitsFor(p: DrainAnswer): string {
+  if (p.left > 0) return p.etaMs === null ? 'no end in sight' : `${formatDurationMs(p.etaMs)} to go`;
+  const { sockets = 0, bytes = 0 } = p.residue ?? {};
+  if (sockets > 0) return `waits for ${plural(sockets, 'socket')} with ${plural(bytes, 'byte')}`;
+  return 'waits for its word that nothing is owed to any client';
+}
+
+function plural(n: number, what: string): string {
+  return `${n} ${what}${n === 1 ? '' : 's'}`;
+}
+
+function stuckText({ code, sessions, example }: DrainAnswer['stuck'][number]): string {
+  // Of the endpoint itself there is none to count.
+  return `${sessions > 0 ? `${sessions} ` : ''}${code} (${example.reason})`;
+}
+
 function isNews(last: DrainAnswer | undefined, p: DrainAnswer): boolean {
-  return last === undefined || last.left !== p.left || last.stuck.length !== p.stuck.length;
+  if (last === undefined) return true;
+  return (
+    last.left !== p.left ||
+    last.stuck.length !== p.stuck.length ||
+    last.residue?.sockets !== p.residue?.sockets
+  );
 }
 
 function summaryOf(p: DrainAnswer): string {
-  const what = p.state === 'drained' ? 'is drained' : `has ${p.left} sessions left`;
+  const left = p.left > 0 ? `has ${p.left} sessions left` : waitsFor(p);
+  const what = p.state === 'drained' ? 'is drained' : left;
   return `${p.endpoint} ${what}: ${p.moved} moved, ${p.ended} ended by themselves`;
 }

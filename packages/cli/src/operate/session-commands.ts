@@ -9,7 +9,7 @@ import type { AdminFlags } from './admin-call.js';
 import { eventSchema, moveSchema, sessionSchema, storySchema } from './answers.js';
 import type { EventAnswer, MoveAnswer, SessionAnswer } from './answers.js';
 import { formatDurationMs, formatTable } from './format-table.js';
-import { moveLine, storyLines, takeOverLine } from './session-story.js';
+import { moveLine, storyLines, tailOf, takeOverLine } from './session-story.js';
 
 /** Sessions asked for at once. */
 const pageSize = 5000;
@@ -95,6 +95,7 @@ const sessionColumns = [
   { title: 'CLIENT', text: (s: SessionAnswer) => formatSocketAddress(s.flow.client) },
   { title: 'VIP', text: (s: SessionAnswer) => formatSocketAddress(s.flow.vip) },
   { title: 'ENDPOINT', text: (s: SessionAnswer) => s.endpoint },
+  { title: 'PHASE', text: (s: SessionAnswer) => s.phase },
   { title: 'EPOCH', text: (s: SessionAnswer) => String(s.epoch), isNumber: true },
   { title: 'MOVES', text: (s: SessionAnswer) => String(s.moves), isNumber: true },
   {
@@ -108,6 +109,7 @@ const sessionColumns = [
 function noteOf(s: SessionAnswer): string {
   if (s.doubt !== null) return s.doubt;
   if (s.move !== null) return `${s.move.state} to ${s.move.target}`;
+  if (s.phase === 'closing') return tailOf(s);
   return s.pinned === null ? '' : `pinned: ${s.pinned}`;
 }
 

@@ -1,6 +1,6 @@
 /** A session's story in words: where it is, and each move with its steps, timings and reasons. */
 import { formatSocketAddress } from '@restitch/core';
-import type { MoveAnswer, StoryAnswer, TakeOverAnswer } from './answers.js';
+import type { MoveAnswer, SessionAnswer, StoryAnswer, TakeOverAnswer } from './answers.js';
 import { formatDurationMs } from './format-table.js';
 
 /** One move in one line. */
@@ -16,9 +16,18 @@ export function moveLine(m: MoveAnswer): string {
 /** One take-over in one line. */
 export function takeOverLine(t: TakeOverAnswer): string {
   if (t.outcome === 'taken') return `${t.sessionId} taken over from ${t.from} by ${t.to}, epoch ${t.epoch}`;
+  if (t.outcome === 'finishing')
+    return `${t.sessionId} had been ended by its application at ${t.from}: ${t.reason ?? 'its kernel delivers the rest'}`;
   const told = t.client === undefined ? '' : `, client: ${t.client}`;
   const after = t.resetMs === undefined ? '' : ` after ${formatDurationMs(t.resetMs)}`;
-  return `${t.sessionId} lost with ${t.from}: ${t.reason ?? 'unknown'}${told}${after}`;
+  const what = t.outcome === 'ended' ? 'ended' : 'lost';
+  return `${t.sessionId} ${what} with ${t.from}: ${t.reason ?? 'unknown'}${told}${after}`;
+}
+
+/** What a closing session waits for. */
+export function tailOf({ tailBytes, isFinishing }: SessionAnswer): string {
+  const bytes = `${tailBytes ?? 0} bytes to be acknowledged`;
+  return isFinishing ? `${bytes}, delivered by the kernel: its process has ended` : bytes;
 }
 
 /** The whole story; ends with a line break. */
@@ -32,6 +41,7 @@ export function storyLines(story: StoryAnswer): string {
       `session ${session.id}: ${formatSocketAddress(flow.client)} to ${formatSocketAddress(flow.vip)}`,
     );
     lines.push(`  on ${session.endpoint}, epoch ${session.epoch}, ${session.moves} moves`);
+    if (session.phase === 'closing') lines.push(`  ended by its application; ${tailOf(session)}`);
     if (session.pinned !== null) lines.push(`  pinned: ${session.pinned}`);
     const { buddy, cheapTarget } = session;
     if (buddy)

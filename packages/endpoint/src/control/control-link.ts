@@ -67,6 +67,7 @@ export class ControlLink {
   #ended: Ended[] = [];
   #isFlushing = false;
   #beats = 0;
+  #leavingUntilMs: number | undefined;
 
   constructor(options: ControlLinkOptions) {
     this.#options = options;
@@ -130,6 +131,13 @@ export class ControlLink {
     if (!this.#isWelcome) return;
     this.#ended.push(ended);
     this.#flushSoon();
+  }
+
+  /** The process is about to leave, or stays after all; told again to an access point that comes back. */
+  leaving(on: boolean, deadlineMs: number): void {
+    const untilMs = this.#options.clock.monotonicMs() + deadlineMs;
+    this.#leavingUntilMs = on ? untilMs : undefined;
+    this.tell({ t: 'leaving', on, deadlineMs });
   }
 
   /** Sends what is queued, closes, and stops dialling. */
@@ -216,6 +224,9 @@ export class ControlLink {
     this.#beat(channel, message.heartbeatMs);
     this.#options.counters.add('endpoint_control_connections_total');
     this.#options.onUp(message.accessPoint, message.telemetry);
+    if (this.#leavingUntilMs === undefined) return;
+    const leftMs = this.#leavingUntilMs - this.#options.clock.monotonicMs();
+    this.tell({ t: 'leaving', on: true, deadlineMs: Math.max(0, leftMs) });
   }
 
   #announce(channel: Channel): void {

@@ -6,6 +6,7 @@ import type { TargetMoves } from '../move/target-moves.js';
 import type { SessionTable } from '../session-table.js';
 import type { Protection } from '../protect/protection.js';
 import { type SessionStats, readSessionStats } from '../session-stats.js';
+import { findInKernel, type Residue } from '../tcp/kernel-sockets.js';
 
 type Answer = Record<string, unknown>;
 
@@ -15,6 +16,8 @@ export interface RequestContext {
   readonly source: SourceMoves;
   readonly target: TargetMoves;
   readonly protection: Protection | undefined;
+  /** What the sockets of this endpoint's VIPs owe their clients. */
+  readonly residue: () => Residue;
 }
 
 /** Requests to answers; a refusal is thrown or rejected. What can be answered in the same turn is. */
@@ -48,6 +51,8 @@ export class RequestHandler {
         return source.release(request);
       case 'query':
         return { owned: this.#owned(request.flows) };
+      case 'residue':
+        return { ...this.#ctx.residue() };
       case 'reset':
         return { reset: this.#reset(request.sessionIds) };
       case 'stats':
@@ -72,21 +77,24 @@ export class RequestHandler {
   #owned(flows: readonly Flow[]): boolean[] {
     const pending = new Set(this.#ctx.target.reports().map((report) => formatFlow(report.flow)));
     const { table, protection } = this.#ctx;
-    return flows.map(
-      (flow) =>
-        table.ownsFlow(flow) ||
-        pending.has(formatFlow(flow)) ||
-        protection?.takeOvers.isTaking(flow) === true,
-    );
+    const isOurs = (flow: Flow): boolean =>
+      table.ownsFlow(flow) ||
+      pending.has(formatFlow(flow)) ||
+      protection?.takeOvers.isTaking(flow) === true;
+    const unknown = flows.filter((flow) => !isOurs(flow));
+    // The kernel may have what no application has: in the accept queue, or finished without its process.
+    const inKernel = findInKernel(unknown);
+    return flows.map((flow) => isOurs(flow) || inKernel.has(formatFlow(flow)));
   }
 
-  /** Frozen sessions are not reset: the connection may be another endpoint's by now. */
+  /** Frozen sessions are not reset: their connections may be another endpoint's by now. */
   #reset(ids: readonly string[]): number {
     let count = 0;
     for (const id of ids) {
       const session = this.#ctx.table.get(id);
-      if (session?.phase !== 'live') continue;
-      session.resetAndDestroy();
+      if (session?.phase === 'live') session.resetAndDestroy();
+      else if (session?.phase === 'closing') session.resetClosing('drain_deadline');
+      else continue;
       count++;
     }
     return count;

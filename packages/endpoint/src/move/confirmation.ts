@@ -88,7 +88,6 @@ function hasAnswered({ session, ownSegsIn }: WatchedSession, fd: number): boolea
 /** By then the socket has measures of its own: its timeouts are the kernel's again. */
 export function uncapLater(session: Session, clock: Clock): void {
   const cancel = clock.after(timeoutsCappedForMs, () => {
-    session.off('close', cancel);
     // Without a socket it is frozen for its next move, whose target begins anew.
     if (session.fd < 0) return;
     try {
@@ -97,5 +96,5 @@ export function uncapLater(session: Session, clock: Clock): void {
       // A socket that breaks in this moment ends by itself.
     }
   });
-  session.once('close', cancel);
+  session.whenOver(cancel);
 }

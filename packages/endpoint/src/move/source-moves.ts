@@ -41,6 +41,8 @@ interface SourceMove {
   fd: number;
   /** onFreeze hooks have run, onThaw hooks have not. */
   areHooksOpen: boolean;
+  /** Nothing but a descriptor of it was left here. */
+  wasKept: boolean;
   /** Segments were seen out of order: until then the client may fill the gap. CLOCK_MONOTONIC. */
   orderUntilMs: number | undefined;
   /** Forgets a move that was prepared and then never asked for. */
@@ -252,6 +254,7 @@ export class SourceMoves {
       epoch: 0,
       fd: -1,
       areHooksOpen: false,
+      wasKept: false,
       orderUntilMs: undefined,
       cancelExpiry: this.#ctx.clock.after(preparedExpiryMs + request.budgetMs, () => {
         if (move.phase !== 'frozen') this.#forget(move);
@@ -295,7 +298,7 @@ export class SourceMoves {
   async #reachSafePoint(move: SourceMove, budgetMs: number): Promise<void> {
     const { session } = move;
     if (!move.isForced) await waitIdle(session, Math.min(maxBusyWaitMs, budgetMs / 4), this.#ctx.clock);
-    if (session.guards.freezeHooks.length > 0) {
+    if (session.guards.freezeHooks.length > 0 && !session.isThrough) {
       move.areHooksOpen = true;
       await withDeadline(
         runHooks(session.guards.freezeHooks),
@@ -329,12 +332,13 @@ export class SourceMoves {
     const { clock, counters } = this.#ctx;
     const startMs = clock.monotonicMs();
     const startCpuNs = threadCpuNs();
+    move.wasKept = session.isKept;
     const half = session.freeze();
     move.fd = half.fd;
     let isFrozen = false;
     try {
       // A callback that the freeze ran may have ended it.
-      if (session.destroyed) throw givenUp(move);
+      if (session.destroyed && half.closing === undefined) throw givenUp(move);
       const { tcp } = freezeSocket(half.fd, { timers: session.kernelTimers });
       isFrozen = true;
       const parts = this.#ctx.protection()?.moves.freeze(session, half, tcp, move.target.name);
@@ -356,6 +360,7 @@ export class SourceMoves {
           moves: session.moves + 1,
           bytesRead: session.bytesRead,
           bytesWritten: session.bytesWritten,
+          ...(half.closing === undefined ? {} : { closing: half.closing }),
           ...parts?.image,
         },
         this.#ctx.maxImageBytes,
@@ -381,10 +386,9 @@ export class SourceMoves {
   #serveAgain(move: SourceMove): void {
     const { session, fd } = move;
     move.fd = -1;
-    if (session.destroyed) {
-      this.#ctx.protection()?.moves.endInPlace(session);
-      closeFd(fd);
-      session.watcher?.onClosed(session, 'closed');
+    if (move.wasKept) {
+      session.keep(fd);
+      this.#ctx.protection()?.moves.unfreezeTail(session);
       return;
     }
     const protection = this.#ctx.protection();
@@ -395,8 +399,7 @@ export class SourceMoves {
   /** The kernel does not give the socket back: the session ends here, and says why. */
   #lose(move: SourceMove, error: RestitchError): never {
     if (move.fd >= 0) closeFd(move.fd);
-    move.session.destroy(error);
-    move.session.watcher?.onClosed(move.session, error.code);
+    move.session.lose(error);
     this.#ctx.counters.add('endpoint_sessions_lost_total');
     throw error;
   }
@@ -416,15 +419,18 @@ export async function runHooks(hooks: readonly FreezeHook[]): Promise<void> {
 
 async function waitIdle(session: Session, waitMs: number, clock: Clock): Promise<void> {
   if (session.busyReason === undefined) return;
-  await withDeadline(session.guards.whenIdle(), Math.max(0, waitMs), clock, 'busy tokens').catch(
-    () => undefined,
-  );
+  if (session.closing === undefined) {
+    await withDeadline(session.guards.whenIdle(), Math.max(0, waitMs), clock, 'busy tokens').catch(
+      () => undefined,
+    );
+  }
   if (session.busyReason !== undefined) throw busy(session);
 }
 
 /** Nothing in hand and no hook: it may be frozen as it is. */
 function isAtSafePoint(session: Session): boolean {
-  return session.busyReason === undefined && session.guards.freezeHooks.length === 0;
+  if (session.busyReason !== undefined) return false;
+  return session.isThrough || session.guards.freezeHooks.length === 0;
 }
 
 function busy(session: Session): RestitchError {
@@ -444,6 +450,7 @@ function inspect(session: Session): SocketInspection {
 
 /** Everything that can be said before the socket itself is looked at. */
 function assertMovable(session: Session, isForced: boolean): void {
+  if (session.closing !== undefined && session.fd >= 0) return;
   if (session.phase !== 'live') {
     throw new RestitchError('unknown_session', `session ${session.id} has ended`);
   }

@@ -144,7 +144,7 @@ export class TargetMoves {
       });
     }
     const { app } = request;
-    if (!listener.accepts(app)) {
+    if (request.isClosing !== true && !listener.accepts(app)) {
       throw new RestitchError('app_refused', `${app.name} ${app.version} is not accepted here`, {
         details: app,
       });
@@ -176,6 +176,7 @@ export class TargetMoves {
     this.#orFail(reservation, () => {
       const image = decodeImage(incoming.image, this.#ctx.maxImageBytes);
       assertFits(image, reservation);
+      assertAccepted(image, reservation.listener);
       assertLevels(image, reservation, this.#ctx.protection());
       const base = image.protection?.base;
       if (base === undefined) this.#build(arrival, image);
@@ -205,7 +206,7 @@ export class TargetMoves {
     const { tellUrgently, clock, counters } = this.#ctx;
     const { moveId, listener, epoch } = reservation;
     const startCpuNs = threadCpuNs();
-    const state = listener.upgradeState(image);
+    const state = image.closing === undefined ? listener.upgradeState(image) : image.state;
     const socket = thawSocket(image.tcp, image.flow, reservation.socket);
     const thawCpuUs = (threadCpuNs() - startCpuNs) / 1000;
     const pending: Pending = { reservation, image, state, socket, thawCpuUs };
@@ -244,7 +245,7 @@ export class TargetMoves {
   #discard({ socket, arrived }: Pending): void {
     discardPendingSocket(socket);
     // Its buddy forgets it with the end of the object.
-    arrived?.session.destroy();
+    arrived?.session.leave('aborted');
   }
 
   /**
@@ -441,6 +442,12 @@ function assertLevels(image: SessionImage, to: Reservation, protection: Protecti
     'app_refused',
     `listener ${to.listenerName} is at level ${level} here, the session is ${isProtected ? '' : 'not '}protected by commits`,
   );
+}
+
+/** The access point thought that no application was needed: the image says whether that is so. */
+function assertAccepted(image: SessionImage, listener: AcceptingListener): void {
+  if (image.closing !== undefined || listener.accepts(image.app)) return;
+  throw new RestitchError('app_refused', `${image.app.name} ${image.app.version} is not accepted here`);
 }
 
 function assertFits(image: SessionImage, reservation: Reservation): void {

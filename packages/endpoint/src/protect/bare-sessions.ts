@@ -1,32 +1,41 @@
 /**
- * Sessions at level none on a guarded host: nothing of them is kept, but a death of this process is told to their clients
- * by a reset. A clean end that nobody meant would be taken for the end of the stream.
+ * Sessions of a guarded host that nobody keeps a replica of: those at level none, and those at level periodic whose
+ * application had ended them before they came here.
+ *
+ * A death of this process is told to the clients of the former by a reset: a clean end that nobody meant would be taken for
+ * the end of the stream. What the application has ended the kernel finishes, whoever dies.
  */
 import type { Socket } from 'node:net';
+import type { ProtectionLevel } from '@restitch/guard';
 import type { GuardControl } from '@restitch/guard/internal';
+import type { ClosingParty } from '../session/session-init.js';
 import type { Session } from '../session/session.js';
 import { GuardedCarrier } from './guarded-carrier.js';
 
-/** The sessions at level none of one endpoint. */
+/** What a bare session is carried with. */
+export interface BareOptions {
+  readonly level: ProtectionLevel;
+  readonly lease: number;
+  /** Of one that came with its end already sent. */
+  readonly finSeq?: number | undefined;
+  /** Its connection is over, or served elsewhere. */
+  readonly onOver: () => void;
+}
+
+/** The sessions without a replica of one endpoint. */
 export class BareSessions {
   readonly #all = new Set<Session>();
 
-  /** A new connection, or one that was moved here. `onClosed` runs when it has ended. */
-  carry(
-    session: Session,
-    socket: Socket,
-    guard: GuardControl,
-    options: { readonly lease: number; readonly onClosed: () => void },
-  ): GuardedCarrier {
+  /** A new connection, or one that was moved here. */
+  carry(session: Session, socket: Socket, guard: GuardControl, options: BareOptions): GuardedCarrier {
     const { epoch, flow } = session;
-    const nothing = { committed: 0, sentEnd: 0, windowScale: 0 };
-    guard.register(flow, { epoch, level: 'none', lease: options.lease, ...nothing });
+    const { level, lease, finSeq } = options;
+    guard.register(flow, { epoch, level, lease, finSeq, committed: 0, sentEnd: 0, windowScale: 0 });
     this.#all.add(session);
-    // It came with its end already sent, or on its way.
-    if (session.writableEnded) guard.closing(flow, epoch);
-    session.once('close', () => {
+    session.closingParty = closingParty(session, guard);
+    session.whenOver(() => {
       this.#all.delete(session);
-      options.onClosed();
+      options.onOver();
     });
     return this.carrierOf(session, socket, guard);
   }
@@ -37,12 +46,35 @@ export class BareSessions {
 
   /** Another carrier of the same session, after a move that came to nothing. */
   carrierOf(session: Session, socket: Socket, guard: GuardControl): GuardedCarrier {
-    const onClosing = (): void => void guard.closing(session.flow, session.epoch);
-    return new GuardedCarrier(socket, session.carrierEvents, { onClosing });
+    const { flow, epoch } = session;
+    return new GuardedCarrier(socket, session.carrierEvents, {
+      onEnding: (finSeq) => void guard.end(flow, epoch, finSeq),
+      onReset: () => void guard.allowReset(flow, epoch),
+    });
   }
 
-  /** This instance was declared dead, and nobody can go on with these. */
-  reset(): void {
-    for (const session of this.#all) session.resetAndDestroy();
+  /** This instance was declared dead: nobody can go on with these but the kernel, with what was ended. Returns those it got. */
+  release(): Session[] {
+    const left: Session[] = [];
+    for (const session of this.#all) {
+      if (session.tailBytes === undefined) session.resetAndDestroy();
+      else {
+        session.abandon();
+        left.push(session);
+      }
+    }
+    return left;
   }
+}
+
+/** Of a session whose end the kernel can finish alone. */
+export function closingParty(session: Session, guard: GuardControl): ClosingParty {
+  const { flow, epoch } = session;
+  return {
+    finisher: 'kernel',
+    isSettled: true,
+    through: () => undefined,
+    looked: () => undefined,
+    allowReset: () => void guard.allowReset(flow, epoch),
+  };
 }

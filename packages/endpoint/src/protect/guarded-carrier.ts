@@ -1,14 +1,19 @@
-/** A carrier that hides nothing from the client, but tells what passes, and asks the guard before it closes. */
+/** A carrier that hides nothing from the client, but tells what passes, and tells the guard where the stream ends. */
 import type { Socket } from 'node:net';
 import { Carrier, type CarrierEvents, type WriteDone } from '../session/carrier.js';
+import { readWrittenEnd } from '../tcp/index.js';
 
 /** What a guarded carrier tells. */
 export interface GuardedEvents {
-  readonly onReceived?: () => void;
+  readonly onReceived?: (chunk: Uint8Array) => void;
   readonly onReceivedFin?: () => void;
   readonly onWritten?: (batch: readonly Uint8Array[]) => void;
-  /** The application closes: what comes next is meant. */
-  readonly onClosing: () => void;
+  /** The application wants no more to be written; `then` lets the FIN leave behind it. Without it nothing is waited for. */
+  readonly onEnded?: (then: () => void) => void;
+  /** Our FIN is about to leave, and this is its sequence number: the kernel has everything. */
+  readonly onEnding: (finSeq: number) => void;
+  /** A reset is about to leave. */
+  readonly onReset: () => void;
 }
 
 /** A connection whose death is hidden or told honestly, and whose bytes go their ordinary way. */
@@ -20,7 +25,7 @@ export class GuardedCarrier extends Carrier {
       ...events,
       onData(chunk) {
         const isWanted = events.onData(chunk);
-        told.onReceived?.();
+        told.onReceived?.(chunk);
         return isWanted;
       },
       onEnd() {
@@ -36,18 +41,21 @@ export class GuardedCarrier extends Carrier {
     super.write(batch, done);
   }
 
-  override end(done: () => void): void {
-    this.#told.onClosing();
-    super.end(done);
+  override get isLasting(): boolean {
+    return this.#told.onEnded !== undefined;
   }
 
-  override destroy(): void {
-    this.#told.onClosing();
-    super.destroy();
+  override end(done: () => void): void {
+    if (this.#told.onEnded === undefined) super.end(done);
+    else this.#told.onEnded(() => super.end(done));
   }
 
   override reset(): void {
-    this.#told.onClosing();
+    this.#told.onReset();
     super.reset();
+  }
+
+  protected override ending(fd: number): void {
+    this.#told.onEnding(readWrittenEnd(fd));
   }
 }

@@ -12,10 +12,13 @@ import {
   type Checkpointer,
   type Commit,
   createCheckpointer,
+  finishes,
   type GuardControl,
 } from '@restitch/guard/internal';
 import { unacknowledgedBytes } from '@restitch/sys/internal';
+import type { ClosingParty } from '../session/session-init.js';
 import type { Session } from '../session/session.js';
+import { UrgentAccount } from '../tcp/index.js';
 import { GuardedCarrier } from './guarded-carrier.js';
 import type { SafeState } from './protected-session.js';
 import { BuddyPlace, type ReplicatedSession } from './replicated-session.js';
@@ -28,15 +31,22 @@ export interface PeriodicSessionInit {
   readonly guard: GuardControl;
   readonly clock: Clock;
   /** Of a session that was taken over: output the client may lack. */
-  readonly continued?: { readonly acked: number; readonly output: Uint8Array; readonly fin: boolean };
+  readonly continued?: {
+    readonly acked: number;
+    readonly output: Uint8Array;
+    readonly fin: boolean;
+    readonly skipped?: number | undefined;
+  };
   readonly onDirty: (session: PeriodicSession) => void;
+  /** Its application has ended it: nobody is to go on with it any more. */
+  readonly onEnded: (session: PeriodicSession, then: () => void) => void;
 }
 
 /** Output that was written is forgotten once acknowledged; asking the kernel is cheap, but not for each write. */
 const askAfterBytes = 256 * 1024;
 
 /** One session with checkpoints. */
-export class PeriodicSession extends BuddyPlace implements ReplicatedSession {
+export class PeriodicSession extends BuddyPlace implements ReplicatedSession, ClosingParty {
   readonly session: Session;
   readonly settings: ProtectionSettings;
   readonly owner: Checkpointer;
@@ -50,6 +60,9 @@ export class PeriodicSession extends BuddyPlace implements ReplicatedSession {
   #isIntervalOver = true;
   #cancel: () => void = () => undefined;
   #askAtBytes = askAfterBytes;
+  readonly #urgent = new UrgentAccount();
+  readonly finisher = finishes('periodic');
+  readonly isSettled = true;
 
   constructor(init: PeriodicSessionInit) {
     super();
@@ -76,15 +89,28 @@ export class PeriodicSession extends BuddyPlace implements ReplicatedSession {
   /** The session's carrier, at first and after a move that came to nothing. */
   carrierOf(socket: Socket): GuardedCarrier {
     this.#carrier = new GuardedCarrier(socket, this.session.carrierEvents, {
-      onReceived: () => this.#init.onDirty(this),
+      onReceived: (chunk) => {
+        this.#urgent.noteRead(chunk.length);
+        this.#init.onDirty(this);
+      },
       onReceivedFin: () => {
         this.#fin = true;
         this.#init.onDirty(this);
       },
       onWritten: (batch) => this.#written(batch),
-      onClosing: () => this.closing(),
+      onEnded: (then) => this.#ended(then),
+      onEnding: (finSeq) => void this.#init.guard.end(this.flow, this.session.epoch, finSeq),
+      onReset: () => this.allowReset(),
     });
     return this.#carrier;
+  }
+
+  through(): void {}
+
+  looked(): void {}
+
+  allowReset(): void {
+    this.#init.guard.allowReset(this.flow, this.session.epoch);
   }
 
   /** A safe point that the application marks. */
@@ -105,7 +131,9 @@ export class PeriodicSession extends BuddyPlace implements ReplicatedSession {
     this.#noteClientAcks();
     const state: SafeState = { app: session.state, outputEnded: false, inputEnded: session.readableEnded };
     const { bytesRead: consumed, unread } = session;
-    const commit = owner.checkpoint({ consumed, unread, fin: this.#fin, state });
+    const skipped = this.#skippedBytes();
+    if (skipped === undefined) return undefined;
+    const commit = owner.checkpoint({ consumed, unread, fin: this.#fin, state, skipped });
     if (commit !== undefined) this.#lastMs = nowMs;
     return commit;
   }
@@ -116,12 +144,25 @@ export class PeriodicSession extends BuddyPlace implements ReplicatedSession {
     this.session.noteCommitted(n);
   }
 
-  /** From here on the connection ends on purpose. */
-  closing(): void {
-    if (this.#isOver) return;
+  /** Its connection is over, or served elsewhere. */
+  over(): void {
     this.#isOver = true;
     this.#cancel();
-    this.#init.guard.closing(this.flow, this.session.epoch);
+  }
+
+  /** The kernel finishes what the application has ended: a copy elsewhere would contradict it. Before the FIN leaves. */
+  #ended(then: () => void): void {
+    if (this.#isOver) return then();
+    this.over();
+    this.#init.onEnded(this, then);
+  }
+
+  /** Urgent bytes so far; undefined while the socket's stream has them in a part that nobody has been given. */
+  #skippedBytes(): number | undefined {
+    const { fd } = this.session;
+    if (fd < 0) return undefined;
+    const before = this.#init.continued?.skipped ?? 0;
+    return (this.#carrier?.socket.readableLength ?? 0) > 0 ? undefined : before + this.#urgent.look(fd);
   }
 
   /** A state that was changed in place makes no event: look once an interval. */

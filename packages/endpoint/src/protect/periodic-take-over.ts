@@ -70,7 +70,7 @@ export class PeriodicTakeOvers {
       return active;
     }
     closeSilently(active.fd);
-    guard.closing(opening.flow, epoch);
+    guard.allowReset(opening.flow, epoch);
     const { clientSeq, serverSeq, ...bytes } = positionsOf(pending.tcp, expected.clientSeq, said);
     const { flow, template, listener } = opening;
     if (verdict !== 'gone') resetClient({ flow, template, clientSeq, serverSeq }, clock.wallMs());

@@ -4,7 +4,7 @@
  *
  * To the session's own buddy only the last delta and the socket's own words travel; all else is there already.
  */
-import { formatFlow, RestitchError } from '@restitch/core';
+import { addSeq, formatFlow, RestitchError } from '@restitch/core';
 import type { SessionImage, TcpImage } from '@restitch/core/internal';
 import { type Commit, commitBytes, type Replica } from '@restitch/guard/internal';
 import type { FrozenSession } from '../session/session-init.js';
@@ -35,16 +35,20 @@ export function freezeProtected(
   sendCommit: ((commit: Commit) => void) | undefined,
 ): FrozenParts {
   const { session, owner } = owned;
-  if (owned.settings.replay) return freezeForReplay(owned, tcp);
+  if (owned.settings.replay && !session.isThrough) return freezeForReplay(owned, tcp);
   const isToBuddy = sendCommit !== undefined && owned.isSafe;
   const last = isToBuddy ? owned.makeCommit() : undefined;
   const kernelEnd = owned.hold(tcp.writeSeq);
   const commits = (session.resumedFromCommit ?? 0) + owner.n;
+  const skipped = owned.skippedAt(addSeq(tcp.rcvNxt, -tcp.recvQueue.length));
+  const positions = session.isThrough
+    ? { bytesRead: owner.inputEnd, bytesWritten: owned.producedEnd }
+    : {};
   if (!isToBuddy) {
-    const protection = { opening: owned.opening, fin: owner.hasFin, commits };
+    const protection = { opening: owned.opening, fin: owner.hasFin, commits, skipped };
     const unwritten = Buffer.concat([owner.outputFrom(kernelEnd), frozen.unwritten]);
     const { unread } = frozen;
-    const image = { protection, state: session.state, tcp, unread, unwritten };
+    const image = { protection, state: session.state, tcp, unread, unwritten, ...positions };
     return { image, deltaBytes: 0, isToBuddy };
   }
   if (last !== undefined) sendCommit(last);
@@ -57,11 +61,12 @@ export function freezeProtected(
   };
   return {
     image: {
-      protection: { opening: nothing, fin: owner.hasFin, commits, base },
+      protection: { opening: nothing, fin: owner.hasFin, commits, skipped, base },
       state: null,
       tcp: { ...tcp, sendQueue: nothing, sentBytes: 0 },
       unread: nothing,
       unwritten: nothing,
+      ...positions,
     },
     deltaBytes: last === undefined ? 0 : commitBytes(last),
     isToBuddy,
@@ -86,6 +91,7 @@ function freezeForReplay(owned: ProtectedSession, tcp: TcpImage): FrozenParts {
       opening: owned.opening,
       fin: owner.hasFin,
       commits,
+      skipped: owned.skippedAt(addSeq(tcp.rcvNxt, -tcp.recvQueue.length)),
       replayTo: kernelEnd + unwritten.length,
     },
     state: safe?.app ?? null,
@@ -144,9 +150,10 @@ export function continuedFrom(image: SessionImage): { continued: ContinuedFrom; 
   if (protection === undefined || acked < 0 || (replayTo ?? bytesWritten) < bytesWritten) {
     throw new RestitchError('thaw_failed', `session ${image.sessionId}: more bytes queued than written`);
   }
-  const { state: app, outputEnded, inputEnded } = image;
+  const { state: app, outputEnded, inputEnded, closing } = image;
   const continued = {
-    state: { app, outputEnded, inputEnded },
+    state: { app, outputEnded, inputEnded, ...(closing === undefined ? {} : { closing }) },
+    skipped: protection.skipped ?? 0,
     consumed: bytesRead,
     input: unread,
     fin: protection.fin,

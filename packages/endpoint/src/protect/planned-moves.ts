@@ -39,6 +39,8 @@ export interface PlannedMoveHost {
   readonly own: (session: Session, settings: ProtectionSettings, from: Continuation) => ProtectedSession;
   /** Gives it a buddy and sends that its first commit. */
   readonly adopt: (owned: ProtectedSession) => void;
+  /** Urgent bytes that come alone on this connection are to be noticed. */
+  readonly watchUrgent: (fd: number) => void;
   /** The access point is to hear who its buddy is. */
   readonly noteBuddy: (owned: ProtectedSession) => void;
 }
@@ -79,9 +81,12 @@ export class PlannedMoves {
     this.#host.noteBuddy(owned);
   }
 
-  /** The application ended it while it was frozen, and the move came to nothing: what its socket says is meant. */
-  endInPlace(session: Session): void {
-    this.#host.guard().closing(session.flow, session.epoch);
+  /** The same for one of which only a descriptor was left. */
+  unfreezeTail(session: Session): void {
+    const owned = this.#host.sessionOf(session.id);
+    if (owned === undefined) return;
+    owned.serve();
+    this.#host.noteBuddy(owned);
   }
 
   /** The replica an image stands on, once it is here: `done` runs now, later, or never. The returned function gives up. */
@@ -127,12 +132,14 @@ export class PlannedMoves {
       lease: this.#host.lease(),
       committed: owned.ackableSeq,
       sentEnd: addSeq(tcp.writeSeq, (tcp.finSent ? 1 : 0) - unsentBytes),
+      finSeq: owned.finSeq,
       windowScale: tcp.rcvWscale,
     });
   }
 
   /** Serves what `guardArrived` was called for. */
   serveArrived({ owned, session }: ArrivedSession, socket: Socket, unsent: Uint8Array): void {
+    this.#host.watchUrgent(fdOf(socket));
     session.attach(new ProtectedCarrier(socket, session.carrierEvents, owned));
     // Committed by the source, and taken by its kernel: it goes before all that waits here.
     if (unsent.length > 0) socket.write(unsent);

@@ -24,6 +24,11 @@ export class ProtectedCarrier extends Carrier {
     session.carrier = this;
   }
 
+  /** What the application was told is written leaves when it is committed, whatever the application does then. */
+  override get isLasting(): boolean {
+    return true;
+  }
+
   /** A replay log that is full takes no more input, whatever the application would read. */
   override resume(): void {
     if (this.#protected.hasInputRoom) super.resume();
@@ -37,20 +42,25 @@ export class ProtectedCarrier extends Carrier {
     this.#protected.end(done);
   }
 
-  override destroy(): void {
-    this.#protected.closing();
-    super.destroy();
+  /** What was read until now did not come through `onData`, but belongs to the input all the same. */
+  override stopReading(): void {
+    super.stopReading();
+    for (;;) {
+      const chunk = this.socket.read() as Buffer | null;
+      if (chunk === null) return;
+      this.#protected.received(chunk);
+    }
   }
 
-  /** What was read for the freeze did not come through `onData`, but belongs to the input all the same. */
+  /** As above, for the freeze. */
   override detach(): DetachedCarrier {
     const detached = super.detach();
-    for (const chunk of detached.undelivered) this.#protected.owner.received(chunk);
+    for (const chunk of detached.undelivered) this.#protected.received(chunk);
     return detached;
   }
 
   override reset(): void {
-    this.#protected.closing();
+    this.#protected.allowReset();
     super.reset();
   }
 

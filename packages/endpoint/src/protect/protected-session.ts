@@ -15,15 +15,19 @@ import {
   toRestitchError,
 } from '@restitch/core';
 import {
+  ackableSeq,
   type Commit,
   createOwnerSession,
+  finishes,
+  finSeqOf,
   type GuardControl,
   type OwnerSession,
 } from '@restitch/guard/internal';
-import { unacknowledgedBytes } from '@restitch/sys/internal';
+import { getTcpInfo, tcpState, unacknowledgedBytes } from '@restitch/sys/internal';
 import type { ProtectionSettings } from '@restitch/guard';
+import type { ClosingKind, ClosingParty } from '../session/session-init.js';
 import type { Session } from '../session/session.js';
-import type { TcpTemplate } from '../tcp/index.js';
+import { type TcpTemplate, UrgentAccount } from '../tcp/index.js';
 import { type EndpointCost, type ReplicationCost, SessionCost } from './commit-cost.js';
 import type { ProtectedCarrier } from './protected-carrier.js';
 import { Replay } from './replay.js';
@@ -37,6 +41,8 @@ export type SafeState = {
   readonly app: PlainData;
   readonly outputEnded: boolean;
   readonly inputEnded: boolean;
+  /** The application is through with it: whoever goes on delivers the rest, and calls nobody. */
+  readonly closing?: ClosingKind;
 };
 
 /** Where a session goes on that came from a replica. */
@@ -54,6 +60,8 @@ export interface ContinuedFrom {
   readonly written?: number;
   /** The application has ended its output. */
   readonly outputEnded?: boolean;
+  /** Urgent bytes up to the end of `input`. */
+  readonly skipped?: number;
 }
 
 /** What a protected session is made of. */
@@ -67,6 +75,8 @@ export interface ProtectedSessionInit {
   readonly continued?: ContinuedFrom;
   /** The application made other output than before: nothing of it may be heard. */
   readonly onContradicted: (session: ProtectedSession, error: RestitchError) => void;
+  /** The client has acknowledged more, and nothing else happened. */
+  readonly onAcked: (session: ProtectedSession) => void;
   /** Something changed: commit in this turn. */
   readonly onDirty: (session: ProtectedSession) => void;
   readonly clock: Clock;
@@ -87,11 +97,14 @@ const maxCommitsInFlight = 2;
 const inputWaitBytes = 256 * 1024;
 const inputWaitMs = 1;
 
+/** The buddy of a tail that only gets shorter is told after so much: it costs a message, and saves memory there. */
+const ackedStepBytes = 64 * 1024;
+
 /** What Node reads at once; a shorter piece has emptied the kernel's queue. */
 const wholePieceBytes = 64 * 1024;
 
 /** One protected session of this endpoint. */
-export class ProtectedSession extends BuddyPlace implements ReplicatedSession {
+export class ProtectedSession extends BuddyPlace implements ReplicatedSession, ClosingParty {
   readonly session: Session;
   readonly settings: ProtectionSettings;
   readonly owner: OwnerSession;
@@ -115,6 +128,10 @@ export class ProtectedSession extends BuddyPlace implements ReplicatedSession {
   #replay: Replay | undefined;
   #cancelReplay: () => void = () => undefined;
   #isSnapshotAsked = false;
+  readonly finisher = finishes('commit');
+  readonly #urgent = new UrgentAccount();
+  readonly #skippedBefore: number;
+  #ackedToldBytes: number;
 
   constructor(init: ProtectedSessionInit) {
     super();
@@ -127,6 +144,7 @@ export class ProtectedSession extends BuddyPlace implements ReplicatedSession {
     const start = {
       input: from?.consumed ?? 0,
       output: from?.acked ?? 0,
+      skipped: from?.skipped,
       ...(from === undefined ? {} : { state: from.state, promised: from.output, ...atOf(from) }),
     };
     const { id, epoch } = init.session;
@@ -139,6 +157,8 @@ export class ProtectedSession extends BuddyPlace implements ReplicatedSession {
     this.#written = from?.written ?? this.#produced;
     this.#isEnding = from?.outputEnded ?? false;
     this.#offeredOutput = this.#produced;
+    this.#skippedBefore = from?.skipped ?? 0;
+    this.#ackedToldBytes = start.output;
     if (from?.outputAt !== undefined && from.outputAt < this.#produced)
       this.#startReplay(from, from.outputAt);
   }
@@ -168,6 +188,7 @@ export class ProtectedSession extends BuddyPlace implements ReplicatedSession {
 
   received(chunk: Uint8Array): void {
     this.owner.received(chunk);
+    this.#urgent.noteRead(chunk.length);
     this.#isMoreThere = chunk.length >= wholePieceBytes;
     this.#init.onDirty(this);
   }
@@ -212,33 +233,44 @@ export class ProtectedSession extends BuddyPlace implements ReplicatedSession {
     this.#init.onDirty(this);
   }
 
-  /** No token is held, and everything the application has written is here. */
+  /** No token is held, and everything the application has written is here; or it is through. */
   get isSafe(): boolean {
     const { session } = this;
+    if (session.isThrough) return true;
     return session.busyReason === undefined && session.bytesWritten === this.#produced && !session.destroyed;
+  }
+
+  /** The commit that lets the buddy forget what the client has; undefined if that is nothing new. */
+  makeAckedCommit(): Commit | undefined {
+    return this.#isOver ? undefined : this.owner.commitAcked();
   }
 
   /** The commit for what happened in this turn; undefined if nothing did. */
   makeCommit(): Commit | undefined {
     if (this.#isOver) return undefined;
     this.#noteClientAcks();
+    this.#noteSkipped();
     this.#committedAtMs = this.#init.clock.monotonicMs();
     this.#offeredOutput = this.#produced;
     const { session, isSafe } = this;
+    const { isThrough, closing } = session;
     const state: SafeState = {
       app: session.state,
-      outputEnded: this.#isEnding,
-      inputEnded: session.readableEnded,
+      outputEnded: this.#isEnding && closing !== 'reset',
+      inputEnded: isThrough || session.readableEnded,
+      ...(isThrough && closing !== undefined ? { closing } : {}),
     };
-    const isSnapshot = isSafe && (!this.settings.replay || this.isAsked);
+    const isSnapshot = isSafe && (!this.settings.replay || this.isAsked || isThrough);
     this.isAsked = false;
-    const commit = this.owner.commit(isSnapshot ? { consumed: session.bytesRead, state } : undefined);
+    const consumed = isThrough ? this.owner.inputEnd : session.bytesRead;
+    const commit = this.owner.commit(isSnapshot ? { consumed, state } : undefined);
     if (commit !== undefined) {
       this.#cost.made({ n: commit.n, allBytes: this.owner.replicatedBytes }, this.#committedAtMs);
     }
     if (this.settings.replay) this.#askForSnapshot(isSnapshot);
-    // A replay ends where the input and the state before it say: its end needs no commit of its own.
-    if (this.#isEnding && isSafe && (commit !== undefined || this.settings.replay)) {
+    // A replay ends where the input and the state before it say: its end needs no commit of its own. Where there was nothing
+    // to commit, the last commit said so already.
+    if (this.#isEnding && isSafe) {
       this.#endCommit ??= this.owner.n;
       if (this.owner.committedN >= this.#endCommit) this.#write();
     }
@@ -261,8 +293,23 @@ export class ProtectedSession extends BuddyPlace implements ReplicatedSession {
 
   /** Sequence number up to which the client's bytes, and its FIN, are committed. */
   get ackableSeq(): number {
-    const fin = this.owner.isFinAckable ? 1 : 0;
-    return addSeq(this.#init.template.clientStart, this.owner.ackableEnd + fin);
+    const { ackableEnd: inputEnd, ackableSkipped: skipped, isFinAckable: fin } = this.owner;
+    return ackableSeq({ clientStart: this.#init.template.clientStart, inputEnd, skipped, fin });
+  }
+
+  /** Where our FIN may stand; undefined while the application has not ended its output. */
+  get finSeq(): number | undefined {
+    return this.#isEnding && this.session.closing !== 'reset' ? finSeqOf(this.#init.template.serverStart, this.#produced) : undefined;
+  }
+
+  /** Output of the application so far, wherever it is. */
+  get producedEnd(): number {
+    return this.#produced;
+  }
+
+  /** Urgent bytes that were left out of the stream, if what was read of it ends at this sequence number. */
+  skippedAt(readSeq: number): number {
+    return Math.max(0, diffSeq(readSeq, addSeq(this.#init.template.clientStart, this.owner.inputEnd)));
   }
 
   /** The gate rises and what waited is written. */
@@ -291,12 +338,55 @@ export class ProtectedSession extends BuddyPlace implements ReplicatedSession {
     this.#init.onDirty(this);
   }
 
-  /** From here on nothing is promised: the connection is being closed on purpose. */
-  closing(): void {
+  /** Its connection is over, or served elsewhere. */
+  over(): void {
     this.#isOver = true;
     this.#cancelReplay();
-    this.#init.guard.closing(this.flow, this.session.epoch);
     for (const done of this.#waiting.splice(0)) done();
+  }
+
+  /** The application is through: what there is left to be done is committed, and needs no application. */
+  through(): void {
+    this.#cancelReplay();
+    this.#init.onDirty(this);
+  }
+
+  /** A tail gets shorter, and nothing else happens: the buddy hears of it now and then, so that it can forget. */
+  looked(at: { readonly finReceived: boolean; readonly unreadBytes: number }): void {
+    if (at.finReceived && at.unreadBytes === 0) this.#noteFin();
+    this.#noteClientAcks();
+    if (this.owner.clientAckedEnd - this.#ackedToldBytes < ackedStepBytes) return;
+    this.#ackedToldBytes = this.owner.clientAckedEnd;
+    this.#init.onAcked(this);
+  }
+
+  /** The socket is over without an error, so the client's FIN was in: it is acknowledged once it is committed. */
+  get isSettled(): boolean {
+    if (this.isHeld) return false;
+    this.#noteFin();
+    return this.owner.isFinAckable || this.buddy === undefined;
+  }
+
+  /** A reset is about to leave: nothing is promised any more. */
+  allowReset(): void {
+    this.#isOver = true;
+    this.#init.guard.allowReset(this.flow, this.session.epoch);
+  }
+
+  /** Nobody reads any more, so Node does not tell of it. */
+  #noteFin(): void {
+    if (!this.session.isThrough || this.owner.hasFin) return;
+    this.owner.receivedFin();
+    this.#hasFin = true;
+    this.#init.onDirty(this);
+  }
+
+  /** Only where all that was read from the kernel is in the input: a byte counted too early would be acknowledged too early. */
+  #noteSkipped(): void {
+    const { fd } = this.session;
+    if (fd < 0 || this.isHeld || (this.carrier?.isAttached === true && this.carrier.socket.readableLength > 0))
+      return;
+    this.owner.skippedTo(this.#skippedBefore + this.#urgent.look(fd));
   }
 
   #startReplay(from: ContinuedFrom, outputAt: number): void {
@@ -362,7 +452,8 @@ export class ProtectedSession extends BuddyPlace implements ReplicatedSession {
     if (isEndCommitted && this.#written === this.#produced && this.#onEnded !== undefined) {
       const done = this.#onEnded;
       this.#onEnded = undefined;
-      this.#init.guard.closing(this.flow, this.session.epoch);
+      const { flow, finSeq } = this;
+      if (finSeq !== undefined) this.#init.guard.end(flow, this.session.epoch, finSeq);
       this.carrier?.endCommitted(done);
     }
   }
@@ -378,10 +469,22 @@ export class ProtectedSession extends BuddyPlace implements ReplicatedSession {
   #noteClientAcks(): void {
     if (this.owner.clientAckedEnd === this.#written) return;
     const fd = this.session.fd;
-    const socketWaits = this.carrier?.socket.writableLength ?? 0;
-    if (fd < 0 || (this.#onEnded === undefined && this.#isEnding)) return;
-    this.owner.clientAcked(this.#written - socketWaits - unacknowledgedBytes(fd));
+    if (fd < 0) return;
+    const isEndAsked = this.#isEnding && this.#onEnded === undefined;
+    const unacked = isEndAsked ? unacknowledgedData(fd) : unacknowledgedBytes(fd);
+    if (unacked === undefined) return;
+    const socketWaits = this.carrier?.isAttached === true ? this.carrier.socket.writableLength : 0;
+    this.owner.clientAcked(this.#written - socketWaits - unacked);
   }
+}
+
+/** Our FIN not counted; undefined where the kernel does not say any more how far the client is. */
+function unacknowledgedData(fd: number): number | undefined {
+  const { state } = getTcpInfo(fd);
+  if (state === tcpState.close) return undefined;
+  const isFinWaiting =
+    state === tcpState.finWait1 || state === tcpState.closing || state === tcpState.lastAck;
+  return unacknowledgedBytes(fd) - (isFinWaiting ? 1 : 0);
 }
 
 function atOf(from: ContinuedFrom): { readonly outputAt?: number } {

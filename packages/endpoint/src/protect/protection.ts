@@ -26,6 +26,7 @@ import {
 import { afInet, afInet6, familyOf } from '@restitch/sys/internal';
 import type { AcceptingListener, ThawedSession } from '../move/target-moves.js';
 import { Carrier } from '../session/carrier.js';
+import { getSocketHandle } from '../session/node-handle.js';
 import type { Session } from '../session/session.js';
 import { discardFrozenSocket, freezeSocket, readTemplate, type TemplateOffsets } from '../tcp/index.js';
 import { BuddyReports, countByProtection } from './buddy-reports.js';
@@ -41,8 +42,10 @@ import { type ContinuedFrom, ProtectedSession } from './protected-session.js';
 import type { ReplicatedSession } from './replicated-session.js';
 import { reportReplicas } from './report-replicas.js';
 import { PacedQueue } from './paced-queue.js';
+import { Partings } from './partings.js';
 import { ReplicationLink } from './replication-link.js';
 import { TakeOvers } from './take-overs.js';
+import { UrgentBytes } from './urgent-bytes.js';
 
 /** What an application says to have its sessions protected. */
 export interface GuardOptions {
@@ -91,7 +94,11 @@ export interface TakenSession extends ThawedSession {
 export interface CarriedFrom {
   readonly taken?: TakenSession['taken'] | undefined;
   /** It was moved here without a replica: where its streams stand, and what its socket has sent. */
-  readonly moved?: TemplateOffsets & { readonly continued: ContinuedFrom };
+  readonly moved?: TemplateOffsets & {
+    readonly continued: ContinuedFrom;
+    /** Where our FIN stands, if the socket has it already. */
+    readonly finSeq?: number | undefined;
+  };
 }
 
 /** Guarded flows of closed connections are kept this long: their last FIN may have to be repeated. */
@@ -113,6 +120,15 @@ export class Protection {
   readonly #full = new Set<string>();
   readonly #reports: BuddyReports;
   readonly #bare = new BareSessions();
+  readonly #partings = new Partings({
+    forget: (buddy, id, epoch) => {
+      const link = this.#links.get(buddy);
+      link?.send({ t: 'forget', id, epoch });
+      return link?.isUp === true;
+    },
+    isPeer: (name) => this.#links.has(name),
+  });
+  readonly #urgent: UrgentBytes;
   readonly #reassigning = new PacedQueue<ReplicatedSession>((owned) =>
     this.#assign(owned, this.#chooseBuddy(owned.session.id)),
   );
@@ -130,6 +146,11 @@ export class Protection {
       onTurnDone: () => this.#links.forEach((link) => link.flush()),
       clock: context.clock,
     });
+    this.#urgent = new UrgentBytes(
+      context.clock,
+      () => this.#sessions.values(),
+      (owned) => this.#schedule.mark(owned),
+    );
     const { replicaBoundBytes: boundBytes } = context.options;
     this.store = createBuddyStore({
       counters: context.counters,
@@ -157,6 +178,7 @@ export class Protection {
       plainCarrier: (session, socket) => this.#plainCarrier(session, socket),
       linkTo: (name) => this.#links.get(name),
       own: (session, settings, from) => this.#own(session, settings, from),
+      watchUrgent: (fd) => this.#urgent.watch(fd),
       adopt: (owned) => {
         this.#adopt(owned);
         this.#commitNow(owned);
@@ -192,11 +214,11 @@ export class Protection {
     const guard = this.#needGuard();
     const lease = this.#membership?.lease ?? 0;
     const { level } = settings;
-    if (level === 'none') {
-      const onClosed = (): void => this.#removeLater(session.flow, session.epoch);
-      return this.#bare.carry(session, socket, guard, { lease, onClosed });
-    }
     const { taken, moved } = from;
+    if (level === 'none' || (level === 'periodic' && moved?.continued.outputEnded === true)) {
+      const onOver = (): void => this.#removeLater(session.flow, session.epoch);
+      return this.#bare.carry(session, socket, guard, { level, lease, finSeq: moved?.finSeq, onOver });
+    }
     const at = { inputRead: moved?.inputRead ?? 0, outputWritten: moved?.outputWritten ?? 0 };
     const opening = taken?.opening ?? this.#open(session, socket, { level, at });
     if (taken === undefined) {
@@ -215,6 +237,7 @@ export class Protection {
     if (level === 'periodic') return this.#carryPeriodic(session, socket, settings, given);
     const owned = this.#own(session, settings, given);
     this.#adopt(owned);
+    this.#urgent.watch(getSocketHandle(socket)?.fd ?? -1);
     return new ProtectedCarrier(socket, session.carrierEvents, owned);
   }
 
@@ -231,6 +254,7 @@ export class Protection {
       guard: this.#needGuard(),
       clock: this.#ctx.clock,
       onDirty: (dirty) => this.#schedule.mark(dirty),
+      onEnded: (ended, then) => this.#part(ended, then),
       ...(continued === undefined ? {} : { continued }),
     });
     this.#adopt(owned);
@@ -256,7 +280,8 @@ export class Protection {
       owned.wentIdle();
       this.#schedule.mark(owned);
     };
-    session.once('close', () => this.#closed(owned));
+    session.closingParty = owned;
+    session.whenOver(() => this.#over(owned));
     owned.buddy = this.#chooseBuddy(session.id);
     if (owned.buddy === undefined) this.#ctx.counters.add('endpoint_sessions_degraded_total');
     this.#reports.note(owned);
@@ -276,6 +301,7 @@ export class Protection {
       opening: this.#encodeOpening(session, opening),
       guard: this.#needGuard(),
       onDirty: (dirty) => this.#schedule.mark(dirty),
+      onAcked: (acked) => this.#sendAcked(acked),
       onContradicted: (contradicted, error) => this.#contradicted(contradicted.session, error),
       clock: this.#ctx.clock,
       cost: this.#cost,
@@ -326,6 +352,7 @@ export class Protection {
     }
     for (const peer of this.#peers)
       if (!this.#links.has(peer.name)) this.#links.set(peer.name, this.#link(peer));
+    this.#partings.peersChanged();
     for (const session of this.#sessions.values()) {
       if (session.isOver) continue;
       // A replica on a dead endpoint is no replica any more.
@@ -370,14 +397,20 @@ export class Protection {
       owned.session.leave('fenced');
       this.#ctx.onFenced(owned.session);
     }
-    this.#bare.reset();
+    for (const session of this.#bare.release()) this.#ctx.onFenced(session);
     this.store.clear();
     this.#ctx.counters.add('endpoint_fenced_total');
+  }
+
+  /** The process is about to leave: its end is no crash. */
+  leaving(on: boolean): void {
+    this.#membership?.leaving(on);
   }
 
   close(): void {
     for (const link of this.#links.values()) link.close();
     this.#links.clear();
+    this.#urgent.close();
     this.#membership?.close();
   }
 
@@ -444,6 +477,7 @@ export class Protection {
   }
 
   #resume(buddy: string): void {
+    this.#partings.linkUp(buddy);
     for (const session of this.#sessions.values()) {
       // What was to be forgotten over the connection before this one is asked for again.
       if (session.forgetting.delete(buddy)) this.#stored(session, 0);
@@ -542,6 +576,7 @@ export class Protection {
   }
 
   #forgotten(former: string, { id, epoch }: { readonly id: string; readonly epoch: number }): void {
+    this.#partings.forgotten(former, id, epoch);
     const owned = this.#sessions.get(id);
     if (owned === undefined || owned.session.epoch !== epoch || !owned.forgetting.delete(former)) return;
     owned.formerBuddies.delete(former);
@@ -575,16 +610,43 @@ export class Protection {
     return owned.owner.n;
   }
 
-  #closed(owned: ReplicatedSession): void {
+  /** Its application has ended it: nobody is to go on with it, and only then its end is told. */
+  #part(owned: ReplicatedSession, then: () => void): void {
+    this.#schedule.forget(owned);
+    this.#reassigning.delete(owned);
+    this.#partings.begin(owned, then);
+    this.#links.forEach((link) => link.flush());
+  }
+
+  /** A tail has become shorter: its buddy need not keep what the client has. */
+  #sendAcked(owned: ProtectedSession): void {
+    if (owned.buddy === undefined || owned.isHeld || owned.waitsFor !== undefined) return;
+    const commit = owned.makeAckedCommit();
+    if (commit === undefined) return;
+    const link = this.#links.get(owned.buddy);
+    link?.send(commit);
+    link?.flush();
+  }
+
+  /** Its connection is over, or served elsewhere: until now its buddy may have been needed. */
+  #over(owned: ReplicatedSession): void {
     const { id, epoch, flow } = owned.session;
+    owned.over();
+    this.#partings.drop(id);
     if (this.#sessions.get(id) === owned) this.#sessions.delete(id);
+    this.#forget(owned);
+    this.#removeLater(flow, epoch);
+    this.#ctx.logger.debug({ session: id, flow: formatFlow(flow) }, 'protected session ended');
+  }
+
+  /** Nobody is to go on with it. */
+  #forget(owned: ReplicatedSession): void {
+    const { id, epoch } = owned.session;
     this.#schedule.forget(owned);
     this.#reassigning.delete(owned);
     for (const buddy of [...owned.formerBuddies, owned.buddy ?? '']) {
       this.#links.get(buddy)?.send({ t: 'forget', id, epoch });
     }
-    this.#removeLater(flow, epoch);
-    this.#ctx.logger.debug({ session: id, flow: formatFlow(flow) }, 'protected session ended');
   }
 
   #removeLater(flow: Flow, epoch: number): void {

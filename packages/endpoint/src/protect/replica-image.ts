@@ -26,6 +26,7 @@ export function imageOf(
     endPending: state?.outputEnded ?? false,
     outputEnded: state?.outputEnded ?? false,
     inputEnded: state?.inputEnded ?? false,
+    ...(state?.closing === undefined ? {} : { closing: state.closing }),
     openedAtMs: opening.openedAtMs,
     moves: opening.moves,
     bytesRead: replica.consumed,

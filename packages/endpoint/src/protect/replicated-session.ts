@@ -2,6 +2,7 @@
 import type { Flow } from '@restitch/core';
 import type { ProtectionSettings } from '@restitch/guard';
 import type { Commit } from '@restitch/guard/internal';
+import type { ClosingParty } from '../session/session-init.js';
 import type { Session } from '../session/session.js';
 
 /** Where a replicated session stands with its buddies. */
@@ -44,7 +45,7 @@ export class BuddyPlace {
 }
 
 /** One session that is replicated. */
-export interface ReplicatedSession extends BuddyPlace {
+export interface ReplicatedSession extends BuddyPlace, ClosingParty {
   readonly session: Session;
   readonly settings: ProtectionSettings;
   readonly flow: Flow;
@@ -52,6 +53,8 @@ export interface ReplicatedSession extends BuddyPlace {
   readonly owner: { readonly n: number; resume(buddyHas: number): Commit[] };
   /** Nothing is promised any more. */
   readonly isOver: boolean;
+  /** Its connection is over, or served elsewhere. */
+  over(): void;
   /** What is to be replicated now; undefined if nothing is. */
   makeCommit(): Commit | undefined;
   /** The buddy has everything up to commit `n`. */

@@ -1,10 +1,11 @@
 /** Sessions of dead endpoints go on here: a replica becomes a socket, and then a session or an honest reset. */
-import { type Flow, formatFlow, RestitchError, toRestitchError } from '@restitch/core';
+import { addSeq, type Flow, formatFlow, RestitchError, toRestitchError } from '@restitch/core';
 import type { ToEndpoint } from '@restitch/core/internal';
 import type { BuddyStore, GuardControl, GuardPins } from '@restitch/guard/internal';
 import { activateSocket, imageFromCheckpoint, thawSocket } from '../tcp/index.js';
 import { decodeOpening } from './opening.js';
 import { type PeriodicReplica, PeriodicTakeOvers } from './periodic-take-over.js';
+import type { SafeState } from './protected-session.js';
 import type { ProtectedListener, ProtectionContext, TakenSession } from './protection.js';
 import { imageOf } from './replica-image.js';
 import { settleTakenSocket } from './take-over.js';
@@ -55,7 +56,10 @@ export class TakeOvers {
     const replica = this.#host.store.takeOver(owner, sessionId, epoch - 1);
     const opening = decodeOpening(replica.opening);
     const listener = this.#ctx.findListener(opening.listener);
-    if (listener === undefined || !listener.accepts(opening.app)) {
+    const safe = replica.state as unknown as SafeState | null;
+    const isThrough = safe?.closing !== undefined;
+    const isEnded = safe?.outputEnded === true && (isThrough || replica.outputAt === replica.outputEnd);
+    if (listener === undefined || (!isThrough && !listener.accepts(opening.app))) {
       throw new RestitchError(
         'app_refused',
         `${opening.app.name} ${opening.app.version} is not accepted here`,
@@ -68,12 +72,14 @@ export class TakeOvers {
         finReceived: replica.fin,
         outputStart: replica.acked,
         output: replica.output,
+        skipped: replica.skipped,
+        isEnded,
       },
       // Each owner's clock begins a little ahead of the one before: PAWS drops what comes from the past.
       this.#ctx.clock.wallMs() + ownerLeadMs * (epoch - 1),
     );
     const image = imageOf(replica, opening, epoch, tcp);
-    const state = listener.upgradeState(image);
+    const state = isThrough ? image.state : listener.upgradeState(image);
     // A planned move may have left a copy of it here, frozen or rebuilt: the flow has room for one socket.
     this.#ctx.dropCopies(sessionId);
     const pending = thawSocket(tcp, opening.flow);
@@ -82,12 +88,23 @@ export class TakeOvers {
       level: opening.level,
       lease: this.#host.lease(),
       committed: (tcp.rcvNxt + (replica.fin ? 1 : 0)) >>> 0,
-      sentEnd: tcp.writeSeq,
+      sentEnd: addSeq(tcp.writeSeq, isEnded ? 1 : 0),
       windowScale: opening.template.rcvWscale,
+      finSeq: isEnded ? tcp.writeSeq : undefined,
     });
-    const { state: safeState, consumed, input, fin, acked, output, outputAt } = replica;
+    const { state: safeState, consumed, input, fin, acked, output, outputAt, skipped } = replica;
     const commit = opening.commitBase + replica.n;
-    const continued = { state: safeState, consumed, input, fin, acked, output, outputAt };
+    const continued = {
+      state: safeState,
+      consumed,
+      input,
+      fin,
+      acked,
+      output,
+      outputAt,
+      skipped,
+      outputEnded: isEnded,
+    };
     const taken = { commit, continued, opening };
     this.#taking.set(sessionId, { epoch, flow: opening.flow });
     const thawed = { moveId, image, state, epoch, source: owner, taken };

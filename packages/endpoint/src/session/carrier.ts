@@ -7,7 +7,9 @@
 import { Socket } from 'node:net';
 import { RestitchError } from '@restitch/core';
 import { closeFd, duplicateFd } from '@restitch/sys';
-import { getSocketHandle } from './node-handle.js';
+import { unreadBytes } from '@restitch/sys/internal';
+import { endOutput, keepDescriptor } from '../tcp/closing-socket.js';
+import { getSocketHandle, watchLastMoments } from './node-handle.js';
 import { lastBytes } from './unread-ledger.js';
 
 /** What the carrier tells the session that owns it. */
@@ -16,6 +18,10 @@ export interface CarrierEvents {
   onData(chunk: Buffer): boolean;
   onEnd(): void;
   onError(error: Error): void;
+  /** The connection is not over, though Node is through with it: a descriptor of it, the session's from now on. Before `onClose`. */
+  onKept(fd: number): void;
+  /** Our FIN is about to leave. */
+  onEnding(): void;
   onClose(): void;
   onTimeout(): void;
 }
@@ -33,17 +39,26 @@ export interface DetachedCarrier {
 /** Called when a batch has been taken by the kernel, or with the error that ended the connection. */
 export type WriteDone = (error?: Error | null) => void;
 
+const nothing = new Uint8Array();
+
 /** One connection in this process. */
 export class Carrier {
   readonly socket: Socket;
+  /** A reset, which the session sees to, stands in the place of our FIN. */
+  endsByReset = false;
   readonly #events: CarrierEvents;
   #inFlight: readonly Uint8Array[] = [];
   #collected: Uint8Array[] | undefined;
   #isDetached = false;
+  #isResetting = false;
 
   constructor(socket: Socket, events: CarrierEvents) {
     this.socket = socket;
     this.#events = events;
+    watchLastMoments(socket, {
+      beforeEnd: () => this.#beforeEnd(),
+      beforeClose: () => this.#beforeClose(),
+    });
     socket.on('data', (chunk: Buffer) => this.#onData(chunk));
     const unlessDetached =
       <A extends unknown[]>(tell: (...args: A) => void) =>
@@ -99,20 +114,56 @@ export class Carrier {
 
   /** Sends the FIN after the last batch. */
   end(done: () => void): void {
-    this.socket.end(() => {
+    const finish = (): void => {
       if (!this.#isDetached) done();
-    });
+    };
+    if (this.endsByReset) this.socket.write(nothing, finish);
+    else this.socket.end(finish);
   }
 
-  /** Closes the connection as net.Socket does. */
+  /** The kernel has input that nobody has read, and our FIN is not sent. */
+  get hasUnread(): boolean {
+    return this.isAttached && !this.socket.writableEnded && unreadBytes(this.fd) > 0;
+  }
+
+  /** True if `destroy` leaves output behind that is still to be given to the kernel: the session stays attached until then. */
+  get isLasting(): boolean {
+    return false;
+  }
+
+  /**
+   * Closes the connection as net.Socket does: what the kernel has is delivered, with our FIN behind it. The descriptor is
+   * kept (`onKept`) until it is.
+   */
   destroy(): void {
+    this.letGo();
+  }
+
+  /** Node's part is over. */
+  letGo(): void {
     this.socket.destroy();
   }
 
   /** Closes the connection with RST. */
   reset(): void {
+    this.#isResetting = true;
     this.socket.resetAndDestroy();
   }
+
+  /** Leaves the connection to the kernel, which finishes it without anybody's help. */
+  abandon(): void {
+    this.#isResetting = true;
+    this.socket.destroy();
+  }
+
+  /** Reads no more. */
+  stopReading(): void {
+    this.socket.pause();
+    getSocketHandle(this.socket)?.readStop();
+  }
+
+  /** What must be known of `fd` before its FIN leaves; all that was written is in the kernel. */
+  protected ending(_fd: number): void {}
 
   /**
    * Takes the connection away from Node without a packet. Synchronous. The order is the point: first a second
@@ -133,6 +184,24 @@ export class Carrier {
     this.#isDetached = true;
     this.socket.destroy();
     return { fd, undelivered: this.#collected, unwritten };
+  }
+
+  #beforeEnd(): void {
+    if (this.#isDetached || this.fd < 0) return;
+    this.ending(this.fd);
+    this.#events.onEnding();
+  }
+
+  #beforeClose(): void {
+    if (this.#isDetached || this.#isResetting) return;
+    const fd = keepDescriptor(this.fd);
+    // Without a descriptor to keep (EMFILE too) the kernel goes on with it alone, as ever.
+    if (fd === undefined) return;
+    if (!this.endsByReset) {
+      if (!this.socket.writableFinished) this.ending(fd);
+      endOutput(fd);
+    }
+    this.#events.onKept(fd);
   }
 
   #onData(chunk: Buffer): void {

@@ -56,6 +56,36 @@ export function isUnderTls(stream: Readable): boolean {
   return stream.listeners('data').some((listener) => listener.toString().includes('.readBuffer('));
 }
 
+/** What is run at the two moments that Node tells nobody of. */
+export interface LastMoments {
+  /** Everything written has been taken by the kernel, and the FIN is about to follow. */
+  readonly beforeEnd: () => void;
+  /** The descriptor is about to be closed; nothing has been sent because of that. */
+  readonly beforeClose: () => void;
+}
+
+interface StreamInternals {
+  _final(done: (error?: Error | null) => void): void;
+  _destroy(error: Error | null, done: (error: Error | null) => void): void;
+}
+
+/**
+ * Runs `moments` in the socket's own `_final` and `_destroy`, the two methods through which node:stream reaches every end
+ * of a socket: behind them there is neither a last byte to wait for nor a descriptor to keep.
+ */
+export function watchLastMoments(socket: Socket, moments: LastMoments): void {
+  const own = socket as unknown as StreamInternals;
+  const { _final: final, _destroy: destroy } = own;
+  own._final = (done) => {
+    moments.beforeEnd();
+    final.call(own, done);
+  };
+  own._destroy = (error, done) => {
+    moments.beforeClose();
+    destroy.call(own, error, done);
+  };
+}
+
 function rawHandle(owner: object): unknown {
   return (owner as { readonly _handle?: unknown })._handle;
 }

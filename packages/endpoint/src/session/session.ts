@@ -14,6 +14,8 @@ import { type FreezeHook, MoveGuards } from './move-guards.js';
 import type { MigrateOptions, MigrateOutcome } from './self-moves.js';
 import { assertPlainData } from './plain-data.js';
 import type {
+  ClosingKind,
+  ClosingParty,
   FrozenSession,
   ResumeReason,
   SessionInit,
@@ -21,6 +23,8 @@ import type {
   SessionWatcher,
 } from './session-init.js';
 import { SessionUsage } from './session-usage.js';
+import { closeFd } from '@restitch/sys';
+import { resetClosing } from '../tcp/closing-socket.js';
 import type { TimerSettings } from '../tcp/index.js';
 import { UnreadLedger, totalBytes } from './unread-ledger.js';
 
@@ -74,6 +78,10 @@ export class Session extends Duplex {
   watcher: SessionWatcher | undefined;
   /** @internal What the application set, while the kernel runs on what was left of it at the last move. */
   kernelTimers: TimerSettings | undefined;
+  /** @internal Set for sessions that are guarded or replicated. */
+  closingParty: ClosingParty | undefined;
+  /** @internal What its client lacked at the last look, our FIN counted; undefined before its application has ended it. */
+  tailBytes: number | undefined;
 
   #state: PlainData;
   #phase: SessionPhase = 'live';
@@ -89,6 +97,11 @@ export class Session extends Duplex {
   #isInputDone: boolean;
   #timeoutMs = 0;
   #closeReason = 'closed';
+  #closing: ClosingKind | undefined;
+  /** The connection's descriptor, once Node's is closed and the connection is not over. */
+  #keptFd = -1;
+  #isClosingTold = false;
+  readonly #atEnd: Array<() => void> = [];
 
   constructor(init: SessionInit) {
     const r = init.resumed;
@@ -210,7 +223,7 @@ export class Session extends Duplex {
 
   // ---- what moving adds ----
 
-  /** `live`, `frozen` (in a move, may come back) or `closed`. */
+  /** `live`, `frozen` (in a move, may come back), `closing` (its client lacks something yet) or `closed`. */
   get phase(): SessionPhase {
     return this.#phase;
   }
@@ -359,16 +372,28 @@ export class Session extends Duplex {
 
   override _destroy(error: Error | null, done: (error: Error | null) => void): void {
     const carrier = this.#carrier;
-    this.#carrier = undefined;
-    if (this.movedTo !== undefined) this.#phase = 'closed';
-    this.#close();
     this.#output.clear(error);
     this.guards.wake();
-    if (carrier === undefined || carrier.socket.closed) done(error);
-    else {
-      carrier.socket.once('close', () => done(error));
-      carrier.destroy();
+    if (this.movedTo !== undefined) this.#over();
+    // What is frozen comes back by a revert and is then closed, or is another endpoint's.
+    if (carrier === undefined || this.#phase === 'frozen') {
+      if (this.#phase === 'live') this.#endNow();
+      else if (this.#closing !== undefined) this.closingParty?.through();
+      done(error);
+      return;
     }
+    if (carrier.isLasting && carrier.isAttached) {
+      this.#flush(carrier);
+      done(error);
+      return;
+    }
+    if (carrier.socket.closed) done(error);
+    else carrier.socket.once('close', () => done(error));
+    if (carrier.isAttached) this.#closeAs(carrier);
+    carrier.destroy();
+    this.#carrier = undefined;
+    if (this.#phase === 'live') this.#endNow();
+    else this.closingParty?.through();
   }
 
   /** As Readable. Decoded text has no byte position, so such a session cannot move. */
@@ -418,6 +443,11 @@ export class Session extends Duplex {
         this.#closeReason = (error as NodeJS.ErrnoException).code ?? 'error';
         this.destroy(error);
       },
+      onEnding: () => this.watcher?.onEnding(this),
+      onKept: (fd) => {
+        this.#keptFd = fd;
+        this.#beginClosing();
+      },
       onClose: () => this.#onCarrierClosed(),
       onTimeout: () => this.emit('timeout'),
     };
@@ -426,6 +456,10 @@ export class Session extends Duplex {
   /** @internal Gives the session a connection: at accept, after a thaw, after a revert. */
   attach(carrier: Carrier): void {
     this.#carrier = carrier;
+    if (this.destroyed) {
+      this.#flush(carrier);
+      return;
+    }
     this.#phase = 'live';
     if (this.#timeoutMs > 0) carrier.socket.setTimeout(this.#timeoutMs);
     this.#output.attach(carrier);
@@ -445,13 +479,96 @@ export class Session extends Duplex {
     this.#deliver(unread);
   }
 
-  /** @internal Number of the live connection's descriptor; −1 if there is none. */
+  /** @internal Number of the connection's descriptor; −1 if there is none. */
   get fd(): number {
-    return this.#carrier?.fd ?? -1;
+    const own = this.#carrier?.fd ?? -1;
+    return own >= 0 ? own : this.#keptFd;
+  }
+
+  /** @internal How its application was through with it; undefined while it is not. */
+  get closing(): ClosingKind | undefined {
+    return this.#closing;
+  }
+
+  /** @internal True once the application can do nothing to it any more, not even read. */
+  get isThrough(): boolean {
+    return this.#closing !== undefined && this.destroyed;
+  }
+
+  /** @internal True if nothing but a descriptor is left of it here: the kernel has all there is to be sent. */
+  get isKept(): boolean {
+    return this.#phase === 'closing' && this.#carrier === undefined && this.#keptFd >= 0;
+  }
+
+  /** @internal Runs `done` when its connection is over, or served elsewhere; 'close' comes when the application is through. */
+  whenOver(done: () => void): void {
+    if (this.#phase === 'closed') done();
+    else this.#atEnd.push(done);
+  }
+
+  /** @internal It came from elsewhere, where its application was through already: no application gets it. Before `attach`. */
+  becomeTail(kind: ClosingKind): void {
+    this.#closing = kind;
+    this.#phase = 'frozen';
+    this.on('error', () => undefined);
+    this.destroy();
+  }
+
+  /** @internal A tail without more to send comes back, by a revert. */
+  keep(fd: number): void {
+    this.#keptFd = fd;
+    this.#phase = 'closing';
+  }
+
+  /** @internal The connection of a closing session is over. */
+  endClosing(reason: string): void {
+    if (this.#phase !== 'closing' || this.#carrier !== undefined) return;
+    if (this.#keptFd >= 0) closeFd(this.#keptFd);
+    this.#closeReason = reason;
+    this.#endNow();
+  }
+
+  /** @internal Ends a closing session by RST, with a name for the reason. Throws what the kernel says; it is over then, too. */
+  resetClosing(reason: string): void {
+    if (this.#phase !== 'closing') return;
+    this.closingParty?.allowReset();
+    this.#closeReason = reason;
+    const carrier = this.#carrier;
+    if (carrier !== undefined) {
+      carrier.reset();
+      return;
+    }
+    const fd = this.#keptFd;
+    this.#keptFd = -1;
+    try {
+      if (fd >= 0) resetClosing(fd, this.flow);
+    } finally {
+      this.#endNow();
+    }
+  }
+
+  /** @internal The kernel does not give its frozen connection back: it ends here, and says why. */
+  lose(error: RestitchError): void {
+    this.#closeReason = error.code;
+    this.destroy(error);
+    this.#endNow();
+  }
+
+  /** @internal The kernel is to finish what the application has ended; nobody here cares for it any more. */
+  abandon(): void {
+    const carrier = this.#carrier;
+    if (this.#keptFd >= 0) closeFd(this.#keptFd);
+    this.#keptFd = -1;
+    this.movedTo ??= 'the kernel';
+    carrier?.abandon();
+    if (this.destroyed) this.#over();
+    else this.destroy();
   }
 
   /** @internal Why it cannot be frozen this instant, but may in the next; undefined if it can. */
   get busyReason(): string | undefined {
+    if (this.#closing !== undefined)
+      return this.destroyed ? undefined : 'the application still reads what has come';
     if (this.guards.busyCount > 0) return `${this.guards.busyCount} busy tokens are held`;
     if (this.writableCorked > 0) return 'the stream is corked';
     return undefined;
@@ -463,6 +580,7 @@ export class Session extends Duplex {
    */
   freeze(): FrozenSession {
     const carrier = this.#carrier;
+    if (this.#closing !== undefined && this.fd >= 0) return this.#freezeTail(this.#closing);
     if (this.#phase !== 'live' || carrier === undefined) {
       throw new RestitchError('freeze_failed', `session ${this.id}: the connection has ended`);
     }
@@ -492,24 +610,74 @@ export class Session extends Duplex {
   /** @internal The move is committed: this object ends without touching the connection. */
   leave(target: string): void {
     this.movedTo = target;
-    if (!this.destroyed) this.destroy();
+    if (this.destroyed) this.#over();
+    else this.destroy();
+  }
+
+  #freezeTail(closing: ClosingKind): FrozenSession {
+    const carrier = this.#carrier;
+    let fd = this.#keptFd;
+    let unwritten: Uint8Array = new Uint8Array();
+    if (carrier !== undefined) {
+      const detached = carrier.detach();
+      this.#output.detach(detached.unwritten);
+      unwritten = Buffer.concat(this.#output.remaining());
+      fd = detached.fd;
+      this.#carrier = undefined;
+    }
+    this.#keptFd = -1;
+    this.#phase = 'frozen';
+    const outputEnded = closing !== 'reset';
+    return { fd, unread: new Uint8Array(), unwritten, outputEnded, inputEnded: true, closing };
+  }
+
+  /** The application is through, and output is still to be given to the kernel, with the FIN behind it. */
+  #flush(carrier: Carrier): void {
+    this.#carrier = carrier;
+    carrier.stopReading();
+    this.#closeAs(carrier);
+    this.#beginClosing();
+    this.closingParty?.through();
+    this.#output.attach(carrier);
+    this.#output.finish(() => carrier.letGo());
+  }
+
+  #beginClosing(): void {
+    if (this.#phase === 'closing' || this.#phase === 'closed') return;
+    this.#phase = 'closing';
+    this.#closing ??= this.#isInputDone ? 'ended' : 'destroyed';
+    // Below level commit the kernel may say it alone, should this process die.
+    if (this.#closing === 'reset' && this.closingParty?.finisher === 'kernel') this.closingParty.allowReset();
+    if (this.#isClosingTold) return;
+    this.#isClosingTold = true;
+    this.watcher?.onClosing(this);
+  }
+
+  /** Whether a FIN or a reset is at the end: as the kernel's own close decides, by what nobody has read. */
+  #closeAs(carrier: Carrier): void {
+    this.#closing ??= this.#isInputDone ? 'ended' : carrier.hasUnread ? 'reset' : 'destroyed';
+    carrier.endsByReset = this.#closing === 'reset';
   }
 
   /** The connection is over; what the application has not read yet stays readable, as with net.Socket. */
   #onCarrierClosed(): void {
     this.#carrier = undefined;
-    this.#close();
+    if (this.#phase === 'live' || (this.#phase === 'closing' && this.#keptFd < 0)) this.#endNow();
     if (this.#isInputDone && !this.#wasInputEnded && !this.readableEnded && !this.errored) {
       this.once('end', () => this.destroy());
     } else this.destroy();
   }
 
-  #close(): void {
+  /** The connection has ended here. A frozen session's end is the mover's to tell: it may be another endpoint's by then. */
+  #endNow(): void {
     if (this.#phase === 'closed') return;
-    const wasLive = this.#phase === 'live';
+    this.#over();
+    this.watcher?.onClosed(this, this.#closeReason);
+  }
+
+  #over(): void {
     this.#phase = 'closed';
-    // A frozen session's end is the mover's to tell: by then the connection may be another endpoint's.
-    if (wasLive) this.watcher?.onClosed(this, this.#closeReason);
+    for (const done of this.#atEnd.splice(0)) done();
   }
 
   #receive(chunk: Uint8Array): boolean {

@@ -47,6 +47,13 @@ export interface CheckpointPositions {
   /** Output from `outputStart` on, kept because the client may not have it. */
   readonly outputStart: number;
   readonly output: Uint8Array;
+  /** Urgent bytes up to `inputEnd`. */
+  readonly skipped?: number;
+  /**
+   * The application has ended its output behind `output`. Whether the client has our FIN is not known: it is restored as
+   * sent, because an acknowledgement of it would else lie beyond all that was sent, and be thrown away for good.
+   */
+  readonly isEnded?: boolean;
 }
 
 /** Where the streams of a session that has just been accepted, or thawed, stand at the moment of reading. */
@@ -133,23 +140,28 @@ function readReadEnd(fd: number): number {
  */
 export function imageFromCheckpoint(template: TcpTemplate, at: CheckpointPositions, nowMs: number): TcpImage {
   const { clientStart, serverStart, readAtMs, ...plain } = template;
-  const rcvNxt = addSeq(clientStart, at.inputEnd);
+  const rcvNxt = addSeq(clientStart, at.inputEnd + (at.skipped ?? 0));
   const elapsedMs = Math.max(0, nowMs - readAtMs);
   return {
     ...plain,
-    state: at.finReceived ? tcpState.closeWait : tcpState.established,
+    state: stateOf(at.finReceived, at.isEnded === true),
     rcvNxt,
     writeSeq: addSeq(serverStart, at.outputStart + at.output.length),
     recvQueue: new Uint8Array(),
     sendQueue: at.output,
     sentBytes: at.output.length,
     finReceived: at.finReceived,
-    finSent: false,
+    finSent: at.isEnded === true,
     timestamp: laterTimestamp(template.timestamp, elapsedMs),
     window: windowAt(template, addSeq(rcvNxt, at.finReceived ? 1 : 0), at.output.length),
     keepaliveElapsedMs: 0,
     unackedElapsedMs: 0,
   };
+}
+
+function stateOf(finReceived: boolean, finSent: boolean): TcpImage['state'] {
+  if (finSent) return finReceived ? tcpState.lastAck : tcpState.finWait1;
+  return finReceived ? tcpState.closeWait : tcpState.established;
 }
 
 /** Bit 0 says that the clock counts microseconds (Linux 6.7); it stays. */

@@ -7,6 +7,9 @@ export { ReservedSocket, discardPendingSocket, thawSocket } from './thaw-socket.
 export type { PendingTcp } from './thaw-socket.js';
 export { activateSocket, probeClient, readConfirmation, readTimeouts } from './activate-socket.js';
 export type { ActiveTcp, Confirmation } from './activate-socket.js';
+export { endOutput, keepDescriptor, lookAtClosing, resetClosing } from './closing-socket.js';
+export type { ClosingLook } from './closing-socket.js';
+export { UrgentAccount } from './urgent-account.js';
 export { restoreTimers, timeoutsCappedForMs, uncapTimeouts } from './timers.js';
 export type { TimerSettings } from './timers.js';
 export { readRemainder, rethawAsSent, rethawRemainder } from './settle-remainder.js';

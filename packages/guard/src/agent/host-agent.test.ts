@@ -9,8 +9,9 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { removeGuardPins } from '../kernel/guard-pins.js';
 import { joinAgent } from './agent-client.js';
 import { HostAgent } from './host-agent.js';
+import { useBpfDirectory } from '../../../../test/bpf-directory.js';
 
-const directory = `/sys/fs/bpf/restitch-agent-test-${process.pid}`;
+const directory = `${useBpfDirectory()}/pins`;
 const socketPath = `${tmpdir()}/restitch-agent-test-${process.pid}.sock`;
 const counters = createCounters();
 let agent: HostAgent;

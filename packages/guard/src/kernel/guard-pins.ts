@@ -12,7 +12,6 @@ import {
   rmSync,
   rmdirSync,
 } from 'node:fs';
-import { fileURLToPath } from 'node:url';
 import { RestitchError } from '@restitch/core';
 import type { Fd } from '@restitch/sys';
 import {
@@ -25,6 +24,7 @@ import {
   updateElement,
 } from '@restitch/sys/internal';
 import { guardLayoutVersion } from './layout.js';
+import { objectPath } from './object-path.js';
 
 const mapNames = [
   'guard_flows',
@@ -97,6 +97,8 @@ export function openGuardPins(pinDirectory: string): GuardPins {
 export function ensureGuardPins(options: GuardHostOptions): GuardPins {
   const home = homeOf(options.pinDirectory);
   if (!existsSync(home)) create(options, home);
+  // The group's members pass through it by name.
+  if (options.groupId !== undefined) chownSync(options.pinDirectory, -1, options.groupId);
   return openGuardPins(options.pinDirectory);
 }
 
@@ -165,9 +167,4 @@ function neverEnding(leases: Fd): void {
   const value = Buffer.alloc(8);
   value.writeBigUInt64LE(0xffffffffffffffffn);
   updateElement(leases.value, Buffer.alloc(4), value);
-}
-
-/** Same path from src (tests) and dist: both are two levels below the package. */
-function objectPath(name: 'guard' | 'control' | 'witness'): string {
-  return fileURLToPath(new URL(`../../build/${name}.bpf.o`, import.meta.url));
 }

@@ -6,8 +6,9 @@ import { afterMove, type EgressVerdict, judgeEgress } from '../rules.js';
 import { createGuardControl, type GuardControl } from './guard-control.js';
 import { ensureGuardPins, type GuardPins, removeGuardPins } from './guard-pins.js';
 import { encodeCommand, type GuardCommand, guardResults } from './layout.js';
+import { useBpfDirectory } from '../../../../test/bpf-directory.js';
 
-const directory = `/sys/fs/bpf/restitch-guard-test-${process.pid}`;
+const directory = `${useBpfDirectory()}/pins`;
 let pins: GuardPins;
 let guard: GuardControl;
 

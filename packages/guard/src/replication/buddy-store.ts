@@ -33,6 +33,8 @@ export interface Replica {
   readonly input: Buffer;
   readonly inputEnd: number;
   readonly fin: boolean;
+  /** Urgent bytes up to `inputEnd`. */
+  readonly skipped: number;
   /** Output [acked, outputEnd): promised, kept until the client has acknowledged it. */
   readonly acked: number;
   readonly output: Buffer;
@@ -95,6 +97,7 @@ interface Entry {
   input: ByteLog;
   output: ByteLog;
   fin: boolean;
+  skipped: number;
 }
 
 /** An empty store. */
@@ -308,6 +311,7 @@ function fromSnapshot(owner: string, commit: Commit): Entry {
     input,
     output,
     fin: commit.fin,
+    skipped: commit.skipped ?? 0,
   };
 }
 
@@ -321,6 +325,7 @@ function extended(entry: Entry, commit: Commit): Entry {
   entry.n = commit.n;
   entry.chain = commit.chain;
   entry.fin = commit.fin;
+  entry.skipped = commit.skipped ?? 0;
   if (state !== undefined) {
     if (!isNullPatch(state.bytes)) {
       entry.patches.push(state.bytes);
@@ -348,6 +353,7 @@ function toReplica(e: Entry): Replica {
     input: e.input.slice(e.consumed, e.input.end),
     inputEnd: e.input.end,
     fin: e.fin,
+    skipped: e.skipped,
     acked: e.output.start,
     output: e.output.slice(e.output.start, e.output.end),
     outputEnd: e.output.end,

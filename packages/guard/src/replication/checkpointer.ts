@@ -16,6 +16,8 @@ export interface CheckpointPoint {
   readonly unread: Uint8Array;
   readonly fin: boolean;
   readonly state: PlainData;
+  /** Urgent bytes in front of the reader. */
+  readonly skipped?: number;
 }
 
 /** Checkpoints of one session. */
@@ -63,7 +65,7 @@ export function createCheckpointer(options: {
     },
     produced: (bytes) => output.append(bytes),
     clientAcked: (offset) => output.trimTo(Math.min(offset, output.end)),
-    checkpoint({ consumed, unread, fin, state }) {
+    checkpoint({ consumed, unread, fin, state, skipped = 0 }) {
       const bytes = encodePlain(state);
       const kept = output.end - output.start;
       if (Math.max(bytes.length, unread.length, kept) > maxPartBytes) {
@@ -76,6 +78,7 @@ export function createCheckpointer(options: {
         last.state.outputAt === output.end &&
         last.input.length === unread.length &&
         last.fin === fin &&
+        (last.skipped ?? 0) === skipped &&
         Buffer.compare(last.state.bytes, bytes) === 0;
       if (isKnown) return undefined;
       n++;
@@ -92,6 +95,7 @@ export function createCheckpointer(options: {
         outputStart: output.start,
         output: output.slice(output.start, output.end),
         acked: output.start,
+        ...(skipped === 0 ? {} : { skipped }),
       };
       last = { ...bare, chain: chainOf(bare, 0) };
       replicatedBytes += commitBytes(last);

@@ -40,6 +40,8 @@ const commitSchema = z.object({
   output: part,
   /** The client has acknowledged the output up to here: the buddy may forget it. */
   acked: offset,
+  /** Urgent bytes up to the end of the input: they take sequence numbers and are not in the stream. Left out: none. */
+  skipped: u32.optional(),
   /** CRC-32 of this commit's parts on top of its predecessor's; a snapshot starts from 0. */
   chain: u32,
 });
@@ -86,7 +88,8 @@ export type ToOwner = z.infer<typeof toOwnerSchema>;
 /** The checksum of a commit on top of `previous` (0 for a snapshot). */
 export function chainOf(commit: Omit<Commit, 'chain'>, previous: number): number {
   const numbers = [commit.epoch, commit.n, commit.inputStart, commit.outputStart, commit.acked];
-  const { state } = commit;
+  const { state, skipped } = commit;
+  if (skipped !== undefined) numbers.push(skipped);
   if (state !== undefined) numbers.push(state.consumed, state.outputAt);
   let sum = crc32(`${commit.id}|${numbers.join()}|${commit.fin}|${state?.as ?? ''}`, previous);
   for (const bytes of [commit.opening, state?.bytes, commit.input, commit.output]) {

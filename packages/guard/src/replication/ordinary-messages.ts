@@ -35,7 +35,9 @@ export function isOrdinaryCommit(value: unknown): value is Fields {
   if (typeof value !== 'object' || value === null || (value as Fields)['t'] !== 'commit') return false;
   const hasOpening = 'opening' in value;
   const hasState = 'state' in value;
-  if (!isFields(value, commitFields + (hasOpening ? 1 : 0) + (hasState ? 1 : 0))) return false;
+  const hasSkipped = 'skipped' in value;
+  const optional = Number(hasOpening) + Number(hasState) + Number(hasSkipped);
+  if (!isFields(value, commitFields + optional)) return false;
   return (
     isId(value['id']) &&
     isNatural(value['epoch'], maxEpoch) &&
@@ -49,7 +51,8 @@ export function isOrdinaryCommit(value: unknown): value is Fields {
     isOffset(value['acked']) &&
     isU32(value['chain']) &&
     (!hasOpening || isPart(value['opening'])) &&
-    (!hasState || isState(value['state']))
+    (!hasState || isState(value['state'])) &&
+    (!hasSkipped || isU32(value['skipped']))
   );
 }
 

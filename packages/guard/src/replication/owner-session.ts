@@ -35,6 +35,8 @@ export interface OwnerSessionOptions {
     readonly promised?: Uint8Array;
     /** Output at `state`, if that is not the end of what is promised: a replay makes the rest again. */
     readonly outputAt?: number;
+    /** Urgent bytes up to `input`. */
+    readonly skipped?: number | undefined;
   };
 }
 
@@ -56,6 +58,10 @@ export interface OwnerSession {
   /** Bytes of input that may be acknowledged, and of output that may be written to the socket. */
   readonly ackableEnd: number;
   readonly sendableEnd: number;
+  /** Input received so far. */
+  readonly inputEnd: number;
+  /** Urgent bytes in front of `ackableEnd`: its sequence number is so much higher. */
+  readonly ackableSkipped: number;
   /** True if the client's FIN may be acknowledged too. */
   readonly isFinAckable: boolean;
   /** The client's FIN was read. */
@@ -75,11 +81,15 @@ export interface OwnerSession {
   readonly freshInputBytes: number;
   received(bytes: Uint8Array): void;
   receivedFin(): void;
+  /** So many urgent bytes were in front of the end of the input. Never less than before. */
+  skippedTo(skipped: number): void;
   produced(bytes: Uint8Array): void;
   /** Output acknowledged by the client up to `offset`; both sides may forget it. */
   clientAcked(offset: number): void;
   /** A commit that covers all that was received and produced; undefined if nothing is new. */
   commit(safePoint?: SafePoint): Commit | undefined;
+  /** A commit that says no more than what the client has acknowledged since the last one; undefined if that is nothing. */
+  commitAcked(): Commit | undefined;
   /** The buddy has everything up to commit `n`. Ignores what it never sent. */
   committed(n: number): void;
   /** Output [from, sendableEnd) for the socket. */
@@ -96,6 +106,7 @@ interface Mark {
   readonly inputEnd: number;
   readonly outputEnd: number;
   readonly fin: boolean;
+  readonly skipped: number;
 }
 
 interface Pending extends Mark {
@@ -117,7 +128,8 @@ export function createOwnerSession(options: OwnerSessionOptions): OwnerSession {
   const output = createByteLog(start.output);
   // The first commit may come before the first safe point: until then what was taken over is the safe point.
   output.append(options.start?.promised ?? new Uint8Array());
-  const none: Mark = { inputEnd: start.input, outputEnd: start.output, fin: false };
+  let skipped = options.start?.skipped ?? 0;
+  const none: Mark = { inputEnd: start.input, outputEnd: start.output, fin: false, skipped };
   let fin = false;
   let n = 0;
   let chain = 0;
@@ -137,6 +149,7 @@ export function createOwnerSession(options: OwnerSessionOptions): OwnerSession {
   let deltaBytes = 0;
   let replicatedBytes = 0;
   let inFlightBytes = 0;
+  let ackedTold = acked;
 
   /** Output an application that is not deterministic made after its last safe point is not yet anyone's word. */
   const outputLimit = (): number => (settings.replay ? output.end : safe.outputAt);
@@ -146,10 +159,11 @@ export function createOwnerSession(options: OwnerSessionOptions): OwnerSession {
 
   const push = (body: Omit<Commit, 't' | 'id' | 'epoch' | 'n' | 'chain' | 'acked' | 'fin'>): Commit => {
     n++;
-    const bare = { t: 'commit' as const, id, epoch, n, ...body, fin, acked };
+    const bare = { t: 'commit' as const, id, epoch, n, ...body, fin, acked, ...(skipped > 0 ? { skipped } : {}) };
     chain = chainOf(bare, body.state?.as === 'snapshot' ? 0 : chain);
     const commit: Commit = { ...bare, chain };
-    last = { inputEnd: input.end, outputEnd: outputLimit(), fin };
+    last = { inputEnd: input.end, outputEnd: outputLimit(), fin, skipped };
+    ackedTold = acked;
     pending.push({ commit, ...last });
     replicatedBytes += commitBytes(commit);
     inFlightBytes += commitBytes(commit);
@@ -210,6 +224,12 @@ export function createOwnerSession(options: OwnerSessionOptions): OwnerSession {
     get sendableEnd() {
       return sendableOffset(output.end, committedMark.outputEnd);
     },
+    get inputEnd() {
+      return input.end;
+    },
+    get ackableSkipped() {
+      return committedMark.skipped;
+    },
     get isFinAckable() {
       return committedMark.fin;
     },
@@ -246,6 +266,9 @@ export function createOwnerSession(options: OwnerSessionOptions): OwnerSession {
     receivedFin: () => {
       fin = true;
     },
+    skippedTo: (total) => {
+      skipped = Math.max(skipped, total);
+    },
     produced: (bytes) => output.append(bytes),
     clientAcked: (offset) => {
       acked = Math.min(Math.max(acked, offset), committedMark.outputEnd);
@@ -276,12 +299,19 @@ export function createOwnerSession(options: OwnerSessionOptions): OwnerSession {
           encoded,
         };
       }
-      const isMore = input.end > last.inputEnd || outputLimit() > last.outputEnd || fin !== last.fin;
+      const isMore =
+        input.end > last.inputEnd ||
+        outputLimit() > last.outputEnd ||
+        fin !== last.fin ||
+        skipped !== last.skipped;
       const isFurther = hasNewState && diffPlain(known ?? null, safe.state) !== null;
       if (n > 0 && !isMore && !isFurther) return undefined;
       const commit = hasNewState && isSnapshotDue() ? snapshot() : n === 0 ? snapshot() : delta(hasNewState);
       trimInput();
       return commit;
+    },
+    commitAcked() {
+      return n === 0 || acked === ackedTold ? undefined : delta(false);
     },
     committed(upTo) {
       if (upTo <= committedN || upTo > n) return;

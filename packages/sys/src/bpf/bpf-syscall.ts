@@ -24,6 +24,7 @@ const commands = {
   objGet: 7,
   progTestRun: 10,
   mapLookupBatch: 24,
+  mapDeleteBatch: 27,
 } as const;
 type Command = keyof typeof commands;
 
@@ -75,6 +76,28 @@ export function deleteElement(mapFd: number, key: Uint8Array): boolean {
   throw new SyscallError('bpf(mapDelete)', error, mapFd);
 }
 
+/**
+ * Deletes `count` elements whose keys stand packed in `keys` (BPF_MAP_DELETE_BATCH, Linux 5.6); those that are not there
+ * any more are passed over. Returns how many were deleted.
+ */
+export function deleteElements(mapFd: number, keys: Buffer, keyBytes: number, count: number): number {
+  const attr = Buffer.alloc(attrBytes);
+  let deleted = 0;
+  for (let at = 0; at < count; ) {
+    attr.fill(0);
+    setPointer(attr, 16, keys.subarray(at * keyBytes));
+    attr.writeUInt32LE(count - at, 32);
+    attr.writeUInt32LE(mapFd, 36);
+    const error = run('mapDeleteBatch', attr) < 0 ? lastErrno() : 0;
+    if (error !== 0 && error !== errno.ENOENT) throw new SyscallError('bpf(mapDeleteBatch)', error, mapFd);
+    const done = attr.readUInt32LE(32);
+    deleted += done;
+    // The kernel stops at the first key that is not there.
+    at += error === 0 ? count - at : done + 1;
+  }
+  return deleted;
+}
+
 /** Bytes of an element for batches. */
 export interface ElementSize {
   readonly keyBytes: number;
@@ -84,8 +107,20 @@ export interface ElementSize {
 /** Called once per chunk: `count` keys and values stand packed in the Buffers, which are reused afterwards. */
 export type ChunkReader = (keys: Buffer, values: Buffer, count: number) => void;
 
+/** One chunk of a map: `count` keys and values, packed in Buffers that are used again for the next one. */
+export interface MapChunk {
+  readonly keys: Buffer;
+  readonly values: Buffer;
+  readonly count: number;
+}
+
 /** Reads a whole map in chunks (BPF_MAP_LOOKUP_BATCH, Linux 5.6). Elements that change meanwhile may be missed. */
 export function readMap(mapFd: number, size: ElementSize, read: ChunkReader, chunk = 8192): void {
+  for (const { keys, values, count } of readMapChunks(mapFd, size, chunk)) read(keys, values, count);
+}
+
+/** The same one chunk after the other, for who has something else to do in between. The map must stay open until the end. */
+export function* readMapChunks(mapFd: number, size: ElementSize, chunk = 8192): Generator<MapChunk, void> {
   let room = chunk;
   let keys = Buffer.alloc(room * size.keyBytes);
   let values = Buffer.alloc(room * size.valueBytes);
@@ -109,7 +144,7 @@ export function readMap(mapFd: number, size: ElementSize, read: ChunkReader, chu
       continue;
     }
     if (error !== 0 && error !== errno.ENOENT) throw new SyscallError('bpf(mapLookupBatch)', error, mapFd);
-    read(keys, values, attr.readUInt32LE(32));
+    yield { keys, values, count: attr.readUInt32LE(32) };
     if (error === errno.ENOENT) return;
     isFirst = false;
   }

@@ -1,6 +1,7 @@
 /** The loader and bpf(2) against the kernel. */
 import { unlinkSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
+import { useBpfDirectory } from '../../../../test/bpf-directory.js';
 import { SyscallError } from '../libc.js';
 import {
   createSingleElementMap,
@@ -14,11 +15,12 @@ import {
 } from './bpf-syscall.js';
 import { loadBpfObject } from './libbpf.js';
 
+const directory = useBpfDirectory();
 const key = Buffer.alloc(4);
 
 describe('bpf maps', () => {
   it('keep what is written, also through a pin', () => {
-    const path = `/sys/fs/bpf/rs-sys-test-${process.pid}`;
+    const path = `${directory}/map`;
     const map = createSingleElementMap('test', 8);
     const value = Buffer.alloc(8);
     value.writeBigUInt64LE(42n);
@@ -44,7 +46,7 @@ describe('bpf maps', () => {
     expect(() => deleteElement(map.value, key)).toThrow(SyscallError);
     expect(() => updateElement(map.value, other, Buffer.alloc(8))).toThrow('bpf(mapUpdate): E2BIG');
     map.close();
-    expect(() => openPinned('/sys/fs/bpf/rs-nobody')).toThrow('/sys/fs/bpf/rs-nobody: ENOENT');
+    expect(() => openPinned(`${directory}/nobody`)).toThrow(`${directory}/nobody: ENOENT`);
   });
 
   it('know how many CPUs there may be', () => {

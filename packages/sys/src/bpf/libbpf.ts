@@ -4,7 +4,7 @@
  */
 import { RestitchError } from '@restitch/core';
 import { Fd, duplicateFd } from '../fd.js';
-import { addressOf, errno, errnoName, lastErrno, openLibrary } from '../libc.js';
+import { addressOf, errno, errnoName, lastErrno, openLibrary, readCString } from '../libc.js';
 import type { NativeFunction, NativePointerFunction } from '../libc.js';
 
 /** Size of the verifier's log; a refusal's last lines are what counts. */
@@ -22,6 +22,9 @@ interface Libbpf {
   readonly reuseMap: NativeFunction;
   readonly setMaxEntries: NativeFunction;
   readonly findProgram: NativePointerFunction;
+  readonly nextProgram: NativePointerFunction;
+  readonly programName: NativePointerFunction;
+  readonly setAutoload: NativeFunction;
   readonly programFd: NativeFunction;
   readonly hookCreate: NativeFunction;
   readonly attach: NativeFunction;
@@ -46,6 +49,9 @@ function libbpf(): Libbpf {
     findProgram: lib.declarePointer(
       'intptr_t bpf_object__find_program_by_name(intptr_t object, const char *name)',
     ),
+    nextProgram: lib.declarePointer('intptr_t bpf_object__next_program(intptr_t object, intptr_t program)'),
+    programName: lib.declarePointer('intptr_t bpf_program__name(intptr_t program)'),
+    setAutoload: lib.declare('int bpf_program__set_autoload(intptr_t program, int autoload)'),
     programFd: lib.declare('int bpf_program__fd(intptr_t program)'),
     hookCreate: lib.declare('int bpf_tc_hook_create(void *hook)'),
     attach: lib.declare('int bpf_tc_attach(void *hook, void *opts)'),
@@ -58,6 +64,7 @@ function libbpf(): Libbpf {
 export interface BpfObjectSpec {
   readonly path: string;
   readonly maps: readonly string[];
+  /** Those that are loaded; the object may hold more. */
   readonly programs: readonly string[];
   readonly maxEntries?: Readonly<Record<string, number>>;
   readonly reuse?: Readonly<Record<string, number>>;
@@ -78,6 +85,7 @@ export function loadBpfObject(spec: BpfObjectSpec): BpfObject {
     const object = openObject(lib, spec.path, log);
     try {
       prepareMaps(lib, object, spec);
+      leaveOut(lib, object, spec.programs);
       const error = -lib.load(object);
       if (error <= 0) return takeObject(lib, object, spec);
       if (error !== errno.EAGAIN || tries === loadTries) throw rejection(spec.path, error, log);
@@ -99,10 +107,17 @@ function takeObject(lib: Libbpf, object: bigint, spec: BpfObjectSpec): BpfObject
 /** The kernel refused a program; `log` is the verifier's whole log, kept out of what is printed by default. */
 export class BpfLoadError extends RestitchError {
   override readonly name = 'BpfLoadError';
+  readonly errno: number;
+  /** The error's name and the last line of the log that says something. */
+  readonly reason: string;
   readonly #log: string;
 
-  constructor(path: string, reason: string, log: string) {
+  constructor(path: string, error: number, log: string) {
+    const lines = log.split('\n').filter((line) => line.trim() !== '' && !line.startsWith('processed '));
+    const reason = `${errnoName(error)}: ${lines.at(-1) ?? 'no log'}`;
     super('bpf_rejected', `load ${path}: ${reason}`, { details: { path } });
+    this.errno = error;
+    this.reason = reason;
     this.#log = log;
   }
 
@@ -207,6 +222,14 @@ function prepareMaps(lib: Libbpf, object: bigint, spec: BpfObjectSpec): void {
   }
 }
 
+/** Programs that nobody asked for are not loaded: one that is refused must not take the others with it. */
+function leaveOut(lib: Libbpf, object: bigint, wanted: readonly string[]): void {
+  for (let at = lib.nextProgram(object, 0n); !isNull(at); at = lib.nextProgram(object, at)) {
+    const name = readCString(BigInt(lib.programName(at) ?? 0));
+    if (!wanted.includes(name)) lib.setAutoload(at, 0);
+  }
+}
+
 function findMap(lib: Libbpf, object: bigint, name: string): bigint {
   return found(lib.findMap(object, name), name);
 }
@@ -226,7 +249,5 @@ function collect(names: readonly string[], fdOf: (name: string) => number): Reco
 }
 
 function rejection(path: string, error: number, log: Buffer): BpfLoadError {
-  const text = log.toString('latin1', 0, log.indexOf(0));
-  const lines = text.split('\n').filter((line) => line.trim() !== '' && !line.startsWith('processed '));
-  return new BpfLoadError(path, `${errnoName(error)}: ${lines.at(-1) ?? 'no log'}`, text);
+  return new BpfLoadError(path, error, log.toString('latin1', 0, log.indexOf(0)));
 }

@@ -6,8 +6,11 @@ import type { Lab } from '../lab.js';
 import { LabAdmin } from '../lab-admin.js';
 import type { SessionLine } from '../lab-admin.js';
 import { labPorts, protectedPorts } from '../lab-plan.js';
+import type { ChaosLives } from './chaos-lives.js';
 import type { ClientSpec } from '../clients/driver-messages.js';
 import { matchSessions } from '../move-load.js';
+import { awaitReplicated } from '../crash-lives.js';
+import { pickOne } from '../seeded-random.js';
 import {
   accessPointName,
   agentNameOf,
@@ -36,6 +39,7 @@ export interface ChaosClient {
 export class ChaosBed {
   readonly lab: Lab;
   readonly fleet: ClientFleet;
+  readonly lives: ChaosLives;
   readonly random: () => number;
   /** What became of endpoints that died. */
   readonly deaths = { deaths: 0, taken: 0, lost: 0 };
@@ -52,11 +56,13 @@ export class ChaosBed {
   constructor(parts: {
     readonly lab: Lab;
     readonly fleet: ClientFleet;
+    readonly lives: ChaosLives;
     readonly admin: LabAdmin;
     readonly random: () => number;
   }) {
     this.lab = parts.lab;
     this.fleet = parts.fleet;
+    this.lives = parts.lives;
     this.random = parts.random;
     this.#admin = parts.admin;
   }
@@ -69,6 +75,11 @@ export class ChaosBed {
   /** Their sessions. */
   get sessionIds(): readonly string[] {
     return this.#clients.map((c) => c.sessionId);
+  }
+
+  /** A session that may be moved: of a client, or of a phase client. */
+  pickSession(): string | undefined {
+    return pickOne(this.random, [...this.sessionIds, ...this.lives.sessionIds]);
   }
 
   /** Those that survive their server. */
@@ -124,6 +135,7 @@ export class ChaosBed {
   }
 
   async killEndpoint(name: string): Promise<void> {
+    this.lives.noteDeath(name);
     await this.lab.stop(name, 'SIGKILL');
   }
 
@@ -167,12 +179,14 @@ export class ChaosBed {
   async withDeath(name: string, strike: () => Promise<void>, recover: () => Promise<void>): Promise<void> {
     await this.settle();
     await this.awaitReplicas();
+    await awaitReplicated(this.#admin);
     const before = (await this.#admin.takeOvers()).length;
     const there = new Set((await this.#admin.sessions()).filter((s) => s.endpoint === name).map((s) => s.id));
     const bereaved = this.#clients.filter((c) => c.level === 'none' && there.has(c.sessionId));
     for (const { tag, port } of bereaved) this.bereaved.set(tag, port);
     this.#clients = this.#clients.filter((c) => !bereaved.includes(c));
     try {
+      await this.lives.aim(name, this.random() < 0.5);
       await strike();
       await this.#awaitTakeOver(name, before);
     } finally {
@@ -184,7 +198,9 @@ export class ChaosBed {
 
   /** Remembers where sessions are, for `noteSilentDeaths`. */
   async noteOwners(): Promise<void> {
-    this.#owners = new Map((await this.#admin.sessions()).map((s) => [s.id, s.endpoint]));
+    const sessions = await this.#admin.sessions();
+    this.#owners = new Map(sessions.map((s) => [s.id, s.endpoint]));
+    this.lives.noteOwners(sessions);
   }
 
   /**
@@ -196,6 +212,7 @@ export class ChaosBed {
     if (all.length < this.#deathsSeen) this.#deathsSeen = 0;
     const silent = all.slice(this.#deathsSeen).filter((r) => r.reason !== 'process');
     this.#deathsSeen = all.length;
+    for (const { endpoint } of silent) this.lives.noteSilentDeath(endpoint);
     const isBereaved = (c: ChaosClient): boolean =>
       c.level === 'none' && silent.some((r) => r.endpoint === this.#owners.get(c.sessionId));
     const bereaved = this.#clients.filter(isBereaved);

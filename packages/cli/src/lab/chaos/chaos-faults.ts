@@ -8,6 +8,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { setPartyLink } from '../lab-network.js';
 import { signalProcess } from '../process-identity.js';
 import { pickOne } from '../seeded-random.js';
+import { strike } from '../strike.js';
 import type { ChaosBed } from './chaos-bed.js';
 
 /** Kinds of steps. */
@@ -110,25 +111,23 @@ export const faults: Readonly<Record<FaultKind, (bed: ChaosBed) => Promise<void>
   },
   cutHost: async (bed) => {
     const name = pickEndpoint(bed);
-    const link = async (isUp: boolean): Promise<void> =>
-      setPartyLink(bed.lab.plan, bed.lab.party(name), isUp);
-    await bed.withDeath(
-      name,
-      () => link(false),
-      () => link(true),
-    );
+    const strikeHost = async (): Promise<void> => {
+      bed.lives.noteDeath(name);
+      await strike(bed.lab, name, 'host');
+    };
+    await bed.withDeath(name, strikeHost, async () => setPartyLink(bed.lab.plan, bed.lab.party(name), true));
   },
   stopEndpoint: async (bed) => {
     const name = pickEndpoint(bed);
     const found = bed.lab.findProcess(name);
-    const signal = async (which: NodeJS.Signals): Promise<void> => {
-      if (found !== undefined) signalProcess(found, which);
+    const strikeProcess = async (): Promise<void> => {
+      bed.lives.noteDeath(name);
+      await strike(bed.lab, name, 'stop');
     };
-    await bed.withDeath(
-      name,
-      () => signal('SIGSTOP'),
-      () => signal('SIGCONT'),
-    );
+    const goOn = async (): Promise<void> => {
+      if (found !== undefined) signalProcess(found, 'SIGCONT');
+    };
+    await bed.withDeath(name, strikeProcess, goOn);
   },
   killAgent: async (bed) => {
     void moveRandom(bed);
@@ -144,7 +143,7 @@ async function moveProtected(bed: ChaosBed): Promise<void> {
 
 /** A move of a random session to a random other endpoint. */
 async function moveRandom(bed: ChaosBed): Promise<void> {
-  const id = pickOne(bed.random, bed.sessionIds);
+  const id = bed.pickSession();
   const target = bed.random() < 0.5 ? undefined : pickEndpoint(bed);
   if (id === undefined) return;
   await bed.move(id, target);
@@ -164,7 +163,7 @@ async function loseTargetInMove(bed: ChaosBed, end: 'SIGCONT' | 'SIGKILL'): Prom
   await bed.admin.undrain(name);
   await bed.admin.pause(pickOne(bed.random, earlySteps) ?? 'freeze');
   for (let i = 0; i < 4; i++) {
-    const id = pickOne(bed.random, bed.sessionIds);
+    const id = bed.pickSession();
     if (id !== undefined) void bed.move(id, name);
   }
   await sleep(30);

@@ -1,6 +1,8 @@
 /** What must hold whenever the laboratory is at rest: the closed list that chaos checks. */
 import { setTimeout as sleep } from 'node:timers/promises';
+import type { SessionLine } from '../lab-admin.js';
 import { labPorts, protectedPorts } from '../lab-plan.js';
+import { isTailPort } from '../life-bed.js';
 import { runTool } from '../run-tool.js';
 import type { ChaosBed } from './chaos-bed.js';
 
@@ -11,6 +13,9 @@ export const invariants = {
   byteExact: 'no client has seen a lost, doubled or wrong byte',
   noReset:
     'no client connection was reset or closed, but those at level none whose server process was declared dead',
+  noEarlyEof: 'no client has seen a clean end before what was announced had come',
+  noGhost:
+    'when all clients have left, the access point lists no session and no endpoint has a socket of one',
   noOrphan: 'no endpoint has a socket of the VIP that belongs to no session',
   noHang: 'every client gets answers',
   nothingLeft: 'after the laboratory is down no namespace, pin, process or cgroup of it is left',
@@ -30,6 +35,8 @@ export interface Violation {
 const hangMs = 8000;
 /** Sockets of a session that was just released may still be there for a moment. */
 const socketGraceMs = 2000;
+/** Clients have closed in order; what one side has not acknowledged is repeated within that. */
+const ghostGraceMs = 10_000;
 
 /** Checks everything that can be checked while clients run. */
 export async function checkAtRest(bed: ChaosBed): Promise<Array<Omit<Violation, 'step'>>> {
@@ -45,6 +52,7 @@ export async function checkAtRest(bed: ChaosBed): Promise<Array<Omit<Violation, 
   if (wronged.length > 0)
     found.push({ invariant: 'noReset', what: `the connections of ${wronged.join(', ')} ended` });
   found.push(...(await checkProgress(bed)));
+  found.push(...(await bed.lives.findSilent()).map((what) => ({ invariant: 'noHang' as const, what })));
   return found;
 }
 
@@ -73,29 +81,64 @@ async function checkOwners(bed: ChaosBed): Promise<Array<Omit<Violation, 'step'>
 
 /** Compares the kernel's sockets in each endpoint's namespace with what the access point believes. */
 async function checkSockets(bed: ChaosBed): Promise<Array<Omit<Violation, 'step'>>> {
+  let lasting: Array<Omit<Violation, 'step'>> | undefined;
   for (let waitedMs = 0; ; waitedMs += 100) {
     const found = await compareSockets(bed);
-    if (found.length === 0 || waitedMs >= socketGraceMs) return found;
+    // Phase clients come and go: only what is wrong all the time is wrong.
+    lasting = lasting?.filter((before) => found.some((v) => v.what === before.what)) ?? found;
+    if (lasting.length === 0 || waitedMs >= socketGraceMs) return lasting;
     await sleep(100);
   }
 }
 
 async function compareSockets(bed: ChaosBed): Promise<Array<Omit<Violation, 'step'>>> {
   const sessions = await bed.admin.sessions();
-  const found: Array<Omit<Violation, 'step'>> = [];
-  for (const name of bed.endpointNames) {
-    const expected = new Set(sessions.filter((s) => s.endpoint === name).map((s) => s.flow.client.port));
-    const actual = listClientPorts(bed, name);
-    for (const port of expected) {
-      if (!actual.has(port))
-        found.push({ invariant: 'oneOwner', what: `${name} has no socket for client port ${port}` });
-    }
-    for (const port of actual) {
-      if (!expected.has(port))
-        found.push({ invariant: 'noOrphan', what: `${name} has a socket for client port ${port}` });
-    }
+  const isTail = (s: SessionLine): boolean => isTailPort(s.flow.vip.port);
+  return bed.endpointNames.flatMap((name) => {
+    const here = sessions.filter((s) => s.endpoint === name);
+    const portsOf = (some: readonly SessionLine[]): Set<number> =>
+      new Set(some.map((s) => s.flow.client.port));
+    return [
+      ...comparePorts(name, portsOf(here.filter((s) => !isTail(s))), listClientPorts(bed, name)),
+      ...comparePorts(`${name}, phase clients,`, portsOf(here.filter(isTail)), bed.lives.socketPorts(name)),
+    ];
+  });
+}
+
+function comparePorts(
+  who: string,
+  expected: ReadonlySet<number>,
+  actual: ReadonlySet<number>,
+): Array<Omit<Violation, 'step'>> {
+  const missing = [...expected].filter((port) => !actual.has(port));
+  const orphans = [...actual].filter((port) => !expected.has(port));
+  return [
+    ...missing.map((port) => ({
+      invariant: 'oneOwner' as const,
+      what: `${who} has no socket for client port ${port}`,
+    })),
+    ...orphans.map((port) => ({
+      invariant: 'noOrphan' as const,
+      what: `${who} has a socket for client port ${port}`,
+    })),
+  ];
+}
+
+/** Nothing may be left of sessions whose clients have all gone. */
+export async function findGhosts(bed: ChaosBed): Promise<string[]> {
+  for (let waitedMs = 0; ; waitedMs += 250) {
+    const sessions = await bed.admin.sessions();
+    const sockets = bed.endpointNames.flatMap((name) =>
+      [...bed.lives.socketPorts(name)].map((port) => `${name} has a socket for client port ${port}`),
+    );
+    if (sessions.length + sockets.length === 0) return [];
+    if (waitedMs >= ghostGraceMs)
+      return [
+        ...sessions.map((s) => `session ${s.id} at ${s.endpoint}: ${s.doubt ?? 'is listed'}`),
+        ...sockets,
+      ];
+    await sleep(250);
   }
-  return found;
 }
 
 function listClientPorts(bed: ChaosBed, endpoint: string): Set<number> {

@@ -9,13 +9,19 @@ import type { Lab } from '../lab.js';
 import { LabAdmin } from '../lab-admin.js';
 import { sumBytes } from '../move-report.js';
 import type { ByteCounts } from '../move-report.js';
+import { findRareKinds, formatKinds, sumKinds } from '../lives/kinds-report.js';
+import { lifeKinds } from '../lives/life-kinds.js';
+import type { LifeKind } from '../lives/life-kinds.js';
+import type { KindsReport, LifeFinding } from '../lives/kinds-report.js';
 import { createRandom, pickOne } from '../seeded-random.js';
 import { withLab } from '../with-lab.js';
 import { ChaosBed } from './chaos-bed.js';
 import { faultKinds, faultWeights, faults } from './chaos-faults.js';
 import type { FaultKind } from './chaos-faults.js';
-import { checkAtRest, invariants } from './chaos-invariants.js';
+import { checkAtRest, findGhosts, invariants } from './chaos-invariants.js';
 import type { InvariantName, Violation } from './chaos-invariants.js';
+import { ChaosLives } from './chaos-lives.js';
+import type { ChaosLivesReport } from './chaos-lives.js';
 import { findLeftovers } from './leftovers.js';
 
 /** Options of `lab chaos`. */
@@ -24,6 +30,8 @@ export interface LabChaosOptions {
   readonly seed: number;
   readonly sessions: number;
   readonly endpoints: number;
+  /** Of phase clients; all if left out. */
+  readonly kinds?: readonly LifeKind[];
   readonly json?: boolean;
 }
 
@@ -43,7 +51,18 @@ export interface ChaosReport {
   /** What became of endpoints that died: `taken` sessions at level commit, `lost` ones at level none. */
   readonly takeOvers: { readonly deaths: number; readonly taken: number; readonly lost: number };
   readonly moves: Readonly<Record<string, number>>;
+  /** Phase clients, kind by kind; `inPhase` counts at deaths. */
+  readonly kinds: KindsReport;
+  readonly earlyEofs: number;
+  /** Kinds hardly in their phase at deaths; told, and failing, only of a run of full size. */
+  readonly rareKinds: readonly string[];
 }
+
+/** Steps of a run whose counts are a proof. */
+const fullSteps = 2000;
+/** Phase clients for each client that only talks. */
+const livesPerSession = 1.5;
+const drainMs = 25_000;
 
 /** Every kind comes at least once in so many steps. */
 const stepsPerEachKind = 200;
@@ -69,7 +88,7 @@ export async function runLabChaos(env: CliEnv, options: LabChaosOptions): Promis
   run.noteClients(clients);
   const report = run.report(clients);
   env.out(options.json === true ? `${JSON.stringify(report)}\n` : formatChaos(report));
-  return report.violations.length === 0 ? exitCodes.ok : exitCodes.failed;
+  return report.violations.length + report.rareKinds.length === 0 ? exitCodes.ok : exitCodes.failed;
 }
 
 /** The order of steps that a seed gives: weighted at random, each kind at least once in two hundred. */
@@ -101,6 +120,7 @@ class ChaosRun {
   moves: Readonly<Record<string, number>> = {};
   takeOvers = { deaths: 0, taken: 0, lost: 0 };
   bereaved: ReadonlyMap<string, number> = new Map();
+  lives: ChaosLivesReport = { kinds: {}, findings: [] };
   step = 0;
   readonly #checks = Object.fromEntries(
     Object.keys(invariants).map((name) => [name, { held: 0, broken: 0 }]),
@@ -131,7 +151,20 @@ class ChaosRun {
     );
   }
 
+  /** What phase clients said at the end. */
+  noteLives(lives: ChaosLivesReport): void {
+    this.lives = lives;
+    const whatOf = (...faults: ReadonlyArray<LifeFinding['fault']>): string[] =>
+      lives.findings.filter((f) => faults.includes(f.fault)).map((f) => f.what);
+    this.note('byteExact', whatOf('bytes'));
+    this.note('noEarlyEof', whatOf('early-eof'));
+    this.note('noReset', whatOf('reset', 'refused'));
+    this.note('noHang', whatOf('stuck', 'silent'));
+  }
+
   report(clients: readonly ClientReport[]): ChaosReport {
+    const { kinds } = this.lives;
+    const cutShort = clients.filter((c) => c.brokenBy === 'end' && !this.bereaved.has(c.tag)).length;
     return {
       seed: this.options.seed,
       steps: this.step,
@@ -143,6 +176,9 @@ class ChaosRun {
       bereaved: this.bereaved.size,
       takeOvers: this.takeOvers,
       moves: this.moves,
+      kinds,
+      earlyEofs: cutShort + sumKinds(kinds, (k) => k.earlyEofs),
+      rareKinds: this.step >= fullSteps ? findRareKinds(kinds) : [],
     };
   }
 }
@@ -156,7 +192,9 @@ async function runSteps(
   const plan = planSteps(run.options.steps, random);
   const fleet = await ClientFleet.start(lab);
   const admin = await LabAdmin.open(lab.plan);
-  const bed = new ChaosBed({ lab, fleet, admin, random });
+  const { seed, sessions, kinds = lifeKinds } = run.options;
+  const lives = await ChaosLives.start(lab, { count: Math.round(sessions * livesPerSession), kinds, seed });
+  const bed = new ChaosBed({ lab, fleet, lives, admin, random });
   run.bereaved = bed.bereaved;
   run.takeOvers = bed.deaths;
   try {
@@ -174,9 +212,13 @@ async function runSteps(
     await sleep(500);
     await check(bed, run);
     run.moves = bed.outcomes;
-    return await fleet.finish();
+    run.noteLives(await lives.finish(drainMs));
+    const clients = await fleet.finish();
+    run.note('noGhost', await findGhosts(bed));
+    return clients;
   } finally {
     bed.close();
+    await lives.close();
     await fleet.close();
   }
 }
@@ -219,6 +261,8 @@ function formatChaos(report: ChaosReport): string {
     ),
     `bytes        ${report.bytes.received} checked`,
     `deaths       ${report.takeOvers.deaths}: ${report.takeOvers.taken} sessions taken over, ${report.bereaved} at level none ended`,
+    ...formatKinds(report.kinds),
+    ...report.rareKinds.map((what) => `RARE         ${what}`),
     ...report.violations.map((v) => `VIOLATION    step ${v.step} ${v.invariant}: ${v.what}`),
   ];
   return `${lines.join('\n')}\n`;

@@ -4,12 +4,14 @@ import { cgroupDirectories } from '../lab-cgroup.js';
 import type { LabPlan } from '../lab-plan.js';
 import { runTool } from '../run-tool.js';
 
-/** Namespaces, pins, processes and cgroups of that laboratory that still exist, as text. */
+/** Namespaces, pins, mounts, processes and cgroups of that laboratory that still exist, as text. */
 export function findLeftovers(plan: LabPlan, endpoints: readonly string[]): string[] {
   const found: string[] = [];
   for (const line of runTool('ip', ['netns', 'list']).split('\n')) {
     if (line.startsWith(`restitch-${plan.id}-`)) found.push(`namespace ${line.trim()}`);
   }
+  if (readFileSync('/proc/mounts', 'utf8').includes(` ${plan.bpfDirectory} `))
+    found.push(`mount ${plan.bpfDirectory}`);
   for (const path of [plan.pinDirectory, plan.directory, plan.stateFile]) {
     if (existsSync(path)) found.push(path);
   }

@@ -31,6 +31,19 @@ export function findMismatch(bytes: Uint8Array, offset: number): number {
   return -1;
 }
 
+/**
+ * Where `bytes` (8 or more) stand in the stream, as a distance from `offset`, the nearest one; undefined if they are not a
+ * piece of it at all.
+ */
+export function locatePattern(bytes: Uint8Array, offset: number): number | undefined {
+  if (bytes.length < 8) return undefined;
+  block ??= makeBlock();
+  const at = block.indexOf(bytes);
+  if (at < 0) return undefined;
+  const ahead = (((at - offset) % periodBytes) + periodBytes) % periodBytes;
+  return ahead <= periodBytes / 2 ? ahead : ahead - periodBytes;
+}
+
 /** Lower-case hexadecimal SHA-256 of the first `length` bytes of the stream. */
 export function patternSha256(length: number): string {
   const hash = createHash('sha256');

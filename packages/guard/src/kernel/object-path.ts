@@ -1,0 +1,6 @@
+import { fileURLToPath } from 'node:url';
+
+/** Where a compiled program is. Same path from src (tests) and dist: both are two levels below the package. */
+export function objectPath(name: 'guard' | 'control' | 'witness'): string {
+  return fileURLToPath(new URL(`../../build/${name}.bpf.o`, import.meta.url));
+}

@@ -1,0 +1,178 @@
+/**
+ * Sessions whose application is through while their client lacks something: moved, taken over, bounded, waited for at a stop.
+ * At every level, on the real kernel.
+ */
+import { once } from 'node:events';
+import type { Socket } from 'node:net';
+import type { SessionReport } from '@restitch/core/internal';
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { readAll, until } from './streams.js';
+import { type ChildOptions, type EndpointChild, World } from './world.js';
+
+let world: World;
+beforeAll(async () => {
+  world = await World.open();
+});
+afterEach(() => world.reset());
+afterAll(() => world.close());
+
+const levels: Readonly<Record<string, ChildOptions>> = {
+  'no guard': {},
+  none: { protection: { level: 'none' } },
+  periodic: { protection: { level: 'periodic', intervalMs: 50 } },
+  commit: { protection: { level: 'commit' } },
+};
+
+/** What the kernels of both sides take while the client does not read. */
+const tailBytes = 150_000;
+
+interface Tail {
+  readonly client: Socket;
+  readonly report: SessionReport;
+  readonly a: EndpointChild;
+  readonly b: EndpointChild;
+}
+
+async function start(options: ChildOptions): Promise<{ a: EndpointChild; b: EndpointChild }> {
+  const both = { applications: ['lines' as const, 'idle' as const], ...options };
+  const [a, b] = [await world.start('a', both), await world.start('b', both)];
+  if (options.protection !== undefined) world.accessPoint.publishPeers();
+  return { a, b };
+}
+
+/** The client has ended its half and does not read; the server has written everything and ended, or destroyed. */
+async function openTail(options: ChildOptions, how: 'end' | 'destroy', isClientEnded = true): Promise<Tail> {
+  const { a, b } = await start(options);
+  const { client, report } = await world.open('lines', 'a');
+  if (isClientEnded) {
+    client.end();
+    await until(async () => (await a.tell<string[]>('seen')).includes('end'));
+  }
+  await a.tell('writeMany', { id: report.id, bytes: tailBytes });
+  await until(async () => (await a.session(report.id))?.writableLength === 0);
+  await a.tell(how, { id: report.id });
+  await until(async () => (await a.tell<string[]>('seen')).includes('close'));
+  await until(async () => (await a.session(report.id))?.phase === 'closing');
+  return { client, report, a, b };
+}
+
+async function residueOf(name: 'a' | 'b'): Promise<{ sockets: number; bytes: number }> {
+  const peer = await world.accessPoint.peer(name);
+  return (await peer.ask({ t: 'residue' })) as { sockets: number; bytes: number };
+}
+
+describe.each(Object.entries(levels))('a session that its application has ended (%s)', (level, options) => {
+  it.each(['end', 'destroy'] as const)(
+    'by %s() lives on until its client has everything, and moves without an application',
+    async (how) => {
+      const { client, report, a, b } = await openTail(options, how);
+      const told = await (await world.accessPoint.peer('a')).event('closing');
+      expect(told.sessions[0]).toMatchObject({
+        id: report.id,
+        closing: { finisher: level === 'commit' ? 'successor' : 'kernel' },
+      });
+      expect(told.sessions[0]?.closing.tailBytes).toBeGreaterThan(1000);
+      expect(await residueOf('a')).toMatchObject({ sockets: 1 });
+      const there = await world.move(report, 'a', 'b');
+      expect(await a.session(report.id)).toBeUndefined();
+      expect(await residueOf('a')).toEqual({ sockets: 0, bytes: 0 });
+      expect(await b.session(report.id)).toMatchObject({ phase: 'closing' });
+      await world.move(there, 'b', 'a');
+      expect(await b.tell<string[]>('seen')).toEqual([]);
+      const got = await readAll(client);
+      expect(got.equals(Buffer.alloc(tailBytes, 'w'))).toBe(true);
+      expect(await world.ended('a', report.id)).toMatchObject({ reason: 'closed' });
+      expect(await a.session(report.id)).toBeUndefined();
+      expect(await residueOf('a')).toEqual({ sockets: 0, bytes: 0 });
+    },
+    60_000,
+  );
+
+  it('and whose client sends what nobody will read gets its rest, and then a reset', async () => {
+    const { a } = await start(options);
+    const { client, report } = await world.open('idle', 'a');
+    client.write('nobody reads this');
+    await a.tell('writeMany', { id: report.id, bytes: tailBytes });
+    await until(async () => (await a.session(report.id))?.writableLength === 0);
+    await a.tell('destroy', { id: report.id });
+    let got = 0;
+    client.on('data', (chunk: Buffer) => (got += chunk.length));
+    const error = new Promise<string>((resolve) => {
+      client.on('error', (cause: NodeJS.ErrnoException) => resolve(cause.code ?? ''));
+      client.on('close', () => resolve('closed'));
+    });
+    expect(await error).toBe('ECONNRESET');
+    expect(got).toBe(tailBytes);
+    expect(await world.ended('a', report.id)).toMatchObject({ reason: 'unread_input' });
+  }, 60_000);
+
+  it('is reset when the operator says so, though its kernel would send none in LAST_ACK', async () => {
+    const { client, report } = await openTail(options, 'end');
+    const peer = await world.accessPoint.peer('a');
+    expect(await peer.ask({ t: 'reset', sessionIds: [report.id] })).toEqual({ reset: 1 });
+    const error = new Promise((resolve) =>
+      client.on('error', (cause: NodeJS.ErrnoException) => resolve(cause.code)),
+    );
+    client.resume();
+    expect(await error).toBe('ECONNRESET');
+    expect(await world.ended('a', report.id)).toMatchObject({ reason: 'drain_deadline' });
+  }, 60_000);
+
+  it('is reset by name when its client acknowledges nothing for too long', async () => {
+    const bounded = { ...options, closing: { timeoutMs: 400 } };
+    const { client, report } = await openTail(bounded, 'end');
+    expect(await world.ended('a', report.id)).toMatchObject({ reason: 'closing_timeout' });
+    const error = new Promise((resolve) =>
+      client.on('error', (cause: NodeJS.ErrnoException) => resolve(cause.code)),
+    );
+    client.resume();
+    expect(await error).toBe('ECONNRESET');
+  }, 60_000);
+
+  it('is waited for by SIGTERM, and the process ends by itself behind it', async () => {
+    const { client, a } = await openTail(options, 'end');
+    const exit = once(a.process, 'exit');
+    a.process.kill('SIGTERM');
+    expect(await (await world.accessPoint.peer('a')).event('leaving')).toMatchObject({ on: true });
+    await new Promise((resolve) => setTimeout(resolve, 300));
+    expect(a.process.exitCode).toBeNull();
+    expect((await readAll(client)).length).toBe(tailBytes);
+    expect(await exit).toEqual([0, null]);
+  }, 60_000);
+});
+
+describe('a session at level commit whose application has ended it', () => {
+  it.each(['end', 'destroy'] as const)(
+    'by %s() is delivered by the buddy of a process that is killed, without an application',
+    async (how) => {
+      const { client, report, a, b } = await openTail(levels['commit'] ?? {}, how);
+      await new Promise((resolve) => setTimeout(resolve, 100));
+      await a.kill();
+      world.net.steer('nowhere');
+      world.accessPoint.publishPeers('a');
+      const heir = await world.accessPoint.peer('b');
+      const { id: sessionId, epoch } = report;
+      await heir.ask({ t: 'take-over', moveId: world.newMoveId(), owner: 'a', sessionId, epoch: epoch + 1 });
+      world.net.steer('b');
+      const got = await readAll(client);
+      expect(got.equals(Buffer.alloc(tailBytes, 'w'))).toBe(true);
+      expect(await b.tell<string[]>('seen')).toEqual([]);
+      expect(await world.ended('b', report.id)).toMatchObject({ reason: 'closed' });
+    },
+    60_000,
+  );
+
+  it('is ended, not lost, for a client that has everything and is gone', async () => {
+    const { client, report, a } = await openTail(levels['commit'] ?? {}, 'end');
+    client.resume();
+    world.net.steer('nowhere');
+    await until(() => client.readableEnded || client.destroyed);
+    await a.kill();
+    world.accessPoint.publishPeers('a');
+    const heir = await world.accessPoint.peer('b');
+    const { id: sessionId, epoch } = report;
+    await heir.ask({ t: 'take-over', moveId: world.newMoveId(), owner: 'a', sessionId, epoch: epoch + 1 });
+    world.net.steer('b');
+    expect((await world.ended('b', report.id)).reason).toMatch(/closed|ECONNRESET/);
+  }, 60_000);
+});
