@@ -45,4 +45,5 @@ enum guard_result {
 	GUARD_ABSENT = 3,
 	GUARD_FULL = 4,
 	GUARD_INVALID = 5,
+	GUARD_UNLEASED = 6, /* an end at level periodic, while somebody else may have gone on */
 };

@@ -211,7 +211,8 @@ static __always_inline int on_advance(struct __sk_buff *skb, struct guard_comman
 	if (!flow)
 		return GUARD_ABSENT;
 	bpf_spin_lock(&flow->lock);
-	is_stale = command->epoch != flow->epoch;
+	/* A connection that no application has accepted may be reset at any time: nothing of it is acknowledged. */
+	is_stale = command->epoch != flow->epoch || !flow->epoch;
 	if (!is_stale && is_after(command->committed, flow->committed)) {
 		flow->committed = command->committed;
 		has_taken = take(flow, &e, command->committed, now);
@@ -226,10 +227,12 @@ static __always_inline int on_advance(struct __sk_buff *skb, struct guard_comman
 static __always_inline int on_ending(struct guard_command *command)
 {
 	struct guard_flow *flow = bpf_map_lookup_elem(&guard_flows, &command->flow);
-	int result = GUARD_OK;
+	int result = GUARD_OK, leased;
 
 	if (!flow)
 		return GUARD_ABSENT;
+	/* Below level commit an ended flow leaves without a lease: who slept through its take-over must not end it. */
+	leased = !(flow->flags & FLAG_GUARD) || (flow->flags & FLAG_GATE) || is_leased(flow->lease);
 	bpf_spin_lock(&flow->lock);
 	if (command->epoch != flow->epoch) {
 		result = GUARD_STALE;
@@ -240,6 +243,8 @@ static __always_inline int on_ending(struct guard_command *command)
 	} else if (flow->flags & FLAG_ENDED) {
 		if (flow->fin_seq != command->fin_seq)
 			result = GUARD_INVALID;
+	} else if (!leased) {
+		result = GUARD_UNLEASED;
 	} else {
 		flow->fin_seq = command->fin_seq;
 		flow->flags |= FLAG_ENDED;

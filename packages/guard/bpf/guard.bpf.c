@@ -13,13 +13,6 @@ char _license[] SEC("license") = "GPL";
 #define OPTION_WINDOW_SCALE 3
 #define OPTION_SACK 5
 
-static __always_inline int is_leased(__u32 lease)
-{
-	__u64 *ends = bpf_map_lookup_elem(&guard_leases, &lease);
-
-	return ends && bpf_ktime_get_ns() < *ends;
-}
-
 static __always_inline struct listener_value *find_listener(struct segment *s)
 {
 	struct listener_key key = {};

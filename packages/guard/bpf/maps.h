@@ -122,3 +122,10 @@ static __always_inline void count(__u32 verdict)
 	if (packets)
 		*packets += 1;
 }
+
+static __always_inline int is_leased(__u32 lease)
+{
+	__u64 *ends = bpf_map_lookup_elem(&guard_leases, &lease);
+
+	return ends && bpf_ktime_get_ns() < *ends;
+}

@@ -50,4 +50,11 @@ export {
   mayHaveBeenSent,
   mayPromiseEnd,
 } from './rules.js';
-export type { CommittedInput, ConnectionEnds, EgressEntry, EgressVerdict, Fate } from './rules.js';
+export type {
+  CommittedInput,
+  ConnectionEnds,
+  EgressEntry,
+  EndPromise,
+  EgressVerdict,
+  Fate,
+} from './rules.js';

@@ -3,6 +3,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import {
   ackableSeq,
+  type EndPromise,
   type Fate,
   fateOf,
   finSeqOf,
@@ -54,10 +55,14 @@ describe('places in the sequence', () => {
 });
 
 describe('ends', () => {
-  it('promises an end only once no successor can go on behind it', () => {
-    expect(mayPromiseEnd('none', false)).toBe(true);
-    expect(['periodic', 'commit'].map((l) => mayPromiseEnd(l as 'commit', false))).toEqual([false, false]);
-    expect(mayPromiseEnd('commit', true)).toBe(true);
+  it('promises an end only once no successor can go on behind it, and nobody is left waiting for its last bytes', () => {
+    const all = { isEndAtBuddy: true, isAllInSocket: true, isLeased: true };
+    const levelsWith = (over: Partial<EndPromise>): string =>
+      (['none', 'periodic', 'commit'] as const).filter((l) => mayPromiseEnd(l, { ...all, ...over })).join();
+    expect(levelsWith({})).toBe('none,periodic,commit');
+    expect(levelsWith({ isEndAtBuddy: false })).toBe('none');
+    expect(levelsWith({ isAllInSocket: false })).toBe('commit');
+    expect(levelsWith({ isLeased: false })).toBe('none,commit');
   });
 
   it('is over when both FINs are acknowledged, or one side has reset it', () => {
@@ -96,7 +101,7 @@ describe('the fate of a session whose owner dies', () => {
   it.each(connectionLife.filter((row) => row.phase !== 'over'))('is what the table says: $phase', (row) => {
     const phase = row.phase === 'handshake' || row.phase === 'accept-queue' ? row.phase : 'accepted';
     const isEnded = row.phase === 'server-ended' || row.phase === 'closing';
-    for (const death of ['process', 'host'] as const) {
+    for (const death of ['process', 'host', 'stop'] as const) {
       const words = row.onDeath[death];
       const of = (level: 'commit' | 'periodic'): Fate =>
         fateOf({ level, phase, isEnded, hasReplica: true }, death);

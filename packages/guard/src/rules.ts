@@ -109,10 +109,24 @@ export function mayHaveBeenSent(promised: { readonly outputEnd: number; readonly
  * True if the end of the output may be promised to the guard (`GuardControl.end`), that is, if our FIN may leave behind
  * the last byte even after this process's death. `isEndAtBuddy`: whoever could go on has acknowledged a commit (level
  * periodic: a checkpoint) with the end in it, or there is nobody who could. Before that a successor would go on writing behind a
- * FIN that the client has seen; at level periodic it would do so *while* this host's kernel delivers the rest.
+ * FIN that the client has seen; at level periodic it would do so *while* this host's kernel delivers the rest. There the lease must
+ * run, too (the guard answers `unleased`): an owner that slept through its own take-over would promise what is no longer its.
+ * `isAllInSocket`: below commit nobody but this process has what it has not written yet, so a promise would be one that its stop
+ * breaks: the client would wait for bytes that nobody sends.
  */
-export function mayPromiseEnd(level: ProtectionLevel, isEndAtBuddy: boolean): boolean {
-  return level === 'none' || isEndAtBuddy;
+export function mayPromiseEnd(
+  level: ProtectionLevel,
+  { isEndAtBuddy, isAllInSocket, isLeased }: EndPromise,
+): boolean {
+  if (level === 'commit') return isEndAtBuddy;
+  return isAllInSocket && (level === 'none' || (isEndAtBuddy && isLeased));
+}
+
+/** What `mayPromiseEnd` goes by. */
+export interface EndPromise {
+  readonly isEndAtBuddy: boolean;
+  readonly isAllInSocket: boolean;
+  readonly isLeased: boolean;
 }
 
 /** True if a FIN may stand at sequence number `at` (behind the payload of its segment): only at the promised end. */
@@ -213,8 +227,9 @@ export type Fate =
   | 'kernel-finishes';
 
 /**
- * What becomes of a connection when its owner dies. `isEnded`: its end was promised to the guard. `host`: the kernel is gone
- * with the process, or its host cannot be reached.
+ * What becomes of a connection when its owner dies. `isEnded`: its end was promised to the guard, by the word of its host's
+ * agent; of a host that is gone: was, or may have been. `host`: the kernel is gone with the process, or its host cannot be
+ * reached. `stop`: the process does nothing, and its host says so.
  */
 export function fateOf(
   connection: {
@@ -223,13 +238,13 @@ export function fateOf(
     readonly isEnded: boolean;
     readonly hasReplica: boolean;
   },
-  death: 'process' | 'host',
+  death: 'process' | 'host' | 'stop',
 ): Fate {
   const { level, phase, isEnded, hasReplica } = connection;
   if (phase === 'handshake') return 'steered-anew';
   if (phase === 'accept-queue') return death === 'process' ? 'reset-by-kernel' : 'reset-by-access-point';
   if (level === 'commit') return hasReplica ? 'goes-on' : 'reset-by-access-point';
-  if (isEnded) return death === 'process' ? 'kernel-finishes' : 'reset-by-access-point';
+  if (isEnded) return death === 'host' ? 'reset-by-access-point' : 'kernel-finishes';
   if (level === 'periodic' && hasReplica) return 'client-decides';
   return level === 'none' && death === 'process' ? 'reset-by-kernel' : 'reset-by-access-point';
 }

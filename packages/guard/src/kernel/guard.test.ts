@@ -316,10 +316,10 @@ describe.each(flows)('the guard over %s', (_name, flow) => {
   it.each(['none', 'periodic'] as const)(
     'lets the kernel finish at level %s what the application has ended, though the lease has',
     (level) => {
-      guard.setLease(7, 0n);
+      guard.setLease(7, process.hrtime.bigint() + 60_000_000_000n);
       register({ level, lease: 7 });
-      expect(egress({ flow, seq: 1000, payload: Buffer.alloc(1000) })).toBeUndefined();
-      guard.end(flow, 1, 2000);
+      expect(guard.end(flow, 1, 2000)).toBe('ok');
+      guard.setLease(7, 0n);
       for (const frame of [
         { flow, seq: 1000, ack: 9000, payload: Buffer.alloc(1000) },
         { flow, seq: 2000, ack: 9000, flags: 'FA' },
@@ -332,6 +332,22 @@ describe.each(flows)('the guard over %s', (_name, flow) => {
       expect(egress({ flow, seq: 1500, flags: 'FA' })).toMatchObject({ flags: 'RA', isSound: true });
     },
   );
+
+  it('takes no end at level periodic from who may have slept through a take-over', () => {
+    guard.setLease(7, 1n);
+    register({ level: 'periodic', lease: 7 });
+    expect(guard.end(flow, 1, 2000)).toBe('unleased');
+    expect(egress({ flow, seq: 2000, flags: 'FA' })).toBeUndefined();
+    guard.setLease(7, process.hrtime.bigint() + 60_000_000_000n);
+    expect(guard.end(flow, 1, 2000)).toBe('ok');
+    guard.setLease(7, 1n);
+    expect(guard.end(flow, 1, 2000)).toBe('ok');
+    for (const level of ['none', 'commit'] as const) {
+      guard.remove(flow, 1);
+      register({ level, lease: 7 });
+      expect(guard.end(flow, 1, 2000)).toBe('ok');
+    }
+  });
 
   it.each(['none', 'periodic', 'commit'] as const)(
     'tells the client of a connection at level %s that nobody has accepted, also without a lease',
@@ -346,6 +362,7 @@ describe.each(flows)('the guard over %s', (_name, flow) => {
         expect(egress({ flow, seq: 1000, ack: 5300, flags: 'RA' })).toMatchObject({ flags: 'RA' });
         expect(guard.lookup(flow)?.epoch).toBe(0);
         if (level === 'commit') expect(egress({ flow, seq: 1000, ack: 5300 })).toBeUndefined();
+        expect(guard.commit(flow, 0, 5300)).toBe('stale');
         // From its acceptance on it is like any other.
         register({ level, lease: 7, committed: 5000 });
         const fate = egress({ flow, seq: 1000, flags: 'RA' });

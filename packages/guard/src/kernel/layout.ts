@@ -31,8 +31,11 @@ export type GuardVerdict = (typeof guardVerdicts)[number];
 export const guardOps = { register: 1, commit: 2, end: 3, remove: 4, reset: 5, moved: 6 } as const;
 
 /** enum guard_result, in order. */
-export const guardResults = ['ok', 'emitted', 'stale', 'absent', 'full', 'invalid'] as const;
-/** Outcome of one control call; `emitted` is `ok` with an acknowledgement sent. */
+export const guardResults = ['ok', 'emitted', 'stale', 'absent', 'full', 'invalid', 'unleased'] as const;
+/**
+ * Outcome of one control call; `emitted` is `ok` with an acknowledgement sent. `unleased`, of an end at level periodic: ask
+ * again once the lease runs.
+ */
 export type GuardResult = (typeof guardResults)[number];
 
 /** Bytes of struct guard_flow, half_open_flow, guard_command, listener_key. */

@@ -16,6 +16,7 @@ const ofSuccessors = [
   'successor of an ended session',
   'tail at the successor',
   'taken over from a living owner',
+  'taken over from a stopped owner',
 ];
 const situations = {
   none: [...always, 'finished by the kernel'],
@@ -30,7 +31,6 @@ describe('the life of a connection, all interleavings of its two ends and of dea
     { level: 'periodic', handshake: true },
     { level: 'periodic', input: 2 },
     { level: 'commit', handshake: true },
-    { level: 'commit', input: 2 },
     { level: 'commit', input: 2, urgentAt: 0 },
     { level: 'commit', input: 2, urgentAt: 1 },
     { level: 'commit', output: 2 },
@@ -52,10 +52,15 @@ describe('the life of a connection, all interleavings of its two ends and of dea
 
   it.each<[PlantedLifeBug, LifeModelOptions, string]>([
     ['fin-guard-lifted-by-the-end', { level: 'commit' }, 'a clean end before the last byte'],
-    ['fin-guard-lifted-by-the-end', { level: 'none' }, 'a clean end before the last byte'],
     ['end-opens-the-gate', { level: 'commit' }, 'an acknowledged byte is nowhere'],
     ['end-promised-before-its-commit', { level: 'commit' }, 'a FIN is contradicted'],
     ['end-promised-before-its-commit', { level: 'periodic' }, 'two may emit'],
+    [
+      'end-promised-before-its-bytes-are-in-the-socket',
+      { level: 'none' },
+      'neither served nor ended nor reset',
+    ],
+    ['end-promised-without-a-lease', { level: 'periodic' }, 'two may emit'],
     ['replica-without-the-end', { level: 'commit' }, 'a FIN is contradicted'],
     ['replica-forgotten-at-the-close', { level: 'commit' }, 'a session is lost though its buddy lives'],
     ['urgent-byte-not-counted', { level: 'commit', urgentAt: 0 }, 'neither served nor ended nor reset'],

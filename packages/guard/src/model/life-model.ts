@@ -1,6 +1,6 @@
 /**
  * The life of one connection from its SYN to its end: handshake, accept queue, service, both ends of the stream in either
- * order, a tail without an application; deaths of process, host and buddy, and false alarms, at any moment.
+ * order, a tail without an application; deaths of process, host and buddy, stops and false alarms, at any moment.
  *
  * Commits, leases and doubled messages in detail are crash-model.ts's, planned moves move-model.ts's: here a lease has
  * simply ended, a commit is what its buddy has of the owner at some moment, and the owner hears of it some time later.
@@ -29,6 +29,8 @@ export type PlantedLifeBug =
   | 'fin-guard-lifted-by-the-end'
   | 'end-opens-the-gate'
   | 'end-promised-before-its-commit'
+  | 'end-promised-before-its-bytes-are-in-the-socket'
+  | 'end-promised-without-a-lease'
   | 'replica-forgotten-at-the-close'
   | 'urgent-byte-not-counted'
   | 'accept-queue-reset-dropped'
@@ -65,7 +67,7 @@ export interface LifeState {
   readonly values: number;
   readonly fins: number;
   readonly rst: number;
-  /** A: host up, process up, kernel got; application 0 not accepted 1 open 2 ended 3 through; output, and how much the socket has. */
+  /** A: host up; process 0 dead 1 runs 2 is stopped; kernel got; application 0 not accepted 1 open 2 ended 3 through; output, and how much the socket has. */
   readonly host: number;
   readonly process: number;
   readonly received: number;
@@ -193,8 +195,8 @@ function nextOfClient(s: LifeState, emit: Emit, context: Context): void {
 
 function nextOfHandshake(s: LifeState, emit: Emit, context: Context): void {
   if (s.client === 1) {
-    if (s.process === 1) emit('A answers the SYN', { ...s, client: 2 });
-    const isKnownDead = s.host === 0 || (s.process === 0 && s.fenced === 1);
+    if (s.process !== 0) emit('A answers the SYN', { ...s, client: 2 });
+    const isKnownDead = s.host === 0 || (s.process !== 1 && s.fenced === 1);
     const keeps =
       context.has('half-open-affinity-to-the-dead') || keepsHalfOpen(isKnownDead ? 'dead' : 'healthy');
     if (!keeps) emit('the repeated SYN gets another endpoint, as due', { ...s, client: 3 });
@@ -210,12 +212,17 @@ function nextOfHandshake(s: LifeState, emit: Emit, context: Context): void {
 }
 
 function nextOfApplication(s: LifeState, emit: Emit, context: Context): void {
-  if (s.process === 0 || s.client !== 2 || s.owner > 1) return;
+  if (s.process !== 1 || s.client !== 2 || s.owner > 1) return;
   const { level } = context;
-  const isEarly = context.has('end-promised-before-its-commit');
-  // At level commit the promise comes with the commit (nextOfBuddy).
-  const isAtBuddy = s.has < 0 || s.keptApp >= 2;
-  if (s.app >= 2 && s.promised === 0 && (isEarly || (level !== 'commit' && mayPromiseEnd(level, isAtBuddy))))
+  const promise = {
+    isEndAtBuddy: s.has < 0 || s.keptApp >= 2 || context.has('end-promised-before-its-commit'),
+    isAllInSocket:
+      s.inSocket === s.out.length || context.has('end-promised-before-its-bytes-are-in-the-socket'),
+    isLeased: s.fenced === 0 || context.has('end-promised-without-a-lease'),
+  };
+  // In one turn with the shutdown. At level commit it comes with the commit (nextOfBuddy).
+  const isDue = level !== 'commit' || context.has('end-promised-before-its-commit');
+  if (s.app >= 2 && s.promised === 0 && isDue && mayPromiseEnd(level, promise))
     emit('A promises its end', { ...s, promised: 1 });
   // One that lives without its lease goes on, but nothing of it leaves.
   if (s.owner === 1) return;
@@ -231,9 +238,13 @@ function nextOfApplication(s: LifeState, emit: Emit, context: Context): void {
 }
 
 function nextOfFaults(s: LifeState, emit: Emit, context: Context): void {
-  if (s.owner !== 0) return;
+  if (s.owner > 1) return;
+  if (s.process === 2) emit('the process of A goes on', { ...s, process: 1 });
+  if (s.owner === 1) return;
   if (s.host === 1) emit('the host of A dies', { ...s, host: 0, process: 0, fenced: 1 });
-  if (s.process === 1) {
+  if (s.process === 1) emit('the process of A stops', { ...s, process: 2 });
+  if (s.process === 2 && s.fenced === 0) emit('nobody renews the lease of A', { ...s, fenced: 1 });
+  if (s.process !== 0) {
     emit('the process of A dies', { ...s, process: 0 });
     // At level commit the guard drops that, too.
     if (s.app > 0 && context.level !== 'commit') {
@@ -242,7 +253,7 @@ function nextOfFaults(s: LifeState, emit: Emit, context: Context): void {
       const rst = verdict === 'pass' || verdict === 'gate' ? 1 : s.rst;
       emit('the process of A dies with unread input', { ...s, process: 0, torn: 1, rst });
     }
-    if (s.fenced === 0) emit('the lease of A ends though it lives', { ...s, fenced: 1 });
+    if (s.process === 1 && s.fenced === 0) emit('the lease of A ends though it lives', { ...s, fenced: 1 });
   }
   if (s.process === 0 && s.host === 1 && s.fenced === 0) emit('agent of A fences', { ...s, fenced: 1 });
   if (s.buddyDied === 0 && s.has >= 0)
@@ -263,7 +274,7 @@ function nextOfKernel(s: LifeState, emit: Emit, context: Context): void {
   if (s.received < totalOf(s)) {
     // A socket that nobody holds any more takes a FIN, but no data.
     const isData = s.received < s.sent;
-    if (s.process === 1 || !isData) emit('kernel of A receives', { ...s, received: s.received + 1 });
+    if (s.process !== 0 || !isData) emit('kernel of A receives', { ...s, received: s.received + 1 });
     else if (isFinisher) emit('kernel of A resets on further input', { ...s, rst: 1, torn: 1 });
   }
   const entry = entryOf(s, context);
@@ -275,7 +286,7 @@ function nextOfKernel(s: LifeState, emit: Emit, context: Context): void {
     emit('A emits', { ...s, acks: Math.max(s.acks, ack), values });
   }
   // Below commit the kernel acknowledges for an accept queue, too.
-  if (s.app === 0 && s.process === 1 && context.level !== 'commit')
+  if (s.app === 0 && s.process !== 0 && context.level !== 'commit')
     emit('A acknowledges', { ...s, acks: Math.max(s.acks, s.received) });
   // Through, and all delivered: what still comes it did not want, and the bound passes too.
   const byName = judgeEgress({ ...entry, mayReset: true }, { fin: false, rst: true, at: s.inSocket });
@@ -283,7 +294,7 @@ function nextOfKernel(s: LifeState, emit: Emit, context: Context): void {
     emit('the application of A is through, and it is reset by name', { ...s, rst: 1 });
   // shutdown() behind the last byte, or the kernel's own at the process's death, wherever the socket's bytes end.
   const isMeant = s.promised === 1 && s.inSocket === s.out.length;
-  if (s.app === 0 || (s.process === 1 && !isMeant)) return;
+  if (s.app === 0 || (s.process !== 0 && !isMeant)) return;
   const isLifted = context.has('fin-guard-lifted-by-the-end') && s.promised === 1;
   const fate = isLifted ? 'pass' : judgeEgress(entry, { fin: true, rst: false, at: s.inSocket });
   if (fate === 'reset') emit('FIN of A becomes a reset', { ...s, rst: 1 });
@@ -299,11 +310,14 @@ function nextOfBuddy(s: LifeState, emit: Emit, context: Context): void {
     emit('buddy stores a commit', { ...s, has: s.received, kept: s.out.length, keptApp: app });
   if (s.process === 1 && s.app === 3 && s.has >= 0 && context.has('replica-forgotten-at-the-close'))
     emit('buddy forgets', { ...s, has: -1, kept: 0 });
-  if (level !== 'commit' || s.process === 0 || s.has < 0) return;
+  if (level !== 'commit' || s.process !== 1 || s.has < 0) return;
   // A hears some time later what its buddy has by now.
   const openTo = Math.max(s.openTo, seqOf(s, s.has, context));
-  const isEnded = (context.has('replica-without-the-end') ? s.app : s.keptApp) >= 2;
-  const promised = mayPromiseEnd(level, isEnded && s.kept === s.out.length) ? 1 : s.promised;
+  const told = context.has('replica-without-the-end') ? s.app : s.keptApp;
+  const isEndAtBuddy = told >= 2 && s.kept === s.out.length;
+  const promised = mayPromiseEnd(level, { isEndAtBuddy, isAllInSocket: false, isLeased: s.fenced === 0 })
+    ? 1
+    : s.promised;
   const sendable = Math.max(s.sendable, s.kept);
   if (openTo > s.openTo || sendable > s.sendable || promised > s.promised)
     emit('A hears of the commit', { ...s, openTo, sendable, promised });
@@ -314,14 +328,15 @@ function nextOfAccessPoint(s: LifeState, emit: Emit, context: Context): void {
   const isOurFinAcknowledged = s.eof === 1;
   const isClientFinAcknowledged = s.ended === 1 && s.acks === totalOf(s);
   const isDone = isOver({ isOurFinAcknowledged, isClientFinAcknowledged, isReset: false });
-  if (isDone && (s.process === 1 || s.host === 1)) emit('it is over', { ...s, owner: 3 });
+  if (isDone && (s.process !== 0 || s.host === 1)) emit('it is over', { ...s, owner: 3 });
   // Nothing is switched before the lease has ended, and a dead host's has.
   if (s.fenced === 0) return;
-  const death = s.host === 0 || s.process === 1 ? 'host' : 'process';
+  const deaths = ['process', 'host', 'stop'] as const;
+  const death = s.host === 0 ? 'host' : (deaths[s.process] ?? 'host');
   const phase = s.app === 0 ? 'accept-queue' : 'accepted';
-  // Of a process's death its agent says what its guard has promised. Of a host nobody knows that: what its buddy has
-  // may have been promised.
-  const isEnded = s.promised === 1 || (death === 'host' && s.has >= 0 && s.keptApp >= 2);
+  // Its agent says what its guard has promised. Of a host that nobody reaches (a living owner that was declared dead is on
+  // one, too) nobody knows that: whatever end its buddy has may have been promised.
+  const isEnded = death === 'host' ? s.has >= 0 && s.keptApp >= 2 : s.promised === 1;
   const fate = fateOf({ level: context.level, phase, isEnded, hasReplica: s.has >= 0 }, death);
   emitFate(fate, s, emit, context);
 }
@@ -392,7 +407,7 @@ function isAtRest(s: LifeState): boolean {
   }
   if (s.owner !== 0) return false;
   // A tail that its kernel has delivered, to a client that has not ended yet: the agent tells when the socket is gone.
-  if (s.process === 0) return s.host === 1 && s.eof === 1 && s.promised === 1 && s.sent === s.received;
+  if (s.process !== 1) return s.host === 1 && s.eof === 1 && s.promised === 1 && s.sent === s.received;
   const isDelivered = s.app >= 2 ? s.eof === 1 : s.got === s.out.length;
   return s.fenced === 0 && s.app > 0 && isAcknowledged && isDelivered;
 }
@@ -415,7 +430,7 @@ function violations(s: LifeState, { level }: Context): string[] {
   if (
     s.owner === 2 &&
     s.host === 1 &&
-    s.process === 0 &&
+    s.process !== 1 &&
     s.promised === 1 &&
     s.torn === 0 &&
     level !== 'commit'
@@ -441,11 +456,12 @@ function seen(s: LifeState, { level }: Context): string[] {
   if (s.client === 3) found.push('steered anew');
   if (s.reset === 1 && s.app === 0) found.push(`accept queue reset (host ${s.host === 1 ? 'up' : 'down'})`);
   if (s.owner === 3)
-    found.push(s.sApp > 0 ? 'over at the successor' : s.process === 1 ? 'over' : 'over after the death');
+    found.push(s.sApp > 0 ? 'over at the successor' : s.process === 0 ? 'over after the death' : 'over');
   if (s.owner === 1 && s.sApp === 3 && s.sNext > s.got) found.push('tail at the successor');
   if (s.owner === 1 && s.eof === 1 && s.fins > 0 && s.ended === 0)
     found.push('successor of an ended session');
   if (s.owner === 1 && s.process === 1) found.push('taken over from a living owner');
+  if (s.owner === 1 && s.process === 2) found.push('taken over from a stopped owner');
   if (s.process === 0 && s.eof === 1 && s.owner === 0 && level !== 'commit')
     found.push('finished by the kernel');
   if (s.reset === 1 && s.buddyDied === 1 && s.acks > 0) found.push('owner and buddy died together');

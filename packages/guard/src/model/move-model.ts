@@ -266,9 +266,13 @@ function takenOver(s: MoveModelState, has: number, out: string): MoveModelState 
   return { ...s, owner: 2, xPhase: 1, xGot: xOut.length, xOut, xEnd: has - xOut.length };
 }
 
+const served = { isAllInSocket: true, isLeased: true } as const;
+
 function emitted(s: MoveModelState, got: number, out: string, told: number): MoveModelState {
   const sendable = sendableOffset(out.length, told);
-  const finSeq = mayPromiseEnd('commit', told > out.length) ? out.length : undefined;
+  const finSeq = mayPromiseEnd('commit', { isEndAtBuddy: told > out.length, ...served })
+    ? out.length
+    : undefined;
   const entry = { level: 'commit', epoch: 1, finSeq, mayReset: false, isLeased: true } as const;
   const isFinOut = judgeEgress(entry, { fin: true, rst: false, at: sendable }) !== 'drop';
   return {
