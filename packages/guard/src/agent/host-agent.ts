@@ -334,6 +334,8 @@ export class HostAgent {
     const stuck = new Map<string, string>();
     const entries = this.#guard.list();
     for (const flow of entries) {
+      // What its application broke off is not acknowledged any more.
+      if ((flow.flags & guardFlags.mayReset) !== 0) continue;
       if (flow.withheldSinceNs === 0n || nowNs - flow.withheldSinceNs < BigInt(stuckGateMs) * 1_000_000n)
         continue;
       const endsAtNs = this.#guard.leaseEndsAtNs(flow.lease);
