@@ -198,6 +198,12 @@ static __always_inline int stands_at_end(struct segment *s, struct guard_flow *f
 	return is_end;
 }
 
+/* The kernel's answer to a SYN that nobody listens for (RFC 9293 3.10.7.1). */
+static __always_inline int is_refusal(struct segment *s)
+{
+	return (s->flags & (TCP_RST | TCP_ACK | TCP_SYN)) == (TCP_RST | TCP_ACK) && s->seq == 0 && s->payload == 0;
+}
+
 SEC("tc")
 int guard_egress(struct __sk_buff *skb)
 {
@@ -219,6 +225,11 @@ int guard_egress(struct __sk_buff *skb)
 			return TC_ACT_SHOT;
 		}
 		return on_syn_ack(&s, listener, (__u8 *)header);
+	}
+	/* The listener's process has died, or is about to listen: the client's next SYN finds another one, a refusal would be final. */
+	if (is_refusal(&s) && find_listener(&s)) {
+		count(GUARD_DROP_RST);
+		return TC_ACT_SHOT;
 	}
 	flow = bpf_map_lookup_elem(&guard_flows, &s.flow);
 	if (!flow) {

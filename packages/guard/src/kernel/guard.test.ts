@@ -460,6 +460,16 @@ describe.each(flows)('the guard over %s', (_name, flow) => {
     expect(guard.lookup(flow)).toBeUndefined();
   });
 
+  it('refuses nobody in the name of a listener whose process is away: the next SYN may find another one', () => {
+    const refusal = { flow, flags: 'RA', seq: 0, ack: 77 };
+    expect(egress(refusal)).toBeDefined();
+    for (const level of ['none', 'periodic', 'commit'] as const) {
+      guard.setListener(flow.vip, level, 0);
+      expect(egress(refusal)).toBeUndefined();
+      expect(egress({ ...refusal, seq: 1 })).toBeDefined();
+    }
+  });
+
   it('refuses an old epoch, and a gate of another epoch stays shut', () => {
     register({ epoch: 4 });
     expect(register({ epoch: 3, committed: 9000 })).toBe('stale');
