@@ -8,6 +8,7 @@ import { requestSlowly } from './endpoint-link.js';
 import type { Endpoint } from './endpoint-registry.js';
 import { lifeCycle, stepOfState } from './life-cycle.js';
 import type { MoveState, MoveStep } from './life-cycle.js';
+import { isThrough } from './session-registry.js';
 import type { Session } from './session-registry.js';
 
 type Emit = (event: unknown) => void;
@@ -89,7 +90,7 @@ function statusOf(d: DaemonState): object {
     isRebuilding: d.isRebuilding(),
     adopted: d.dataplane.isAdopted,
     sessions: d.sessions.size,
-    closing: [...d.sessions.all()].filter((s) => s.closing !== undefined).length,
+    closing: [...d.sessions.all()].filter(isThrough).length,
     endpoints: d.endpoints.all().length,
     moves: {
       running: d.coordinator.running().length,
@@ -167,8 +168,8 @@ function sessionLine(s: Session): object {
     epoch: s.epoch,
     openedAtMs: s.openedAtMs,
     moves: s.moves,
-    phase: s.closing === undefined ? 'live' : 'closing',
-    /** Bytes its client has not acknowledged, our FIN counted; of one that is closing. */
+    phase: isThrough(s) ? 'closing' : 'live',
+    /** Bytes its client has not acknowledged, our FIN counted; of one whose application has ended its output. */
     tailBytes: s.closing?.tailBytes ?? null,
     /** Its process has ended: the kernel of its host delivers the rest. */
     isFinishing: s.isFinishing === true,

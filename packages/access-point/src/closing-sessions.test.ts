@@ -9,6 +9,7 @@ import { afterAll, describe, expect, it } from 'vitest';
 import { FleetTeller } from './analytics/fleet-teller.js';
 import { createInputHub } from './analytics/input-hub.js';
 import { testConfig } from './testing/test-config.js';
+import { settleMicrotasks } from './testing/virtual-clock.js';
 import { World, flowOf } from './testing/world.js';
 
 const directory = mkdtempSync(join(tmpdir(), 'restitch-closing-'));
@@ -134,6 +135,94 @@ describe('a closing session', () => {
     expect(world.recordOf(id)?.phase).toBe('closing');
     expect(world.counters.get('protection_sessions_finished_total')).toBe(1);
   });
+});
+
+describe('a session whose application has ended its output and reads on', () => {
+  const openHalf = async (): Promise<{ world: World; id: string }> => {
+    const opened = await openWorld();
+    const id = opened.world.open('a');
+    await opened.world.settle();
+    opened.world.endpoint('a').close(id, 5000, 'kernel', { hasApplication: true });
+    await opened.world.settle();
+    return { world: opened.world, id };
+  };
+
+  it('is asked for at a move like any live one, and its pin counts', async () => {
+    const { world, id } = await openHalf();
+    const { coordinator } = world.core.state;
+    world.link('a')?.fromEndpoint({ t: 'pinned', id, reason: 'reads a file' });
+    await world.settle();
+    await expect(coordinator.migrate({ sessionId: id, origin: 'drain' })).rejects.toMatchObject({
+      code: 'session_pinned',
+    });
+    world.link('a')?.fromEndpoint({ t: 'pinned', id, reason: null });
+    const { take } = world.endpoint('b');
+    const seen: ToEndpoint[] = [];
+    world.endpoint('b').take = (message) => {
+      seen.push(message);
+      take.call(world.endpoint('b'), message);
+    };
+    await world.settle();
+    coordinator.request(
+      { sessionId: id, target: 'b', origin: 'recommended', isAutomatic: true },
+      () => undefined,
+    );
+    await pass(world, 10_000);
+    expect(seen.find((m) => m.t === 'reserve')).not.toHaveProperty('isClosing');
+    expect(world.liveCopies(id)).toMatchObject([{ name: 'b' }]);
+    expect(closingOf(world, id)).toMatchObject({ hasApplication: true });
+  });
+
+  it('is announced as live, and known as what it is all the same', async () => {
+    const { world, id } = await openHalf();
+    await world.restartDaemon();
+    for (const name of ['a', 'b']) world.connect(name);
+    await world.settle();
+    expect(closingOf(world, id)).toEqual({ tailBytes: 5000, finisher: 'kernel', hasApplication: true });
+  });
+
+  it('is its kernel`s when its process dies', async () => {
+    const { world, id } = await openHalf();
+    world.kill('a');
+    world.connect('a');
+    await world.settle();
+    expect(world.core.state.sessions.byId(id)).toMatchObject({ isFinishing: true });
+  });
+});
+
+it('one whose process dies while its socket is frozen for a move is nobody`s, and its client is told', async () => {
+  const { world, id } = await openWorld();
+  world.endpoint('a').close(id, 5000, 'kernel');
+  await world.settle();
+  world.core.state.coordinator.request({ sessionId: id, target: 'b', origin: 'manual' }, () => undefined);
+  for (let i = 0; i < 100 && world.copiesOf(id)[0]?.phase !== 'frozen'; i++) {
+    world.deliver(() => 0);
+    await settleMicrotasks();
+  }
+  expect(world.copiesOf(id)).toMatchObject([{ name: 'a', phase: 'frozen' }]);
+  world.images.length = 0;
+  world.kill('a');
+  world.connect('a');
+  await pass(world, 10_000);
+  expect(world.core.state.sessions.byId(id)).toBeUndefined();
+  expect(world.dataplane.resets).toEqual([formatFlow(flowOf(1))]);
+  expect(world.recordOf(id)?.phase).toBe('closing');
+});
+
+it('one whose process dies before its move has frozen it is its kernel`s', async () => {
+  const { world, id } = await openWorld();
+  world.endpoint('a').close(id, 5000, 'kernel');
+  await world.settle();
+  world.core.state.coordinator.pauseAt('holding');
+  world.core.state.coordinator.request({ sessionId: id, target: 'b', origin: 'manual' }, () => undefined);
+  await world.settle();
+  world.kill('a');
+  world.connect('a');
+  world.core.state.coordinator.resume();
+  await pass(world, 10_000);
+  expect(world.core.state.sessions.byId(id)).toMatchObject({ isFinishing: true, move: undefined });
+  expect(world.recordOf(id)).toMatchObject({ name: 'a', phase: 'active' });
+  expect(world.dataplane.resets).toEqual([]);
 });
 
 describe('who plans by load', () => {

@@ -333,8 +333,7 @@ export class ControlPlane {
 
   #pin(endpoint: Endpoint, sessionId: string, reason: string | null): void {
     const session = this.#deps.sessions.byId(sessionId);
-    if (session?.owner === endpoint && session.closing === undefined)
-      this.#deps.sessions.setPinned(session, reason ?? undefined);
+    if (session?.owner === endpoint) this.#deps.sessions.setPinned(session, reason ?? undefined);
   }
 
   /** The connection is gone; the endpoint may well go on serving. Only new flows and moves are affected. */

@@ -327,6 +327,15 @@ it('lets a copy go whose client closed at the target, when the access point forg
   await run.assertRest();
 });
 
+it('leaves a closing session to the kernel of its host when its process is killed', async () => {
+  await play([
+    { t: 'close', session: 0, finisher: 'kernel' },
+    { t: 'deliver', picks: [0, 0, 0, 0] },
+    { t: 'kill', at: 0 },
+    { t: 'connect', at: 0 },
+  ]);
+});
+
 it('has been through the ends of moves that come up often enough to be asked for', () => {
   expect(met.get('protection_sessions_finishing_total')).toBeGreaterThan(0);
   expect(met.get('protection_sessions_finished_total')).toBeGreaterThan(0);

@@ -14,6 +14,7 @@ import type { MoveState } from './life-cycle.js';
 import { MoveGate } from './move-gate.js';
 import { Move } from './move.js';
 import type { MoveContext } from './move-context.js';
+import { isThrough } from './session-registry.js';
 import type { Session, SessionRegistry } from './session-registry.js';
 import { WishList } from './wish-list.js';
 import type { MoveOrigin, Wish } from './wish-list.js';
@@ -198,7 +199,8 @@ export class Coordinator {
   #assertMovable(request: MoveRequest): Session {
     const session = this.#deps.sessions.byId(request.sessionId);
     if (session === undefined) throw new RestitchError('unknown_session', `no session ${request.sessionId}`);
-    if (session.pinned !== undefined && request.isForced !== true) {
+    // Who has pinned a tail is through with it.
+    if (session.pinned !== undefined && !isThrough(session) && request.isForced !== true) {
       throw new RestitchError('session_pinned', `session ${session.id} is pinned: ${session.pinned}`);
     }
     if (request.target !== undefined) {
@@ -213,7 +215,7 @@ export class Coordinator {
         `session ${session.id}: its process has ended, its kernel finishes it`,
       );
     }
-    if (session.closing !== undefined && request.isAutomatic === true) {
+    if (isThrough(session) && request.isAutomatic === true) {
       throw new RestitchError('unknown_session', `session ${session.id}: its application has ended it`);
     }
     if (session.doubt !== undefined)

@@ -81,7 +81,7 @@ export class DaemonCore {
       ...parties,
       lingerMs,
       onStale: (endpoint) => this.state.protection.contradicted(endpoint),
-      onOwnerGone: (session) => this.state.protection.leftToKernel(session),
+      onOwnerGone: (session) => this.state.protection.closingLeft(session),
     });
     const onDoubt = (session: Session): void => reconciler.askOwner(session);
     const mayReceive = (endpoint: Endpoint): boolean => protection.mayReceive(endpoint);

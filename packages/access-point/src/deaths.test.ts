@@ -146,17 +146,28 @@ describe('a handshake that was not over', () => {
     expect(world.counters.get('half_open_forgotten_total')).toBe(1);
   });
 
-  it('no service names an endpoint once its agent tells of the death, though it is connected', async () => {
+  it('goes to another when its process is stopped for good, though it is connected', async () => {
     const world = await openWorld();
     const flow = flowOfPort(40_000);
     expect(world.dataplane.syn(flow)).toBe(1);
-    world.agentSays('a', { t: 'process-ended', instance: world.process('a').instance, isFenced: true });
-    await world.run(20);
+    world.process('a').isStopped = true;
+    await world.run(3000);
     expect(world.core.state.endpoints.require('a').link).toBeDefined();
-    world.cutOff('a');
     expect(world.dataplane.services[0]?.backends.map((b) => b.endpointId)).toEqual([2, 3]);
-    await world.run(200);
     expect(world.dataplane.syn(flow)).not.toBe(1);
+  });
+
+  it('finds no service that names the dead one, though health has not noticed yet', async () => {
+    const patient = testConfig(
+      directory,
+      'rebuildGrace: 1s\nhealth: {heartbeat: 200ms, suspectAfter: 60s, deadAfter: 90s}',
+    );
+    const world = new ProtectedWorld(patient, ['a', 'b', 'c']);
+    await world.run(1000);
+    world.process('a').isStopped = true;
+    await world.run(1500);
+    expect(world.core.state.endpoints.require('a').liveness).toBe('healthy');
+    expect(world.dataplane.services[0]?.backends.map((b) => b.endpointId)).toEqual([2, 3]);
   });
 
   it('stays when the endpoint is drained, or back as another process', async () => {

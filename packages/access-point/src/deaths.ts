@@ -115,6 +115,14 @@ export class Deaths {
     void this.#bareFlows.list(endpoint).then((bare) => this.#bareFlows.end(bare, endpoint, instance));
   }
 
+  /** Such a process had ended that session: its host's kernel delivers the rest, or its client is told. False if it had not. */
+  takeClosing(session: Session, instance: string): boolean {
+    if (session.closing === undefined) return false;
+    if (!this.finishing.take(session, instance, true))
+      void this.#lost.giveUp(session, session.owner, 'its process is gone');
+    return true;
+  }
+
   /** Sessions of the dead that only replicas tell of; `isWhole`: everybody has answered. See recoverer.ts. */
   adoptAll(
     areRecordsNew: boolean,

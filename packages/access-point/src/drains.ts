@@ -14,6 +14,7 @@ import { ResidueQuestions } from './drain-residue.js';
 import { DrainWishes } from './drain-wishes.js';
 import type { DrainWish } from './drain-wishes.js';
 import type { Endpoint, EndpointRegistry } from './endpoint-registry.js';
+import { isThrough } from './session-registry.js';
 import type { Session } from './session-registry.js';
 
 /** What drains work with. */
@@ -292,7 +293,7 @@ export class Drains {
       moved: running.moved,
       ended: running.ended,
       left,
-      closing: [...target.sessions].filter((s) => s.closing !== undefined).length,
+      closing: [...target.sessions].filter(isThrough).length,
       inMove: running.inMove,
       residue: residue.last ?? null,
       movedPerSec,

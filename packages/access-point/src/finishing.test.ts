@@ -84,6 +84,15 @@ describe('while the host`s agent is heard', () => {
     expect(session(world)).toBeUndefined();
   });
 
+  it('a process that is only stopped is the same: its kernel lives', async () => {
+    const world = await openWorld();
+    world.process('a').isStopped = true;
+    await world.run(4000);
+    expectFinishing(world);
+    expect(world.emitters('s2')).toHaveLength(1);
+    expect(world.core.state.protection.records[0]).toMatchObject({ reason: 'stopped', finishing: 1 });
+  });
+
   it('the death of the next process as well changes nothing', async () => {
     const world = await openWorld();
     world.kill('a', true);
@@ -203,6 +212,16 @@ describe('when nobody sees the kernel any more', () => {
     expect(world.emitters('s2')).toHaveLength(1);
     expect(world.core.state.protection.records[0]).toMatchObject({ taken: 1, lost: 1, finishing: 0 });
   });
+});
+
+it('an older replica of it is not gone on with: the kernel may have said more', async () => {
+  const world = await openWorld();
+  const replica = { owner: 'a', instance: world.process('a').instance, flow: flowOfPort(port), epoch: 0 };
+  world.process('b').replicas.set('s1', replica);
+  world.killHost('a');
+  await world.run(1000);
+  expect(world.emitters('s1')).toEqual([]);
+  expect(world.dataplane.resets).toEqual([formatFlow(flowOfPort(port))]);
 });
 
 describe('without an agent', () => {

@@ -73,6 +73,8 @@ export class Finishing {
    */
   take(session: Session, deadInstance: string, isReplaced: boolean): boolean {
     if (session.closing?.finisher !== 'kernel') return false;
+    // Its socket may be frozen: then it dies with the process.
+    if (session.doubt !== undefined) return false;
     const { owner } = session;
     if (!isReplaced && !this.#isSeen(owner, deadInstance)) return false;
     const host = this.#hosts.get(owner) ?? this.#openHost(owner, deadInstance);

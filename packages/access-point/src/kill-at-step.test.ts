@@ -52,12 +52,20 @@ const blows: Record<string, Blow> = {
   },
 };
 
+/** How the session stands that is moved. */
+const kinds = ['live', 'successor', 'kernel'] as const;
+
 /** Brings a move from a to b to the door of `state`, everything that was sent before delivered. */
-async function worldAt(state: MoveState): Promise<{ world: World; id: string }> {
+async function worldAt(
+  state: MoveState,
+  kind: (typeof kinds)[number],
+): Promise<{ world: World; id: string }> {
   const world = new World(testConfig(directory, 'rebuildGrace: 3s'), ['a', 'b', 'c']);
   for (const name of ['a', 'b', 'c']) world.connect(name);
   await world.settle();
   const id = world.open('a');
+  await world.settle();
+  if (kind !== 'live') world.endpoint('a').close(id, 1000, kind);
   await world.settle();
   const { coordinator } = world.core.state;
   coordinator.pauseAt(state);
@@ -66,16 +74,18 @@ async function worldAt(state: MoveState): Promise<{ world: World; id: string }> 
   return { world, id };
 }
 
-describe.each(way)('before %s', (state) => {
+const cases = kinds.flatMap((kind) => way.map((state) => [kind, state] as const));
+
+describe.each(cases)('%s, before %s', (kind, state) => {
   it('the move stands at this door', async () => {
-    const { world } = await worldAt(state);
+    const { world } = await worldAt(state, kind);
     expect(world.core.state.coordinator.running().map((m) => m.isPaused)).toEqual([true]);
   });
 
   it.each(Object.keys(blows))(
     '%s: one owner afterwards, and a session is lost only with its last copy',
     async (what) => {
-      const { world, id } = await worldAt(state);
+      const { world, id } = await worldAt(state, kind);
       const before = world.copiesOf(id);
       await blows[what]?.(world);
       world.core.state.coordinator.resume();
@@ -89,6 +99,7 @@ describe.each(way)('before %s', (state) => {
         expect(copy.phase, story).toBe('live');
         expect(record, story).toEqual({ name: copy.name, epoch: copy.epoch, phase: 'active' });
       }
+      if (kind !== 'live') assertTail(world, id, story);
       const { coordinator, reconciler } = world.core.state;
       expect(coordinator.running().map((m) => `${m.id} ${m.state}`)).toEqual([]);
       expect(reconciler.waiting).toBe(0);
@@ -96,6 +107,17 @@ describe.each(way)('before %s', (state) => {
     },
   );
 });
+
+/** A tail is known as one wherever it is; what no process has is a kernel's, or nobody's and forgotten. */
+function assertTail(world: World, id: string, story: string): void {
+  const session = world.core.state.sessions.byId(id);
+  const [copy] = world.copiesOf(id);
+  if (copy !== undefined) expect(session?.closing, story).toMatchObject({ tailBytes: 1000 });
+  else if (session !== undefined) {
+    expect(session.isFinishing, story).toBe(true);
+    expect(world.kernel(session.owner.name).size, story).toBe(1);
+  }
+}
 
 /** docs/architecture.md, "Who dies, and what then". */
 function mustLive(what: string, before: ReturnType<World['copiesOf']>, state: MoveState): boolean {

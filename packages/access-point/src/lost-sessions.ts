@@ -7,6 +7,7 @@ import type { FlowRecord, ResetOutcome } from '@restitch/dataplane';
 import type { ClientEnds } from './client-ends.js';
 import type { Endpoint } from './endpoint-registry.js';
 import type { EventFeed } from './event-feed.js';
+import { isThrough } from './session-registry.js';
 import type { Session, SessionRegistry } from './session-registry.js';
 import type { SessionTakeOver, TakeOverHistory } from './take-over-history.js';
 
@@ -43,12 +44,11 @@ export class LostSessions {
     const { clock, sessions, logger, counters, clientEnds } = this.#deps;
     session.isOrphan = false;
     session.isFinishing = false;
-    const { closing } = session;
     sessions.remove(session);
     const beganMs = clock.monotonicMs();
     const client = await clientEnds.end(session);
     const resetMs = clock.monotonicMs() - beganMs;
-    const loss = lossOf(client, closing !== undefined);
+    const loss = lossOf(client, isThrough(session));
     counters.add(`protection_sessions_${loss}_total`);
     const what = { session: session.id, owner: dead.name, reason, client };
     if (loss === 'lost') logger.error(what, 'session lost');

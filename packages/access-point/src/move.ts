@@ -11,6 +11,7 @@ import type { NumberlessRequest, ReplyListener } from './endpoint-link.js';
 import { holdStates, isMoveOutcome, lifeCycle, nextMoveState, stepOfState } from './life-cycle.js';
 import type { MoveAction, MoveDeadline, MoveEvent, MoveOutcome, MoveState } from './life-cycle.js';
 import type { MoveContext, MoveFailure } from './move-context.js';
+import { isThrough } from './session-registry.js';
 import type { Session } from './session-registry.js';
 
 /** Between hold and the first byte from the target, every millisecond is one the client waits. */
@@ -104,7 +105,7 @@ export class Move {
         app: source.hello.app,
         listener,
         expiresMs: this.#lifetimeMs(),
-        ...(this.session.closing === undefined ? {} : { isClosing: true }),
+        ...(isThrough(this.session) ? { isClosing: true } : {}),
       },
       'reserved',
     );

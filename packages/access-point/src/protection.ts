@@ -130,9 +130,9 @@ export class Protection {
     return true;
   }
 
-  /** The unprotected process of a closing session has been replaced. True if the kernel of its host delivers the rest. */
-  leftToKernel(session: Session): boolean {
-    return this.#deaths.finishing.take(session, session.owner.hello?.instance ?? '', true);
+  /** The unprotected process of a closing session has been replaced. False if it is not closing. */
+  closingLeft(session: Session): boolean {
+    return this.#deaths.takeClosing(session, session.owner.hello?.instance ?? '');
   }
 
   heartbeat(endpoint: Endpoint, n: number): void {

@@ -10,7 +10,7 @@ import type { Endpoint, EndpointRegistry } from './endpoint-registry.js';
 import type { FlowBatch } from './flow-batch.js';
 import { judgeCopy, judgedPhaseOf } from './reconcile.js';
 import type { OwnerFate, Verdict } from './reconcile.js';
-import { makeSession } from './session-registry.js';
+import { closingOf, makeSession } from './session-registry.js';
 import type { Session, SessionRegistry } from './session-registry.js';
 
 /** What the reconciler works with. */
@@ -25,7 +25,7 @@ export interface ReconcilerDeps {
   readonly lingerMs: () => number;
   /** An endpoint serves a session that is another's by now. */
   readonly onStale: (endpoint: Endpoint) => void;
-  /** The process of a closing session has ended. True if the kernel of its host delivers the rest: it is not forgotten. */
+  /** The process of a session has ended. True if somebody else takes care of it: a closing one is not just forgotten. */
   readonly onOwnerGone: (session: Session) => boolean;
 }
 
@@ -256,7 +256,7 @@ export class Reconciler {
     sessions.setPinned(known, report.pinned);
     // A copy that waits for word need not say it; one that serves does.
     const isServing = judgedPhaseOf(report.phase) === 'live';
-    if (isServing || report.closing !== undefined) sessions.setClosing(known, report.closing);
+    if (isServing || report.closing !== undefined) sessions.setClosing(known, closingOf(report));
     known.doubt = undefined;
     return known;
   }

@@ -23,7 +23,10 @@ export interface Session {
   doubt: string | undefined;
   /** Who keeps its replica, as its owner says; undefined if nobody does, or it is not protected. */
   buddy?: { readonly name: string; readonly isReady: boolean } | undefined;
-  /** Its application has ended it, and its client lacks something yet. It ends with its owner's `ended`, as any other. */
+  /**
+   * Its application has ended it, or its output, and its client lacks something yet; `isThrough` tells which. It ends with
+   * its owner's `ended`, as any other.
+   */
   closing?: Closing | undefined;
   /** Its owner died; its buddy is about to take it over. Nobody else may forget it. */
   isOrphan?: boolean;
@@ -43,7 +46,7 @@ export interface SessionWatcher {
   pinned(session: Session): void;
   /** `session.buddy` is another than before. */
   buddy(session: Session): void;
-  /** Its application has ended it (`session.closing`), or, on its owner's word, not after all. */
+  /** Its application is through with it, or, on its owner's word, not after all. */
   closing(session: Session): void;
 }
 
@@ -77,12 +80,9 @@ export class SessionRegistry {
 
   /** Its owner says how much its client lacks, or with undefined that its application still has it. */
   setClosing(session: Session, closing: Closing | undefined): void {
-    const isNews = (session.closing === undefined) !== (closing === undefined);
+    const before = isThrough(session);
     session.closing = closing;
-    if (!isNews) return;
-    // Who refused the move has ended it, and a tail moves without it.
-    if (closing !== undefined) this.setPinned(session, undefined);
-    this.#watcher?.closing(session);
+    if (isThrough(session) !== before) this.#watcher?.closing(session);
   }
 
   byId(id: string): Session | undefined {
@@ -137,6 +137,16 @@ export class SessionRegistry {
   }
 }
 
+/** True if no application has it any more: what is left is to deliver the rest to its client. */
+export function isThrough({ closing }: Session): boolean {
+  return closing !== undefined && closing.hasApplication !== true;
+}
+
+/** How a reported session stands: one that is live, and tells what its client lacks, has an application that reads on. */
+export function closingOf({ phase, closing }: SessionReport): Closing | undefined {
+  return closing === undefined || phase !== 'live' ? closing : { ...closing, hasApplication: true };
+}
+
 /** A session as its owner reports it. */
 export function makeSession(owner: Endpoint, report: SessionReport, nowMs: number): Session {
   return {
@@ -151,6 +161,6 @@ export function makeSession(owner: Endpoint, report: SessionReport, nowMs: numbe
     pinned: report.pinned,
     move: undefined,
     doubt: undefined,
-    closing: report.closing,
+    closing: closingOf(report),
   };
 }

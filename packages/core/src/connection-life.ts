@@ -38,7 +38,9 @@ export interface ConnectionLifeRow {
   /** What each party holds; a party that is not named holds nothing. */
   readonly holds: Readonly<Partial<Record<ConnectionParty, string>>>;
   /** What becomes of it at level commit, and below. */
-  readonly onDeath: Readonly<Partial<Record<ConnectionDeath, { readonly commit: string; readonly below: string }>>>;
+  readonly onDeath: Readonly<
+    Partial<Record<ConnectionDeath, { readonly commit: string; readonly below: string }>>
+  >;
 }
 
 const unaffected = { commit: 'goes on', below: 'goes on' } as const;
@@ -55,7 +57,10 @@ export const connectionLife: readonly ConnectionLifeRow[] = [
     until: 'the client acknowledges, or its SYN is repeated and steered anew',
     holds: { record: 'half-open entry: where the SYN went', 'guard entry': 'what the SYN-ACK said' },
     onDeath: {
-      process: { commit: 'the half-open entry goes, the repeated SYN gets another endpoint', below: 'the same' },
+      process: {
+        commit: 'the half-open entry goes, the repeated SYN gets another endpoint',
+        below: 'the same',
+      },
       host: { commit: 'the half-open entry goes, the repeated SYN gets another endpoint', below: 'the same' },
       stop: { commit: 'the half-open entry goes, the repeated SYN gets another endpoint', below: 'the same' },
       daemon: unaffected,
@@ -70,7 +75,10 @@ export const connectionLife: readonly ConnectionLifeRow[] = [
       'guard entry': 'epoch 0: nothing is acknowledged at commit, RST passes, a FIN becomes RST',
     },
     onDeath: {
-      process: { commit: 'its kernel resets it, and the guard lets that pass', below: 'its kernel resets it' },
+      process: {
+        commit: 'its kernel resets it, and the guard lets that pass',
+        below: 'its kernel resets it',
+      },
       host: resetByAccessPoint,
       stop: resetByAccessPoint,
       daemon: unaffected,
@@ -147,9 +155,9 @@ export const connectionLife: readonly ConnectionLifeRow[] = [
       record: 'owner and epoch',
       session: 'closing, with its bytes',
       descriptor: 'a duplicate, kept by the SDK',
-      'guard entry': 'our FIN at the committed end; the gate until the client\'s FIN is committed',
+      'guard entry': "our FIN at the committed end; the gate until the client's FIN is committed",
       replica: 'output the client has not acknowledged, and that there is no application',
-      drain: 'moves it, without the target\'s application',
+      drain: "moves it, without the target's application",
     },
     onDeath: {
       process: { commit: 'the buddy delivers the rest', below: 'the kernel delivers what it has' },
@@ -164,7 +172,10 @@ export const connectionLife: readonly ConnectionLifeRow[] = [
     phase: 'over',
     tcp: ['TIME_WAIT', 'CLOSE'],
     until: 'a new SYN on the same ports, or a minute',
-    holds: { record: 'closing: stray packets still go to its last owner', 'guard entry': 'swallows stray resets' },
+    holds: {
+      record: 'closing: stray packets still go to its last owner',
+      'guard entry': 'swallows stray resets',
+    },
     onDeath: {},
   },
 ];

@@ -77,6 +77,8 @@ export const closingSchema = z.object({
   tailBytes: u32,
   /** Who delivers them if the process dies: its host's kernel (levels none and periodic), or whoever has the replica. */
   finisher: z.enum(['kernel', 'successor']),
+  /** Its application has ended its output only and reads on: it is still asked at a move, and still load. */
+  hasApplication: z.boolean().optional(),
 });
 /** How a session stands whose application has ended it. */
 export type Closing = z.infer<typeof closingSchema>;

@@ -3,6 +3,7 @@ import type { Clock } from '@restitch/core';
 import type { EngineInput, FleetEndpoint } from '@restitch/analytics';
 import type { EndpointConfig } from '../config/index.js';
 import type { Endpoint, EndpointRegistry } from '../endpoint-registry.js';
+import { isThrough } from '../session-registry.js';
 import type { Session, SessionRegistry } from '../session-registry.js';
 import type { InputHub } from './input-hub.js';
 
@@ -36,7 +37,7 @@ export class FleetTeller {
     const { sessions, inputs } = this.#deps;
     // For the engine a session ends with its application: what only delivers its rest is no load worth moving.
     const tell = (session: Session, what: 'opened' | 'ended' | 'moved' | 'pinned' | 'unpinned'): void => {
-      if (session.closing === undefined) inputs.push(this.#about(session, what));
+      if (!isThrough(session)) inputs.push(this.#about(session, what));
     };
     const open = (session: Session): void => {
       tell(session, 'opened');
@@ -49,7 +50,7 @@ export class FleetTeller {
       buddy: (session) => tell(session, 'opened'),
       pinned: (session) => tell(session, session.pinned === undefined ? 'unpinned' : 'pinned'),
       closing: (session) => {
-        if (session.closing === undefined) open(session);
+        if (!isThrough(session)) open(session);
         else inputs.push(this.#about(session, 'ended'));
       },
     });
@@ -80,7 +81,7 @@ export class FleetTeller {
     const nowMs = this.#deps.clock.monotonicMs();
     const inputs: EngineInput[] = [{ kind: 'fleet', atMs: nowMs, endpoints: this.#fleet() }];
     for (const session of this.#deps.sessions.all()) {
-      if (session.closing !== undefined) continue;
+      if (isThrough(session)) continue;
       inputs.push(this.#about(session, 'opened'));
       if (session.pinned !== undefined) inputs.push(this.#about(session, 'pinned'));
     }
@@ -121,7 +122,7 @@ export class FleetTeller {
     const { clock } = this.#deps;
     const base = { kind: 'session', atMs: clock.monotonicMs(), what, session: session.id } as const;
     const endpoint = session.owner.name;
-    const end = session.end ?? (session.closing === undefined ? undefined : 'closed');
+    const end = session.end ?? (isThrough(session) ? 'closed' : undefined);
     if (what === 'ended' && end !== undefined) return { ...base, endpoint, end };
     if (what !== 'opened') return { ...base, endpoint };
     const location = this.#deps.locationOf?.(session.flow.client.address);

@@ -4,6 +4,7 @@ import type { Counters } from '@restitch/core';
 import type { FromEndpoint } from '@restitch/core/internal';
 import type { Coordinator, MoveResult } from '../coordinator.js';
 import type { Endpoint } from '../endpoint-registry.js';
+import { isThrough } from '../session-registry.js';
 import type { SessionRegistry } from '../session-registry.js';
 import type { AnalyticsHost } from './analytics-host.js';
 
@@ -35,7 +36,8 @@ export class SelfMoveDesk {
       answer('refused', `unknown_session: ${id} is not a session of ${endpoint.name}`);
       return;
     }
-    if (sessions.byId(id)?.closing !== undefined) {
+    const session = sessions.byId(id);
+    if (session !== undefined && isThrough(session)) {
       answer('refused', `unknown_session: the application of ${id} has ended it`);
       return;
     }

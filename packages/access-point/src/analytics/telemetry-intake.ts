@@ -13,6 +13,7 @@ import type {
   TelemetryOrder,
 } from '@restitch/core/internal';
 import type { Endpoint } from '../endpoint-registry.js';
+import { isThrough } from '../session-registry.js';
 import type { SessionRegistry } from '../session-registry.js';
 import type { AnalyticsSink } from './sink.js';
 import type { OwnCountsReader } from './own-counts.js';
@@ -168,7 +169,10 @@ export class TelemetryIntake {
       counters.add('telemetry_foreign_sessions_total', reported.length - own.length);
     }
     // What only delivers its rest is no load worth moving.
-    const open = own.filter((row) => sessions.byId(row.id)?.closing === undefined);
+    const open = own.filter((row) => {
+      const session = sessions.byId(row.id);
+      return session !== undefined && !isThrough(session);
+    });
     const bounded = ownCounts.bound(open, (row) => sessions.byId(row.id));
     return bounded.map((row) => this.#describe(row, sessions.byId(row.id)?.flow.client.address ?? ''));
   }

@@ -104,11 +104,19 @@ export class FakeEndpoint {
     });
   }
 
-  /** Its application ends it; the client has not acknowledged `tailBytes`. False if there is nothing to end. */
-  close(id: string, tailBytes: number, finisher: Closing['finisher'] = 'successor'): boolean {
+  /**
+   * Its application ends it, or with `hasApplication` its output only; the client has not acknowledged `tailBytes`. False if
+   * there is nothing to end.
+   */
+  close(
+    id: string,
+    tailBytes: number,
+    finisher: Closing['finisher'] = 'successor',
+    more: { readonly hasApplication?: true } = {},
+  ): boolean {
     const copy = this.copies.get(id);
     if (copy?.phase !== 'live') return false;
-    copy.closing = { tailBytes, finisher };
+    copy.closing = { tailBytes, finisher, ...more };
     const { flow, epoch, closing } = copy;
     this.#ports.toAccessPoint({ t: 'closing', sessions: [{ id, flow, epoch, closing }] });
     return true;
@@ -304,7 +312,8 @@ export class FakeEndpoint {
   #reports(): SessionReport[] {
     const own = [...this.copies.values()].map((copy): SessionReport => {
       const { id, flow, epoch, closing } = copy;
-      const phase: SessionReport['phase'] = copy.phase === 'live' && closing ? 'closing' : copy.phase;
+      const phase: SessionReport['phase'] =
+        copy.phase === 'live' && closing && !closing.hasApplication ? 'closing' : copy.phase;
       const told = closing === undefined ? {} : { closing };
       const base = { id, flow, epoch, phase, openedAtMs: 1, ...told };
       const move = [...this.moves].find(([, m]) => m.sessionId === copy.id && m.phase === 'frozen');

@@ -28,6 +28,8 @@ export class ProtectedProcess {
   readonly replicas = new Map<string, Kept>();
   leaseEndsMs = 0;
   isFenced = false;
+  /** SIGSTOP: it says nothing and reads nothing; its kernel lives. */
+  isStopped = false;
   /** It does not answer questions about flows. */
   isDeaf = false;
   readonly #world: ProtectedWorld;

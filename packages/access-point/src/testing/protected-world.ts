@@ -192,7 +192,10 @@ export class ProtectedWorld {
       for (const name of this.#names) this.#keepConnected(name);
       await this.#deliverAll();
       if (Math.round(this.clock.monotonicMs()) % 200 === 0) {
-        for (const name of this.#names) this.#links.get(name)?.fromEndpoint(this.process(name).heartbeat());
+        for (const name of this.#names) {
+          const process = this.process(name);
+          if (!process.isStopped) this.#links.get(name)?.fromEndpoint(process.heartbeat());
+        }
         for (const link of this.#agents.values()) link.fromEndpoint({ t: 'agent-heartbeat' });
       }
       await this.clock.advance(stepMs);
@@ -229,7 +232,7 @@ export class ProtectedWorld {
         const link = this.#links.get(name);
         if (link === undefined) continue;
         if (link.toAccessPoint.length > 0) link.deliverHere();
-        else if (link.toEndpoint.length > 0) this.#deliverThere(name, link);
+        else if (link.toEndpoint.length > 0 && !this.process(name).isStopped) this.#deliverThere(name, link);
         else continue;
         isBusy = true;
         await settleMicrotasks();

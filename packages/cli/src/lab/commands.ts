@@ -326,7 +326,7 @@ export async function runLabExec(
 
 function writeStatus(env: CliEnv, lab: Lab, isJson: boolean): void {
   const { plan, state } = lab;
-  const listeners = labListeners(isProtected(lab, state.endpoints[0] ?? 'a'));
+  const listeners = labListeners(state.endpoints.slice(0, 1).some((name) => isProtected(lab, name)));
   const parties = [plan.client, plan.accessPoint, ...state.endpoints.map((name) => lab.party(name))];
   const status = {
     id: plan.id,

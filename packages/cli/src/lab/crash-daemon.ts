@@ -100,7 +100,11 @@ async function killWithDaemon(
     }
     const clients = await fleet.finish(drainMs);
     const run = await lives?.finish(drainMs);
-    return { ...toReport(clients, faults), ...describeLives(run, options, clients) };
+    return {
+      ...toReport(clients, faults),
+      sessions: options.sessions,
+      ...describeLives(run, options, clients),
+    };
   } finally {
     await fleet.close();
     await lives?.close();

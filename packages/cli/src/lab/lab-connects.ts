@@ -8,6 +8,7 @@ import { exitCodes } from '../cli-env.js';
 import type { CliEnv } from '../cli-env.js';
 import { monotonicMs } from './clients/monotonic.js';
 import type { CrashLevel } from './crash-levels.js';
+import { drainOthers } from './drain-others.js';
 import type { Lab } from './lab.js';
 import { LabAdmin } from './lab-admin.js';
 import { listServerSockets, tailPortOf } from './life-bed.js';
@@ -74,8 +75,6 @@ const graceMs = 1000;
 const burst = { beforeMs: 10, spreadMs: 50 } as const;
 const queueLimitMs = 500;
 const leadMs = 30;
-/** Until new connections go where they should after a drain. */
-const tablesMs = 500;
 const detectLimitMs = 15_000;
 const settleMs = 25_000;
 
@@ -122,8 +121,7 @@ async function connectInDeath(
     let queued = 0;
     if (kind === 'accept-queue') {
       // All connections go to the one that does not accept.
-      for (const other of others) await admin.drain(other);
-      await sleep(tablesMs);
+      await drainOthers(admin, others);
       globalThis.process.kill(process.pid, 'SIGSTOP');
       if (options.fault === 'stop') strikeAtMs = monotonicMs();
       fleet.visit(createVisits(lab, kind, options), { atMs: 0, spreadMs: 0, seed: options.seed });

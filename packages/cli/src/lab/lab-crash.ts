@@ -346,7 +346,7 @@ function toReport(
   }
   const sum = (of: (r: TakeOverRecord) => number): number => takeOvers.reduce((total, r) => total + of(r), 0);
   return {
-    sessions: clients.length,
+    sessions: clients.length + livesOf(options),
     fault: options.fault,
     kills: notes.length,
     taken: sum((r) => r.taken),

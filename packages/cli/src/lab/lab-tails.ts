@@ -7,10 +7,12 @@ import { RestitchError } from '@restitch/core';
 import { exitCodes } from '../cli-env.js';
 import type { CliEnv } from '../cli-env.js';
 import type { CrashLevel } from './crash-levels.js';
+import { drainOthers } from './drain-others.js';
 import type { Lab } from './lab.js';
 import { LabAdmin } from './lab-admin.js';
 import { setPartyLink } from './lab-network.js';
 import { listServerSockets, tailPortOf } from './life-bed.js';
+import type { ServerSocket } from './lives/kinds-report.js';
 import { LifeFleet } from './life-fleet.js';
 import type { LifeRecord } from './lives/life-kinds.js';
 import type { LifeSlot } from './lives/life-messages.js';
@@ -32,7 +34,8 @@ export interface LabTailsOptions {
 export interface TailsReport {
   readonly sessions: number;
   readonly level: CrashLevel;
-  /** Bytes in the send queues of the endpoint's kernel before it was drained. */
+  /** Connections with bytes in their send queues at the endpoint before it was drained, and those bytes. */
+  readonly tails: number;
   readonly tailBytes: number;
   /** The access point has said so, and after how long. */
   readonly isDrained: boolean;
@@ -40,6 +43,8 @@ export interface TailsReport {
   readonly movesCommitted: number;
   /** Connections with unacknowledged bytes that were still at the endpoint when it was cut off. */
   readonly leftBehind: number;
+  /** Clients that lack something: all but those that are complete. */
+  readonly lost: number;
   /** What became of the clients; the sum is `sessions`. */
   readonly complete: number;
   readonly early: number;
@@ -94,13 +99,15 @@ async function drainTails(
   const [name = 'a', ...others] = lab.state.endpoints;
   try {
     // Only one takes connections while they come.
-    for (const other of others) await admin.drain(other);
+    await drainOthers(admin, others);
     fleet.keep(createSlots(lab, options), options.seed);
     await awaitStanding(fleet, options.sessions);
     for (const other of others) await admin.undrain(other);
-    const sockets = [...listServerSockets(lab, name, options.level).values()];
+    const full = (): ServerSocket[] =>
+      [...listServerSockets(lab, name, options.level).values()].filter((s) => s.sendQueueBytes > 0);
+    const sockets = full();
     const tailBytes = sockets.reduce((sum, socket) => sum + socket.sendQueueBytes, 0);
-    progress(`${sockets.length} clients stand still, ${tailBytes} bytes are in the kernel of ${name}`);
+    progress(`${sockets.length} tails of ${tailBytes} bytes are in the kernel of ${name}`);
     const { lastSeq } = (await admin.status()).moves;
     const beganMs = performance.now();
     const isDrained = await Promise.race([
@@ -111,9 +118,7 @@ async function drainTails(
       sleep(drainLimitMs, false),
     ]);
     const drainMs = Math.round(performance.now() - beganMs);
-    const left = [...listServerSockets(lab, name, options.level).values()].filter(
-      (s) => s.sendQueueBytes > 0,
-    );
+    const left = full();
     progress(
       `${isDrained ? 'drained' : 'NOT drained'} after ${drainMs} ms, ${left.length} tails are still at ${name}`,
     );
@@ -122,6 +127,7 @@ async function drainTails(
     const records = await fleet.finish(readLimitMs);
     const moves = (await admin.moves(lastSeq)).filter((m) => m.outcome === 'committed').length;
     return toReport(options, records, {
+      tails: sockets.length,
       tailBytes,
       isDrained,
       drainMs,
@@ -167,7 +173,10 @@ async function awaitStanding(fleet: LifeFleet, count: number): Promise<void> {
 function toReport(
   options: LabTailsOptions,
   records: readonly LifeRecord[],
-  figures: Pick<TailsReport, 'tailBytes' | 'isDrained' | 'drainMs' | 'movesCommitted' | 'leftBehind'>,
+  figures: Pick<
+    TailsReport,
+    'tails' | 'tailBytes' | 'isDrained' | 'drainMs' | 'movesCommitted' | 'leftBehind'
+  >,
 ): TailsReport {
   const count = (...ends: ReadonlyArray<LifeRecord['end']>): number =>
     records.filter((r) => ends.includes(r.end)).length;
@@ -177,6 +186,7 @@ function toReport(
     sessions: options.sessions,
     level: options.level,
     ...figures,
+    lost: options.sessions - count('complete'),
     complete: count('complete'),
     early: count('early-eof'),
     reset: count('reset', 'refused'),
@@ -192,7 +202,7 @@ function toReport(
 
 function formatTails(report: TailsReport): string {
   const lines = [
-    `tails        ${report.sessions} at level ${report.level}, ${report.tailBytes} bytes in the kernel`,
+    `tails        ${report.sessions} at level ${report.level}, ${report.tails} with ${report.tailBytes} bytes in the kernel`,
     `drain        ${report.isDrained ? 'done' : 'NOT DONE'} after ${report.drainMs} ms, ${report.movesCommitted} moves, ${report.leftBehind} tails left behind`,
     `clients      ${report.complete} complete, ${report.early} cut short, ${report.reset} reset, ${report.stuck} stuck`,
     `bytes        ${report.lostBytes} lost, ${report.doubledBytes} doubled, ${report.wrongBytes} wrong`,

@@ -196,7 +196,13 @@ export class Lab {
   /** Removes everything; what does not exist is passed over. Idempotent. */
   async down(): Promise<void> {
     this.#isDown = true;
-    await endProcesses(this.#state.processes, 'SIGTERM');
+    const isEndpoint = (p: LabProcess): boolean => this.#state.endpoints.includes(p.name);
+    // An endpoint that is asked to leave moves its sessions away first, and here is nowhere to go.
+    await endProcesses(this.#state.processes.filter(isEndpoint), 'SIGKILL');
+    await endProcesses(
+      this.#state.processes.filter((p) => !isEndpoint(p)),
+      'SIGTERM',
+    );
     removeNamespaces(this.#state.namespaces);
     // Pins go first: where a copy of the mount lives on in another mount namespace, they would keep their maps.
     rmSync(this.plan.pinDirectory, { recursive: true, force: true });

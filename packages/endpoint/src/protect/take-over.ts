@@ -93,7 +93,10 @@ export class Settling {
       return undefined;
     } catch (error) {
       // A freeze that fails leaves the socket in service: the tail then comes by the kernel's own timeout.
-      if (error instanceof RestitchError && error.code === 'freeze_failed') return this.#active;
+      // One that its client has just reset ends as any.
+      const isAlive = error instanceof RestitchError && error.code === 'freeze_failed';
+      if (isAlive || (error instanceof RestitchError && error.code === 'socket_unsupported'))
+        return this.#active;
       throw error;
     }
   }

@@ -121,7 +121,11 @@ export class TakeOvers {
       listener.resume({ ...thawed, socket } as TakenSession);
     } catch (error) {
       this.#ctx.counters.add('endpoint_take_overs_failed_total');
-      this.#ctx.logger.error({ session: thawed.image.sessionId }, toRestitchError(error).message);
+      const failure = toRestitchError(error);
+      const { sessionId: id, flow } = thawed.image;
+      this.#ctx.logger.error({ session: id }, failure.message);
+      // The access point takes it for served.
+      this.#ctx.tell({ t: 'ended', sessions: [{ id, flow, epoch: thawed.epoch, reason: failure.code }] });
     } finally {
       this.#taking.delete(thawed.image.sessionId);
     }

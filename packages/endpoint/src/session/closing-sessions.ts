@@ -144,6 +144,7 @@ export class ClosingSessions {
     watched.lookAtMs = nowMs + watched.pauseMs;
     const { fd, phase } = session;
     if (phase === 'closed') this.#watched.delete(session);
+    if (session.isSpent) this.#onOver(watched, 0, nowMs);
     if ((phase !== 'closing' && phase !== 'live') || fd < 0) return;
     try {
       const at = lookAtClosing(fd);
@@ -158,7 +159,7 @@ export class ClosingSessions {
   #onOver(watched: Watched, error: number, nowMs: number): void {
     const { session } = watched;
     // Node still has it, and finds out by itself.
-    if (!session.isKept) return;
+    if (!session.isKept && !session.isSpent) return;
     if (error !== 0) {
       session.endClosing(errnoName(error));
       return;

@@ -377,7 +377,7 @@ export class Session extends Duplex {
     if (this.movedTo !== undefined) this.#over();
     // What is frozen comes back by a revert and is then closed, or is another endpoint's.
     if (carrier === undefined || this.#phase === 'frozen') {
-      if (this.#phase === 'live') this.#endNow();
+      if (this.#phase === 'live') this.#endSettled();
       else if (this.#closing !== undefined) this.closingParty?.through();
       done(error);
       return;
@@ -392,7 +392,7 @@ export class Session extends Duplex {
     if (carrier.isAttached) this.#closeAs(carrier);
     carrier.destroy();
     this.#carrier = undefined;
-    if (this.#phase === 'live') this.#endNow();
+    if (this.#phase === 'live') this.#endSettled();
     else this.closingParty?.through();
   }
 
@@ -498,6 +498,11 @@ export class Session extends Duplex {
   /** @internal True if nothing but a descriptor is left of it here: the kernel has all there is to be sent. */
   get isKept(): boolean {
     return this.#phase === 'closing' && this.#carrier === undefined && this.#keptFd >= 0;
+  }
+
+  /** @internal True if not even that is left: both FINs are in, and ours is acknowledged. */
+  get isSpent(): boolean {
+    return this.#phase === 'closing' && this.#carrier === undefined && this.#keptFd < 0;
   }
 
   /** @internal Runs `done` when its connection is over, or served elsewhere; 'close' comes when the application is through. */
@@ -662,7 +667,7 @@ export class Session extends Duplex {
   /** The connection is over; what the application has not read yet stays readable, as with net.Socket. */
   #onCarrierClosed(): void {
     this.#carrier = undefined;
-    if (this.#phase === 'live' || (this.#phase === 'closing' && this.#keptFd < 0)) this.#endNow();
+    if (this.#phase === 'live' || (this.#phase === 'closing' && this.#keptFd < 0)) this.#endSettled();
     if (this.#isInputDone && !this.#wasInputEnded && !this.readableEnded && !this.errored) {
       this.once('end', () => this.destroy());
     } else this.destroy();
@@ -673,6 +678,12 @@ export class Session extends Duplex {
     if (this.#phase === 'closed') return;
     this.#over();
     this.watcher?.onClosed(this, this.#closeReason);
+  }
+
+  /** As above, but the client's FIN may wait for its commit: until then it is not acknowledged, and this is no end. */
+  #endSettled(): void {
+    if (this.#closeReason === 'closed' && this.closingParty?.isSettled === false) this.#beginClosing();
+    else this.#endNow();
   }
 
   #over(): void {

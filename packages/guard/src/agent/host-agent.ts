@@ -25,7 +25,7 @@ import type { Fd } from '@restitch/sys';
 import { hasProcessEnded, openPidfd, peerCredentials } from '@restitch/sys/internal';
 import { createGuardControl, type GuardControl } from '../kernel/guard-control.js';
 import { attachGuard, ensureGuardPins, type GuardPins } from '../kernel/guard-pins.js';
-import { type GuardedFlow, maxLeases } from '../kernel/layout.js';
+import { guardFlags, maxLeases } from '../kernel/layout.js';
 import {
   createLineReader,
   type FromApplication,
@@ -334,6 +334,8 @@ export class HostAgent {
     const stuck = new Map<string, string>();
     const entries = this.#guard.list();
     for (const flow of entries) {
+      // What its application broke off is not acknowledged any more.
+      if ((flow.flags & guardFlags.mayReset) !== 0) continue;
       if (flow.withheldSinceNs === 0n || nowNs - flow.withheldSinceNs < BigInt(stuckGateMs) * 1_000_000n)
         continue;
       const endsAtNs = this.#guard.leaseEndsAtNs(flow.lease);

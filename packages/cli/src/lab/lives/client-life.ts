@@ -165,8 +165,12 @@ export abstract class ClientLife {
     return false;
   }
 
-  /** Another stream begins. */
+  /** Another connection begins: what was answered and acknowledged is of the one before. */
   protected startAnew(): StreamChecker {
+    this.#connectedAtMs = undefined;
+    this.#firstByteAtMs = undefined;
+    this.#sentBytes = 0;
+    this.#ackedBytes = 0;
     this.incoming = new StreamChecker(this.plan.base);
     this.#checkers.push(this.incoming);
     return this.incoming;
@@ -323,6 +327,7 @@ export abstract class ClientLife {
   /** How much of ours is not acknowledged. */
   protected pollAcknowledged(): number {
     const left = this.connection.unacknowledged;
+    if (left === undefined) return 0;
     const waiting = this.#out.reduce((sum, bytes) => sum + bytes.length, 0);
     const acked = this.#sentBytes - waiting - left;
     if (acked > this.#ackedBytes) {

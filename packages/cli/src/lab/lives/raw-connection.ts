@@ -98,9 +98,9 @@ export class RawConnection {
     this.#try(() => shutdownSend(this.#fd));
   }
 
-  /** Bytes of ours, our FIN counted, that are not acknowledged. */
-  get unacknowledged(): number {
-    return this.isOpen ? (this.#try(() => unacknowledgedBytes(this.#fd)) ?? 0) : 0;
+  /** Bytes of ours, our FIN counted, that are not acknowledged; undefined if the kernel does not say any more. */
+  get unacknowledged(): number | undefined {
+    return this.isOpen ? this.#try(() => unacknowledgedBytes(this.#fd)) : undefined;
   }
 
   /** Sets an integer option. */
