@@ -25,7 +25,7 @@ import type { Fd } from '@restitch/sys';
 import { hasProcessEnded, openPidfd, peerCredentials } from '@restitch/sys/internal';
 import { createGuardControl, type GuardControl } from '../kernel/guard-control.js';
 import { attachGuard, ensureGuardPins, type GuardPins } from '../kernel/guard-pins.js';
-import { guardFlags, maxLeases } from '../kernel/layout.js';
+import { type GuardedFlow, guardFlags, maxLeases } from '../kernel/layout.js';
 import {
   createLineReader,
   type FromApplication,
