@@ -12,6 +12,7 @@
 #define FLAG_ENDED 4        /* the application's end stands: our FIN may be at `fin_seq`, and nowhere else */
 #define FLAG_RESET_ON_FIN 8 /* level none: a FIN the application did not ask for becomes a RST, no silent truncation */
 #define FLAG_MAY_RESET 16   /* the application, or restitch by name, ends it by RST */
+#define FLAG_FINISHES 32    /* below commit, ended while the lease ran: this host's kernel finishes it, lease or no lease */
 
 /* What became of a packet. */
 enum guard_verdict {
@@ -45,5 +46,4 @@ enum guard_result {
 	GUARD_ABSENT = 3,
 	GUARD_FULL = 4,
 	GUARD_INVALID = 5,
-	GUARD_UNLEASED = 6, /* an end at level periodic, while somebody else may have gone on */
 };

@@ -144,6 +144,7 @@ static __always_inline int is_another(struct guard_flow *flow, struct guard_comm
 static __always_inline int on_register(struct guard_command *command)
 {
 	struct guard_flow *flow = bpf_map_lookup_elem(&guard_flows, &command->flow);
+	__u32 flags = command->flags | finishes(command->flags, command->lease);
 	struct guard_flow fresh = {};
 	int result = GUARD_OK;
 
@@ -155,7 +156,7 @@ static __always_inline int on_register(struct guard_command *command)
 		/* The SYN-ACK knows better than the application what was acknowledged, if no packet promoted it yet. */
 		struct half_open_flow *half = bpf_map_lookup_elem(&guard_half_open, &command->flow);
 
-		fresh.flags = command->flags;
+		fresh.flags = flags;
 		fresh.epoch = command->epoch;
 		fresh.lease = command->lease;
 		fresh.committed = command->committed;
@@ -179,10 +180,10 @@ static __always_inline int on_register(struct guard_command *command)
 
 		/* The same owner says it again: what was promised stands. A new one knows what it is to promise. */
 		if (command->epoch == flow->epoch)
-			kept = flow->flags & (FLAG_ENDED | FLAG_MAY_RESET);
+			kept = flow->flags & (FLAG_ENDED | FLAG_MAY_RESET | FLAG_FINISHES);
 		if (!(kept & FLAG_ENDED))
 			flow->fin_seq = command->fin_seq;
-		flow->flags = command->flags | kept;
+		flow->flags = flags | kept;
 		flow->lease = command->lease;
 		flow->window_scale = command->window_scale;
 		if (command->birth)
@@ -227,12 +228,12 @@ static __always_inline int on_advance(struct __sk_buff *skb, struct guard_comman
 static __always_inline int on_ending(struct guard_command *command)
 {
 	struct guard_flow *flow = bpf_map_lookup_elem(&guard_flows, &command->flow);
-	int result = GUARD_OK, leased;
+	int result = GUARD_OK;
+	__u32 finisher;
 
 	if (!flow)
 		return GUARD_ABSENT;
-	/* Below level commit an ended flow leaves without a lease: who slept through its take-over must not end it. */
-	leased = !(flow->flags & FLAG_GUARD) || (flow->flags & FLAG_GATE) || is_leased(flow->lease);
+	finisher = finishes(flow->flags | FLAG_ENDED, flow->lease);
 	bpf_spin_lock(&flow->lock);
 	if (command->epoch != flow->epoch) {
 		result = GUARD_STALE;
@@ -243,11 +244,9 @@ static __always_inline int on_ending(struct guard_command *command)
 	} else if (flow->flags & FLAG_ENDED) {
 		if (flow->fin_seq != command->fin_seq)
 			result = GUARD_INVALID;
-	} else if (!leased) {
-		result = GUARD_UNLEASED;
 	} else {
 		flow->fin_seq = command->fin_seq;
-		flow->flags |= FLAG_ENDED;
+		flow->flags |= FLAG_ENDED | finisher;
 	}
 	bpf_spin_unlock(&flow->lock);
 	return result;

@@ -204,6 +204,18 @@ static __always_inline int is_refusal(struct segment *s)
 	return (s->flags & (TCP_RST | TCP_ACK | TCP_SYN)) == (TCP_RST | TCP_ACK) && s->seq == 0 && s->payload == 0;
 }
 
+static __always_inline __u32 make_finisher(struct guard_flow *flow)
+{
+	__u32 flags;
+
+	bpf_spin_lock(&flow->lock);
+	if ((flow->flags & FLAG_ENDED) && !(flow->flags & FLAG_GATE))
+		flow->flags |= FLAG_FINISHES;
+	flags = flow->flags;
+	bpf_spin_unlock(&flow->lock);
+	return flags;
+}
+
 SEC("tc")
 int guard_egress(struct __sk_buff *skb)
 {
@@ -250,8 +262,10 @@ int guard_egress(struct __sk_buff *skb)
 	}
 	flags = flow->flags;
 	is_end = (s.flags & TCP_FIN) && stands_at_end(&s, flow);
-	/* Below level commit the kernel finishes what the application has ended, whoever dies. */
-	is_kernels = (flags & FLAG_ENDED) && !(flags & FLAG_GATE);
+	/* An end that came while the lease did not run is made good by the first packet under it. */
+	if (!(flags & FLAG_FINISHES) && finishes(flags, flow->lease))
+		flags = make_finisher(flow);
+	is_kernels = flags & FLAG_FINISHES;
 	/*
 	 * Nobody goes on with that, nor with a session at level none, nor with a connection that no application has accepted
 	 * (epoch 0): the client is told at once, whether the lease has ended or not. A FIN elsewhere than at the promised end

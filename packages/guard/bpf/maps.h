@@ -129,3 +129,14 @@ static __always_inline int is_leased(__u32 lease)
 
 	return ends && bpf_ktime_get_ns() < *ends;
 }
+
+/*
+ * FLAG_FINISHES if an end under these flags is this kernel's to finish. While the lease runs nobody has gone on, and nobody
+ * will: its buddy knows of the end. Without it (level none has no buddy) an owner may have slept through its take-over.
+ */
+static __always_inline __u32 finishes(__u32 flags, __u32 lease)
+{
+	if (!(flags & FLAG_ENDED) || (flags & FLAG_GATE))
+		return 0;
+	return (flags & FLAG_RESET_ON_FIN) || is_leased(lease) ? FLAG_FINISHES : 0;
+}

@@ -110,7 +110,8 @@ export function mayHaveBeenSent(promised: { readonly outputEnd: number; readonly
  * the last byte even after this process's death. `isEndAtBuddy`: whoever could go on has acknowledged a commit (level
  * periodic: a checkpoint) with the end in it, or there is nobody who could. Before that a successor would go on writing behind a
  * FIN that the client has seen; at level periodic it would do so *while* this host's kernel delivers the rest. There the lease must
- * run, too (the guard answers `unleased`): an owner that slept through its own take-over would promise what is no longer its.
+ * run, too: an owner that slept through its own take-over would promise what is no longer its. The guard sees to that itself: an
+ * end that came without a lease counts from the first packet on that leaves under one.
  * `isAllInSocket`: below commit nobody but this process has what it has not written yet, so a promise would be one that its stop
  * breaks: the client would wait for bytes that nobody sends.
  */
@@ -142,6 +143,8 @@ export interface EgressEntry {
   readonly finSeq: number | undefined;
   readonly mayReset: boolean;
   readonly isLeased: boolean;
+  /** The lease ran at the end, or at a packet since. */
+  readonly wasLeased: boolean;
 }
 
 /** `pass`: as it is. `gate`: with an acknowledgement that is not above the committed one. `reset`: its FIN becomes an RST. */
@@ -156,7 +159,8 @@ export function judgeEgress(
   segment: { readonly fin: boolean; readonly rst: boolean; readonly at: number },
 ): EgressVerdict {
   const isStrayFin = segment.fin && !mayFin(entry.finSeq, segment.at);
-  const isKernels = entry.finSeq !== undefined && finishes(entry.level) === 'kernel';
+  const hasRun = entry.level === 'none' || entry.isLeased || entry.wasLeased;
+  const isKernels = entry.finSeq !== undefined && finishes(entry.level) === 'kernel' && hasRun;
   // Nobody goes on with these: their clients are told whatever happens.
   if (entry.level === 'none' || entry.epoch === 0 || isKernels) {
     if (isStrayFin) return 'reset';

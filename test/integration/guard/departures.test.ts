@@ -28,6 +28,7 @@ import {
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { createDevPki } from '../../../packages/cli/src/pki/dev-pki.js';
 import { pause, waitFor } from '../socket-pair.js';
+import { useBpfDirectory } from '../../bpf-directory.js';
 import { createTwoEndpoints, type TwoEndpoints } from '../two-endpoints.js';
 
 type Level = 'none' | 'periodic' | 'commit';

@@ -4,7 +4,7 @@ import { describe, expect, it } from 'vitest';
 import { type GuardedFlow, guardFlags } from '../kernel/layout.js';
 import { DepartedFlows, departureOf, type FinishedFlow, quietMs } from './departed-flows.js';
 
-const { guard: guarded, gate, ended, resetOnFin, mayReset } = guardFlags;
+const { guard: guarded, gate, ended, resetOnFin, mayReset, finishes } = guardFlags;
 const flowOf = (port: number): Flow => ({
   client: { address: '192.0.2.1', port },
   vip: { address: '192.0.2.100', port: 7000 },
@@ -55,9 +55,10 @@ describe('what is done with the socket of an ended process', () => {
     ['level commit, ended', 1, guarded | gate | ended, 'destroy'],
     ['level periodic', 1, guarded, 'destroy'],
     ['level periodic, reset by its application', 1, guarded | mayReset, 'destroy'],
-    ['level periodic, ended', 1, guarded | ended, 'finish'],
+    ['level periodic, ended', 1, guarded | ended | finishes, 'finish'],
+    ['level periodic, ended when its lease had run out', 1, guarded | ended, 'destroy'],
     ['level none', 1, resetOnFin, 'destroy'],
-    ['level none, ended', 1, resetOnFin | ended, 'finish'],
+    ['level none, ended', 1, resetOnFin | ended | finishes, 'finish'],
   ] as const)('%s', (_what, epoch, flags, expected) => {
     expect(departureOf({ epoch, flags })).toBe(expected);
   });
@@ -92,7 +93,9 @@ describe('entries of ended processes', () => {
   });
 
   it('of finished connections go once that was told, and not before', () => {
-    const { world, departed } = createWorld([entry(1, { flags: resetOnFin | ended, finSeq: 9, epoch: 3 })]);
+    const { world, departed } = createWorld([
+      entry(1, { flags: resetOnFin | ended | finishes, finSeq: 9, epoch: 3 }),
+    ]);
     world.isReachable = false;
     departed.look();
     expect([world.entries.length, departed.unfinished]).toEqual([1, 1]);

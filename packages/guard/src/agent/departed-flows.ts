@@ -30,7 +30,7 @@ export type Departure = 'leave' | 'destroy' | 'finish';
 /** The table above. */
 export function departureOf({ epoch, flags }: Pick<GuardedFlow, 'epoch' | 'flags'>): Departure {
   if (epoch === 0) return 'leave';
-  return (flags & guardFlags.gate) === 0 && (flags & guardFlags.ended) !== 0 ? 'finish' : 'destroy';
+  return (flags & guardFlags.finishes) !== 0 ? 'finish' : 'destroy';
 }
 
 /**

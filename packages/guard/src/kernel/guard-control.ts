@@ -73,8 +73,8 @@ export interface GuardControl {
   commit(flow: Flow, epoch: number, committed: number): GuardResult;
   /**
    * The application has ended its output: our FIN may stand at `finSeq` (the sequence number behind its last byte), a FIN
-   * anywhere else is dropped or becomes a reset, whoever sends it. `invalid` if another end was promised before,
-   * `unleased` at level periodic while the lease does not run: again when it does.
+   * anywhere else is dropped or becomes a reset, whoever sends it. `invalid` if another end was promised before.
+   * Below level commit the kernel then finishes, lease or no lease; at level periodic from the next moment on in which it runs.
    */
   end(flow: Flow, epoch: number, finSeq: number): GuardResult;
   /** The application resets it, or restitch ends it by name: RST may pass. */

@@ -333,20 +333,17 @@ describe.each(flows)('the guard over %s', (_name, flow) => {
     },
   );
 
-  it('takes no end at level periodic from who may have slept through a take-over', () => {
+  it('lets no end at level periodic leave of who may have slept through a take-over', () => {
     guard.setLease(7, 1n);
     register({ level: 'periodic', lease: 7 });
-    expect(guard.end(flow, 1, 2000)).toBe('unleased');
-    expect(egress({ flow, seq: 2000, flags: 'FA' })).toBeUndefined();
+    expect(guard.end(flow, 1, 2000)).toBe('ok');
+    const fin = { flow, seq: 2000, flags: 'FA' };
+    expect(egress(fin)).toBeUndefined();
+    expect(egress({ flow, flags: 'R' })).toBeUndefined();
     guard.setLease(7, process.hrtime.bigint() + 60_000_000_000n);
-    expect(guard.end(flow, 1, 2000)).toBe('ok');
+    expect(egress(fin)).toMatchObject({ flags: 'FA' });
     guard.setLease(7, 1n);
-    expect(guard.end(flow, 1, 2000)).toBe('ok');
-    for (const level of ['none', 'commit'] as const) {
-      guard.remove(flow, 1);
-      register({ level, lease: 7 });
-      expect(guard.end(flow, 1, 2000)).toBe('ok');
-    }
+    expect(egress(fin)).toMatchObject({ flags: 'FA' });
   });
 
   it.each(['none', 'periodic', 'commit'] as const)(
@@ -381,12 +378,15 @@ describe.each(flows)('the guard over %s', (_name, flow) => {
       expect(guard.movedAway(flow, 2)).toBe('stale');
       expect(guard.movedAway(flow, 1)).toBe('ok');
       for (const flags of ['R', 'RA', 'FA']) expect(egress({ flow, seq: 2000, flags })).toBeUndefined();
-      expect(afterMove({ level, epoch: 1, finSeq: 2000, mayReset: true, isLeased: true })).toEqual({
+      expect(
+        afterMove({ level, epoch: 1, finSeq: 2000, mayReset: true, isLeased: true, wasLeased: true }),
+      ).toEqual({
         level: 'periodic',
         epoch: 1,
         finSeq: guard.lookup(flow)?.finSeq,
         mayReset: false,
         isLeased: true,
+        wasLeased: true,
       });
       expect(register({ level, epoch: 3, finSeq: 2000 })).toBe('ok');
       expect(egress({ flow, seq: 2000, flags: 'FA' })).toBeDefined();
@@ -400,11 +400,18 @@ describe.each(flows)('the guard over %s', (_name, flow) => {
       for (const epoch of [0, 1])
         for (const finSeq of Object.values(places))
           for (const mayReset of [false, true])
-            for (const isLeased of [false, true]) {
-              guard.setLease(7, isLeased ? process.hrtime.bigint() + 60_000_000_000n : 0n);
+            for (const [wasLeased, isLeased] of [
+              [false, false],
+              [true, false],
+              [true, true],
+            ] as const) {
+              const setLease = (runs: boolean): void =>
+                guard.setLease(7, runs ? process.hrtime.bigint() + 60_000_000_000n : 0n);
+              setLease(wasLeased);
               register({ level, epoch, lease: 7, finSeq, sentEnd: 2000 });
+              setLease(isLeased);
               if (mayReset) guard.allowReset(flow, epoch);
-              const entry = { level, epoch, finSeq, mayReset, isLeased };
+              const entry = { level, epoch, finSeq, mayReset, isLeased, wasLeased };
               for (const flags of ['A', 'PA', 'FA', 'FPA', 'RA', 'R'])
                 for (const bytes of flags.includes('P') ? [500] : [0])
                   for (const ack of [5000, 5001]) {
@@ -419,7 +426,7 @@ describe.each(flows)('the guard over %s', (_name, flow) => {
                   }
               guard.remove(flow, epoch);
             }
-    expect(cases).toBe(3 * 2 * 3 * 2 * 2 * 12);
+    expect(cases).toBe(3 * 2 * 3 * 2 * 3 * 12);
   });
 
   it('lets nothing leave without a lease: data, retransmissions, acknowledgements, FIN, RST, emitted ones', () => {

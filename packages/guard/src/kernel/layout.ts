@@ -8,7 +8,7 @@ export const guardLayoutVersion = 3;
 export const maxLeases = 1024;
 
 /** FLAG_… of bpf/consts.h. */
-export const guardFlags = { guard: 1, gate: 2, ended: 4, resetOnFin: 8, mayReset: 16 } as const;
+export const guardFlags = { guard: 1, gate: 2, ended: 4, resetOnFin: 8, mayReset: 16, finishes: 32 } as const;
 
 /** enum guard_verdict, in order. */
 export const guardVerdicts = [
@@ -31,11 +31,8 @@ export type GuardVerdict = (typeof guardVerdicts)[number];
 export const guardOps = { register: 1, commit: 2, end: 3, remove: 4, reset: 5, moved: 6 } as const;
 
 /** enum guard_result, in order. */
-export const guardResults = ['ok', 'emitted', 'stale', 'absent', 'full', 'invalid', 'unleased'] as const;
-/**
- * Outcome of one control call; `emitted` is `ok` with an acknowledgement sent. `unleased`, of an end at level periodic: ask
- * again once the lease runs.
- */
+export const guardResults = ['ok', 'emitted', 'stale', 'absent', 'full', 'invalid'] as const;
+/** Outcome of one control call; `emitted` is `ok` with an acknowledgement sent. */
 export type GuardResult = (typeof guardResults)[number];
 
 /** Bytes of struct guard_flow, half_open_flow, guard_command, listener_key. */

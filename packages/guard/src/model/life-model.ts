@@ -205,7 +205,14 @@ function nextOfHandshake(s: LifeState, emit: Emit, context: Context): void {
   if (s.app !== 0 || s.client !== 2 || s.host === 0) return;
   // Whatever of it A's kernel does not know, or closes with its listener, it resets.
   const epoch = context.has('accept-queue-reset-dropped') ? 1 : 0;
-  const entry = { level: context.level, epoch, finSeq: undefined, mayReset: false, isLeased: s.fenced === 0 };
+  const entry = {
+    level: context.level,
+    epoch,
+    finSeq: undefined,
+    mayReset: false,
+    isLeased: s.fenced === 0,
+    wasLeased: true,
+  };
   const verdict = judgeEgress(entry, { fin: false, rst: true, at: 0 });
   if (s.process === 0 && (verdict === 'pass' || verdict === 'gate'))
     emit('kernel of A resets its accept queue', { ...s, rst: 1 });
@@ -266,6 +273,8 @@ const entryOf = (s: LifeState, { level }: Context): Parameters<typeof judgeEgres
   finSeq: s.promised === 1 ? s.out.length : undefined,
   mayReset: false,
   isLeased: s.fenced === 0,
+  // What is promised here was, under it: see mayPromiseEnd.
+  wasLeased: true,
 });
 
 function nextOfKernel(s: LifeState, emit: Emit, context: Context): void {

@@ -273,7 +273,14 @@ function emitted(s: MoveModelState, got: number, out: string, told: number): Mov
   const finSeq = mayPromiseEnd('commit', { isEndAtBuddy: told > out.length, ...served })
     ? out.length
     : undefined;
-  const entry = { level: 'commit', epoch: 1, finSeq, mayReset: false, isLeased: true } as const;
+  const entry = {
+    level: 'commit',
+    epoch: 1,
+    finSeq,
+    mayReset: false,
+    isLeased: true,
+    wasLeased: true,
+  } as const;
   const isFinOut = judgeEgress(entry, { fin: true, rst: false, at: sendable }) !== 'drop';
   return {
     ...s,
@@ -304,7 +311,7 @@ function violations(s: MoveModelState, context: Context): string[] {
 function letsResetsPass(s: MoveModelState, context: Context): boolean {
   return (['none', 'periodic', 'commit'] satisfies ProtectionLevel[]).some((level) => {
     const finSeq = s.imageEnd > 0 ? s.imageOut.length : undefined;
-    const before = { level, epoch: 1, finSeq, mayReset: false, isLeased: s.aLease === 1 };
+    const before = { level, epoch: 1, finSeq, mayReset: false, isLeased: s.aLease === 1, wasLeased: true };
     const entry = context.has('source-lets-its-resets-pass') ? before : afterMove(before);
     return ['pass', 'gate', 'reset'].includes(judgeEgress(entry, { fin: false, rst: true, at: 0 }));
   });
