@@ -6,7 +6,7 @@
  * carried out.
  */
 import { RestitchError } from '@restitch/core';
-import type { Clock, Counters, Logger } from '@restitch/core';
+import type { Clock, Counters, Flow, Logger } from '@restitch/core';
 import { forgiveOwnSleep, newWatch, stepWatch } from '@restitch/guard/internal';
 import type { DeathReason, WatchAction, WatchEvent, WatchState } from '@restitch/guard/internal';
 import type { Dataplane } from '@restitch/dataplane';
@@ -162,6 +162,7 @@ export class Protection {
       readonly instance: string;
       readonly isFenced: boolean;
       readonly isLeaving?: boolean | undefined;
+      readonly finishing?: ReadonlyArray<{ readonly flow: Flow; readonly epoch: number }> | undefined;
     },
   ): void {
     const known = this.#watched.get(event.instance);
@@ -173,11 +174,30 @@ export class Protection {
       );
     }
     if (event.isLeaving === true) known.isLeaving = true;
+    if (event.finishing !== undefined) this.#noteFinishing(known.endpoint, event.finishing);
     this.#step(known, {
       t: 'process-ended',
       nowMs: this.#deps.clock.monotonicMs(),
       isFenced: event.isFenced,
     });
+  }
+
+  /** What the guard had been promised decides, not what the process said of it: that may be older or newer. */
+  #noteFinishing(
+    endpoint: Endpoint,
+    flows: ReadonlyArray<{ readonly flow: Flow; readonly epoch: number }>,
+  ): void {
+    const finishing = new Set<Session>();
+    for (const { flow, epoch } of flows) {
+      const session = this.#deps.sessions.byFlow(flow);
+      if (session?.owner === endpoint && session.epoch === epoch) finishing.add(session);
+    }
+    for (const session of endpoint.sessions) {
+      const { closing } = session;
+      if (finishing.has(session))
+        this.#deps.sessions.setClosing(session, { tailBytes: 0, ...closing, finisher: 'kernel' });
+      else if (closing?.finisher === 'kernel') this.#deps.sessions.setClosing(session, undefined);
+    }
   }
 
   /** An agent's kernel is done with connections of processes that have ended. */

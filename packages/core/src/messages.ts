@@ -169,6 +169,14 @@ export const fromEndpointSchema = z.discriminatedUnion('t', [
     isFenced: z.boolean(),
     /** It had said that it would leave: no crash. */
     isLeaving: z.boolean().optional(),
+    /**
+     * What the kernel finishes alone. Only the guard knows: what an endpoint said of its ends may have been said before the
+     * end was promised to it, or not yet.
+     */
+    finishing: z
+      .array(z.object({ flow: flowSchema, epoch: epochSchema }))
+      .max(4096)
+      .optional(),
   }),
   /** Agent: the kernel has finished these connections of processes that ended (delivered or given up: they are gone). */
   z.object({

@@ -199,6 +199,7 @@ export class SourceMoves {
     }
     this.#forget(move);
     this.#finished.set(move.moveId, 'released');
+    this.#ctx.protection()?.moves.movedAway(move.session);
     discardFrozenSocket(move.fd);
     this.#ctx.table.remove(move.session, move.epoch);
     move.session.leave(move.target.name);

@@ -30,7 +30,8 @@ export class BareSessions {
   carry(session: Session, socket: Socket, guard: GuardControl, options: BareOptions): GuardedCarrier {
     const { epoch, flow } = session;
     const { level, lease, finSeq } = options;
-    guard.register(flow, { epoch, level, lease, finSeq, committed: 0, sentEnd: 0, windowScale: 0 });
+    const nothing = { committed: 0, sentEnd: 0, windowScale: 0 };
+    guard.register(flow, { session: session.id, epoch, level, lease, finSeq, ...nothing });
     this.#all.add(session);
     session.closingParty = closingParty(session, guard);
     session.whenOver(() => {

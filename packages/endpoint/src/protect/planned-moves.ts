@@ -89,6 +89,11 @@ export class PlannedMoves {
     this.#host.noteBuddy(owned);
   }
 
+  /** Another endpoint serves it now: what still comes here draws no answer. */
+  movedAway({ flow, epoch }: Session): void {
+    this.#host.guard().movedAway(flow, epoch);
+  }
+
   /** The replica an image stands on, once it is here: `done` runs now, later, or never. The returned function gives up. */
   awaitReplica(owner: string, id: string, base: ReplicaBase, done: (replica: Replica) => void): () => void {
     const key = `${owner}/${id}`;
@@ -127,6 +132,7 @@ export class PlannedMoves {
     this.#host.store.endEpoch(source, session.id, session.epoch - 1);
     const unsentBytes = tcp.sendQueue.length - tcp.sentBytes;
     this.#host.guard().register(session.flow, {
+      session: session.id,
       epoch: session.epoch,
       level: 'commit',
       lease: this.#host.lease(),

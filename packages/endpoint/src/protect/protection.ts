@@ -165,7 +165,7 @@ export class Protection {
         const known = this.#sessions.get(id);
         return known === undefined || known.isHeld ? undefined : known.session.epoch;
       },
-      removeLater: (flow, epoch) => this.#removeLater(flow, epoch),
+      removeLater: (flow, epoch, id) => this.#removeLater(flow, epoch, id),
     });
     this.moves = new PlannedMoves({
       store: this.store,
@@ -216,7 +216,7 @@ export class Protection {
     const { level } = settings;
     const { taken, moved } = from;
     if (level === 'none' || (level === 'periodic' && moved?.continued.outputEnded === true)) {
-      const onOver = (): void => this.#removeLater(session.flow, session.epoch);
+      const onOver = (): void => this.#removeLater(session.flow, session.epoch, session.id);
       return this.#bare.carry(session, socket, guard, { level, lease, finSeq: moved?.finSeq, onOver });
     }
     const at = { inputRead: moved?.inputRead ?? 0, outputWritten: moved?.outputWritten ?? 0 };
@@ -224,6 +224,7 @@ export class Protection {
     if (taken === undefined) {
       const { template } = opening;
       guard.register(session.flow, {
+        session: session.id,
         epoch: session.epoch,
         level,
         lease,
@@ -635,7 +636,7 @@ export class Protection {
     this.#partings.drop(id);
     if (this.#sessions.get(id) === owned) this.#sessions.delete(id);
     this.#forget(owned);
-    this.#removeLater(flow, epoch);
+    this.#removeLater(flow, epoch, id);
     this.#ctx.logger.debug({ session: id, flow: formatFlow(flow) }, 'protected session ended');
   }
 
@@ -649,7 +650,7 @@ export class Protection {
     }
   }
 
-  #removeLater(flow: Flow, epoch: number): void {
-    setTimeout(() => void this.#guard?.remove(flow, epoch), closedLingerMs).unref();
+  #removeLater(flow: Flow, epoch: number, id: string): void {
+    setTimeout(() => void this.#guard?.remove(flow, epoch, id), closedLingerMs).unref();
   }
 }

@@ -24,7 +24,7 @@ export interface TakeOverHost {
   /** Epoch of a session that is served here. */
   readonly servedEpoch: (sessionId: string) => number | undefined;
   /** The guard forgets the flow when its last packets are surely gone. */
-  readonly removeLater: (flow: Flow, epoch: number) => void;
+  readonly removeLater: (flow: Flow, epoch: number, sessionId: string) => void;
 }
 
 /** The take-overs of one endpoint. */
@@ -84,6 +84,7 @@ export class TakeOvers {
     this.#ctx.dropCopies(sessionId);
     const pending = thawSocket(tcp, opening.flow);
     this.#host.guard().register(opening.flow, {
+      session: sessionId,
       epoch,
       level: opening.level,
       lease: this.#host.lease(),
@@ -141,7 +142,7 @@ export class TakeOvers {
       const socket = await this.#periodic.decide(asked, this.#needPins(), this.#host.guard());
       if (socket !== undefined)
         return await this.#serve(listener, { ...asked.thawed, socket } as TakenSession);
-      this.#host.removeLater(flow, asked.epoch);
+      this.#host.removeLater(flow, asked.epoch, sessionId);
     } catch (error) {
       this.#ctx.counters.add('endpoint_take_overs_failed_total');
       this.#ctx.logger.error({ session: sessionId }, toRestitchError(error).message);

@@ -6,7 +6,7 @@
  * No event tells the end (EPOLLHUP stands at once in LAST_ACK), so it is looked for: soon at first, ever more rarely then.
  */
 import { type Clock, type Counters, formatFlow, type Logger } from '@restitch/core';
-import type { FromEndpoint } from '@restitch/core/internal';
+import type { Closing, FromEndpoint } from '@restitch/core/internal';
 import { errnoName } from '@restitch/sys';
 import { type ClosingLook, lookAtClosing } from '../tcp/closing-socket.js';
 import type { Session } from './session.js';
@@ -56,6 +56,7 @@ interface Watched {
   /** Since when nothing is unacknowledged; or over, and not settled. */
   emptySinceMs: number | undefined;
   toldBytes: number | undefined;
+  toldPhase: Session['phase'] | undefined;
   toldAtMs: number;
 }
 
@@ -99,6 +100,7 @@ export class ClosingSessions {
         progressAtMs: nowMs,
         emptySinceMs: undefined,
         toldBytes: undefined,
+        toldPhase: undefined,
         toldAtMs: Number.NEGATIVE_INFINITY,
       });
       session.whenOver(() => this.#watched.delete(session));
@@ -108,7 +110,8 @@ export class ClosingSessions {
 
   /** The access point has been away, and its list says how they stand. */
   told(): void {
-    for (const watched of this.#watched.values()) watched.toldBytes = watched.tailBytes;
+    for (const watched of this.#watched.values())
+      Object.assign(watched, { toldBytes: watched.tailBytes, toldPhase: watched.session.phase });
   }
 
   close(): void {
@@ -190,8 +193,9 @@ export class ClosingSessions {
 
   #note(watched: Watched, nowMs: number): void {
     const { session, tailBytes, toldBytes, toldAtMs, sinceMs } = watched;
-    if (nowMs - sinceMs < tellAfterMs || tailBytes === toldBytes || nowMs - toldAtMs < tellAgainMs) return;
-    Object.assign(watched, { toldBytes: tailBytes, toldAtMs: nowMs });
+    const isOther = tailBytes !== toldBytes || session.phase !== watched.toldPhase;
+    if (nowMs - sinceMs < tellAfterMs || !isOther || nowMs - toldAtMs < tellAgainMs) return;
+    Object.assign(watched, { toldBytes: tailBytes, toldAtMs: nowMs, toldPhase: session.phase });
     const { id, flow, epoch } = session;
     this.#news.push({ id, flow, epoch, closing: closingOf(session) });
   }
@@ -221,9 +225,10 @@ export class ClosingSessions {
 }
 
 /** How it is reported. */
-export function closingOf(session: Session): { tailBytes: number; finisher: 'kernel' | 'successor' } {
+export function closingOf(session: Session): Closing {
   return {
     tailBytes: Math.max(0, session.tailBytes ?? 0),
     finisher: session.closingParty?.finisher ?? 'kernel',
+    ...(session.phase === 'live' ? { hasApplication: true } : {}),
   };
 }

@@ -32,7 +32,7 @@ import {
   parseFromApplication,
   type ToApplication,
 } from './agent-protocol.js';
-import { DepartedFlows, type FinishedFlow } from './departed-flows.js';
+import { DepartedFlows, departureOf, type FinishedFlow } from './departed-flows.js';
 
 /** What an agent is started with. */
 export interface HostAgentOptions {
@@ -99,7 +99,8 @@ export class HostAgent {
   #cancelFinish: () => void = () => undefined;
   readonly #departed: DepartedFlows;
   /** Ends of processes that the access point has not been told of yet. */
-  #untold: Array<Pick<Guarded, 'instance' | 'isLeaving'>> = [];
+  #untold: Array<Pick<Guarded, 'instance' | 'isLeaving'> & { readonly finishing: FinishedFlow[] | undefined }> =
+    [];
   /** Finished connections told lately. */
   #told: Array<{ readonly flows: readonly FinishedFlow[]; readonly atMs: number }> = [];
 
@@ -245,9 +246,15 @@ export class HostAgent {
     this.#counters.add(isLeaving ? 'agent_leaves_total' : 'agent_deaths_total');
     if (isLeaving) this.#logger.info({ name, pid }, 'process has left, its flows are fenced');
     else this.#logger.warn({ name, pid }, 'process has ended, its flows are fenced');
-    this.#untold.push({ instance, isLeaving });
+    this.#untold.push({ instance, isLeaving, finishing: this.#finishingOf(lease) });
     this.#tellEnds();
     this.#finish();
+  }
+
+  /** What the kernel goes on with alone; undefined if a message does not hold it: then what the endpoint had said counts. */
+  #finishingOf(lease: number): FinishedFlow[] | undefined {
+    const own = this.#guard.list().filter((entry) => entry.lease === lease && departureOf(entry) === 'finish');
+    return own.length > finishedPerMessage ? undefined : own.map(({ flow, epoch }) => ({ flow, epoch }));
   }
 
   /**
@@ -271,9 +278,9 @@ export class HostAgent {
   #tellEnds(): void {
     const channel = this.#channel;
     if (channel === undefined) return;
-    for (const { instance, isLeaving } of this.#untold.splice(0)) {
-      const leaving = isLeaving ? { isLeaving } : {};
-      channel.send({ t: 'process-ended', instance, isFenced: true, ...leaving });
+    for (const { instance, isLeaving, finishing } of this.#untold.splice(0)) {
+      const more = { ...(isLeaving ? { isLeaving } : {}), ...(finishing === undefined ? {} : { finishing }) };
+      channel.send({ t: 'process-ended', instance, isFenced: true, ...more });
     }
     // Clients wait for it: before anything is swept.
     channel.flush();
