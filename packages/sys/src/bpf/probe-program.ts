@@ -33,7 +33,8 @@ export function probeProgram({ program, path, needs, maxEntries = {} }: ProgramS
 
 function remedyFor(error: RestitchError): string {
   if (error instanceof BpfLoadError) {
-    return error.errno === errno.EPERM
+    // The verifier has words for what it refuses; a process that may not load anything is not told any.
+    return error.errno === errno.EPERM && error.log === ''
       ? 'run as root, or with CAP_BPF, CAP_PERFMON and CAP_NET_ADMIN'
       : `use a kernel that was tried (Linux ${triedKernels.join(', ')}), and report this line with \`uname -r\``;
   }
