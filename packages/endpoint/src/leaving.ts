@@ -49,7 +49,8 @@ export class Leaving {
     this.#onSigterm = () => {
       const isOurs = process.listenerCount('SIGTERM') === 1;
       void this.drain().then((left) => {
-        if (left.sessions > 0) this.#ctx.logger.warn({ ...left }, 'SIGTERM: time is over, sessions are left behind');
+        if (left.sessions > 0)
+          this.#ctx.logger.warn({ ...left }, 'SIGTERM: time is over, sessions are left behind');
         if (isOurs) process.exit(0);
       });
     };

@@ -1,6 +1,11 @@
 /** A listening server whose sessions can move: net.Server's shape, Session instead of net.Socket. */
 import { EventEmitter } from 'node:events';
-import { type AddressInfo, type Server as NetServer, type Socket, createServer as createNetServer } from 'node:net';
+import {
+  type AddressInfo,
+  type Server as NetServer,
+  type Socket,
+  createServer as createNetServer,
+} from 'node:net';
 import {
   type PlainData,
   RestitchError,

@@ -78,9 +78,7 @@ export class RequestHandler {
     const pending = new Set(this.#ctx.target.reports().map((report) => formatFlow(report.flow)));
     const { table, protection } = this.#ctx;
     const isOurs = (flow: Flow): boolean =>
-      table.ownsFlow(flow) ||
-      pending.has(formatFlow(flow)) ||
-      protection?.takeOvers.isTaking(flow) === true;
+      table.ownsFlow(flow) || pending.has(formatFlow(flow)) || protection?.takeOvers.isTaking(flow) === true;
     const unknown = flows.filter((flow) => !isOurs(flow));
     // The kernel may have what no application has: in the accept queue, or finished without its process.
     const inKernel = findInKernel(unknown);

@@ -53,8 +53,7 @@ export class Partings {
   /** Who is an endpoint has changed: a dead one's replicas are none. */
   peersChanged(): void {
     for (const parting of [...this.#all.values()])
-      for (const name of [...parting.holders])
-        if (!this.#host.isPeer(name)) this.#without(parting, name);
+      for (const name of [...parting.holders]) if (!this.#host.isPeer(name)) this.#without(parting, name);
   }
 
   /** Its connection is over. */

@@ -41,9 +41,7 @@ export function freezeProtected(
   const kernelEnd = owned.hold(tcp.writeSeq);
   const commits = (session.resumedFromCommit ?? 0) + owner.n;
   const skipped = owned.skippedAt(addSeq(tcp.rcvNxt, -tcp.recvQueue.length));
-  const positions = session.isThrough
-    ? { bytesRead: owner.inputEnd, bytesWritten: owned.producedEnd }
-    : {};
+  const positions = session.isThrough ? { bytesRead: owner.inputEnd, bytesWritten: owned.producedEnd } : {};
   if (!isToBuddy) {
     const protection = { opening: owned.opening, fin: owner.hasFin, commits, skipped };
     const unwritten = Buffer.concat([owner.outputFrom(kernelEnd), frozen.unwritten]);

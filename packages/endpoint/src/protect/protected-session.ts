@@ -299,7 +299,9 @@ export class ProtectedSession extends BuddyPlace implements ReplicatedSession, C
 
   /** Where our FIN may stand; undefined while the application has not ended its output. */
   get finSeq(): number | undefined {
-    return this.#isEnding && this.session.closing !== 'reset' ? finSeqOf(this.#init.template.serverStart, this.#produced) : undefined;
+    return this.#isEnding && this.session.closing !== 'reset'
+      ? finSeqOf(this.#init.template.serverStart, this.#produced)
+      : undefined;
   }
 
   /** Output of the application so far, wherever it is. */
@@ -384,7 +386,11 @@ export class ProtectedSession extends BuddyPlace implements ReplicatedSession, C
   /** Only where all that was read from the kernel is in the input: a byte counted too early would be acknowledged too early. */
   #noteSkipped(): void {
     const { fd } = this.session;
-    if (fd < 0 || this.isHeld || (this.carrier?.isAttached === true && this.carrier.socket.readableLength > 0))
+    if (
+      fd < 0 ||
+      this.isHeld ||
+      (this.carrier?.isAttached === true && this.carrier.socket.readableLength > 0)
+    )
       return;
     this.owner.skippedTo(this.#skippedBefore + this.#urgent.look(fd));
   }

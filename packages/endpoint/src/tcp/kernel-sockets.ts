@@ -32,7 +32,9 @@ export function findInKernel(flows: readonly Flow[]): ReadonlySet<string> {
     const found = flows.filter(({ vip, client }) => states.has(findTcpSocket(vip, client)?.state ?? 0));
     return new Set(found.map(formatFlow));
   }
-  return new Set(listTcpSockets(connected).map(({ local, remote }) => formatFlow({ vip: local, client: remote })));
+  return new Set(
+    listTcpSockets(connected).map(({ local, remote }) => formatFlow({ vip: local, client: remote })),
+  );
 }
 
 /** What all sockets of these local addresses in this network namespace owe, whoever made them. */

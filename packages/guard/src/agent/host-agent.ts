@@ -99,8 +99,9 @@ export class HostAgent {
   #cancelFinish: () => void = () => undefined;
   readonly #departed: DepartedFlows;
   /** Ends of processes that the access point has not been told of yet. */
-  #untold: Array<Pick<Guarded, 'instance' | 'isLeaving'> & { readonly finishing: FinishedFlow[] | undefined }> =
-    [];
+  #untold: Array<
+    Pick<Guarded, 'instance' | 'isLeaving'> & { readonly finishing: FinishedFlow[] | undefined }
+  > = [];
   /** Finished connections told lately. */
   #told: Array<{ readonly flows: readonly FinishedFlow[]; readonly atMs: number }> = [];
 
@@ -253,7 +254,9 @@ export class HostAgent {
 
   /** What the kernel goes on with alone; undefined if a message does not hold it: then what the endpoint had said counts. */
   #finishingOf(lease: number): FinishedFlow[] | undefined {
-    const own = this.#guard.list().filter((entry) => entry.lease === lease && departureOf(entry) === 'finish');
+    const own = this.#guard
+      .list()
+      .filter((entry) => entry.lease === lease && departureOf(entry) === 'finish');
     return own.length > finishedPerMessage ? undefined : own.map(({ flow, epoch }) => ({ flow, epoch }));
   }
 

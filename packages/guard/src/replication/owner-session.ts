@@ -159,7 +159,16 @@ export function createOwnerSession(options: OwnerSessionOptions): OwnerSession {
 
   const push = (body: Omit<Commit, 't' | 'id' | 'epoch' | 'n' | 'chain' | 'acked' | 'fin'>): Commit => {
     n++;
-    const bare = { t: 'commit' as const, id, epoch, n, ...body, fin, acked, ...(skipped > 0 ? { skipped } : {}) };
+    const bare = {
+      t: 'commit' as const,
+      id,
+      epoch,
+      n,
+      ...body,
+      fin,
+      acked,
+      ...(skipped > 0 ? { skipped } : {}),
+    };
     chain = chainOf(bare, body.state?.as === 'snapshot' ? 0 : chain);
     const commit: Commit = { ...bare, chain };
     last = { inputEnd: input.end, outputEnd: outputLimit(), fin, skipped };
