@@ -18,6 +18,7 @@ import {
   ip,
   ipv6,
   openTcpSocket,
+  sendBytes,
   setIntOption,
   shutdownSend,
   so,
@@ -38,8 +39,14 @@ import {
   writeWindow,
 } from './repair.js';
 
-/** Smallest buffer the kernel gives: what it offers beyond the client's own window is then about a kilobyte. */
+/** The kernel makes it 2,304, of which half counts as window. */
 const smallestBufferBytes = 1;
+/**
+ * Bytes that fill that buffer by more than half: then the kernel offers nothing beyond the window it is told to have offered
+ * already, which is the client's. A kilobyte more would be sent into a window that is closed, taken for lost, and sent again by
+ * ever longer timeouts, while the client has long opened it.
+ */
+const fill = Buffer.alloc(600);
 
 /** Opens the socket that will send the client's FIN; pushes its descriptor to `opened` at once. */
 export function openFinSender(image: TcpImage, flow: Flow, opened: number[]): number {
@@ -54,7 +61,7 @@ export function openFinSender(image: TcpImage, flow: Flow, opened: number[]): nu
   bindSocket(fd, family, flow.client);
   const firstUnacked = queueStart(image.writeSeq, image.sendQueue.length);
   selectQueue(fd, 'receive');
-  writeQueueSeq(fd, firstUnacked);
+  writeQueueSeq(fd, queueStart(firstUnacked, fill.length));
   selectQueue(fd, 'send');
   writeQueueSeq(fd, image.rcvNxt);
   connectSocket(fd, family, flow.vip);
@@ -65,6 +72,9 @@ export function openFinSender(image: TcpImage, flow: Flow, opened: number[]): nu
     hasSack: false,
     hasTimestamps: false,
   });
+  selectQueue(fd, 'receive');
+  sendBytes(fd, fill);
+  selectQueue(fd, 'none');
   // Its FIN must repeat the window the client offered last: the receiver takes it as the client's word.
   const window = readWindow(fd);
   window.writeUInt32LE(windowField(image.window, 'sndWnd'), windowOffsets.rcvWnd);

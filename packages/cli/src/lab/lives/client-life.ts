@@ -197,6 +197,8 @@ export abstract class ClientLife {
     for (;;) {
       this.connection.pollConnected();
       if (this.connection.isConnected) break;
+      // A SYN is refused, a connection reset: this one stood for less than a look takes.
+      if (this.connection.error === 'ECONNRESET') throw new Over('reset');
       if (this.connection.error !== undefined) throw new Over('refused');
       if (monotonicMs() - sinceMs > connectLimitMs) throw new Over('refused');
       yield;
