@@ -14,6 +14,9 @@ import {
   openTcpSocket,
   receiveBytes,
   sendBytes,
+  setIntOption,
+  so,
+  solSocket,
 } from '@restitch/sys/internal';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { readAll, until } from './streams.js';
@@ -34,7 +37,7 @@ const levels: Readonly<Record<string, ChildOptions>> = {
 };
 
 /** What the kernels of both sides take while the client does not read. */
-const tailBytes = 230_000;
+const tailBytes = 150_000;
 
 interface Tail {
   readonly client: Socket;
@@ -54,6 +57,8 @@ async function start(options: ChildOptions): Promise<{ a: EndpointChild; b: Endp
 async function openTail(options: ChildOptions, how: 'end' | 'destroy', isClientEnded = true): Promise<Tail> {
   const { a, b } = await start(options);
   const { client, report } = await world.open('lines', 'a');
+  // What Node reads ahead and this buffer hold is less than half of the tail, whatever the kernel's tuning would make of it.
+  setIntOption(fdOf(client), solSocket, so.rcvbuf, 8192);
   if (isClientEnded) {
     client.end();
     await until(async () => (await a.tell<string[]>('seen')).includes('end'));
@@ -66,12 +71,13 @@ async function openTail(options: ChildOptions, how: 'end' | 'destroy', isClientE
   return { client, report, a, b };
 }
 
+function fdOf(client: Socket): number {
+  return (client as unknown as { readonly _handle: { readonly fd: number } })._handle.fd;
+}
+
 /** By bare calls: libuv takes a hang-up behind a partial read for the end, whatever the socket would say. */
 async function readBare(client: Socket | number): Promise<{ bytes: number; end: string }> {
-  const fd =
-    typeof client === 'number'
-      ? client
-      : (client as unknown as { readonly _handle: { readonly fd: number } })._handle.fd;
+  const fd = typeof client === 'number' ? client : fdOf(client);
   const into = Buffer.alloc(65_536);
   for (let bytes = 0; ; ) {
     try {
@@ -145,7 +151,7 @@ describe.each(Object.entries(levels))('a session that its application has ended 
     await a.tell('writeMany', { id: report.id, bytes: tailBytes });
     await until(async () => (await a.session(report.id))?.writableLength === 0);
     // What Node has read is acknowledged in turns, at level commit; then the rest stands in the kernel.
-    await new Promise((resolve) => setTimeout(resolve, 300));
+    await new Promise((resolve) => setTimeout(resolve, 1000));
     await a.tell('destroy', { id: report.id });
     expect(await readBare(fd)).toEqual({ bytes: tailBytes, end: 'ECONNRESET' });
     closeFd(fd);
