@@ -321,7 +321,7 @@ export class Endpoint
       onRequest: (message) => this.#onRequest(message),
       onUp: (by, telemetry) => {
         this.#telemetry.start(telemetry);
-        this.protection?.tellAllBuddies();
+        this.protection?.replication.tellAllBuddies();
         this.#closings.told();
         this.emit('status', { t: 'connected', accessPoint: by });
       },
@@ -433,7 +433,7 @@ export class Endpoint
     const { protection } = this;
     if (protection === undefined) return;
     if (message.t === 'lease') protection.renew(message.n, message.leaseMs);
-    else if (message.t === 'peers') protection.setPeers(message.peers);
+    else if (message.t === 'peers') protection.replication.setPeers(message.peers);
     else {
       this.options.logger.warn({ reason: message.reason }, 'fenced: another endpoint serves these sessions');
       protection.fence();

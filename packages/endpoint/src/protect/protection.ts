@@ -1,19 +1,15 @@
 /**
- * What an endpoint does so that its sessions survive it, and what it does for others': commits go out, replicas are
- * kept, dead endpoints' sessions are taken over.
- *
- * All sessions that changed in one turn commit together: one TLS write a buddy, and one write of its answer.
+ * What an endpoint does so that its sessions survive it, and what it does for others': sessions are carried behind the
+ * gate of the host agent and replicated, others' replicas are kept, dead endpoints' sessions are taken over.
  */
 import type { Socket } from 'node:net';
 import type { Channel, TlsFiles } from '@restitch/channel';
 import { type Clock, type Counters, type Flow, formatFlow, type Logger, RestitchError } from '@restitch/core';
-import type { FromEndpoint, Peer } from '@restitch/core/internal';
+import type { FromEndpoint } from '@restitch/core/internal';
 import type { ProtectionSettings } from '@restitch/guard';
 import {
   type AgentMembership,
   type BuddyStore,
-  chooseBuddy,
-  commitBytes,
   createBuddyStore,
   createGuardControl,
   type GuardControl,
@@ -21,7 +17,6 @@ import {
   joinAgent,
   openGuardPins,
   parseToBuddy,
-  type ToOwner,
 } from '@restitch/guard/internal';
 import { afInet, afInet6, familyOf } from '@restitch/sys/internal';
 import type { AcceptingListener, ThawedSession } from '../move/target-moves.js';
@@ -29,9 +24,8 @@ import { Carrier } from '../session/carrier.js';
 import { getSocketHandle } from '../session/node-handle.js';
 import type { Session } from '../session/session.js';
 import { discardFrozenSocket, freezeSocket, readTemplate, type TemplateOffsets } from '../tcp/index.js';
-import { BuddyReports, countByProtection } from './buddy-reports.js';
+import { countByProtection } from './buddy-reports.js';
 import { EndpointCost } from './commit-cost.js';
-import { CommitSchedule } from './commit-schedule.js';
 import { encodeOpening, type Opening } from './opening.js';
 import { BareSessions } from './bare-sessions.js';
 import { type LostSession, lostInReplay } from './periodic-take-over.js';
@@ -39,11 +33,8 @@ import { PeriodicSession } from './periodic-session.js';
 import { PlannedMoves } from './planned-moves.js';
 import { ProtectedCarrier } from './protected-carrier.js';
 import { type ContinuedFrom, ProtectedSession } from './protected-session.js';
-import type { ReplicatedSession } from './replicated-session.js';
+import { Replication } from './replication.js';
 import { reportReplicas } from './report-replicas.js';
-import { PacedQueue } from './paced-queue.js';
-import { Partings } from './partings.js';
-import { ReplicationLink } from './replication-link.js';
 import { TakeOvers } from './take-overs.js';
 import { UrgentBytes } from './urgent-bytes.js';
 
@@ -109,30 +100,15 @@ export class Protection {
   readonly store: BuddyStore;
   /** What planned moves need. */
   readonly moves: PlannedMoves;
+  /** Who keeps the replicas of the sessions that are served here. */
+  readonly replication: Replication;
   /** What is done for sessions of dead endpoints. */
   readonly takeOvers: TakeOvers;
   readonly #ctx: ProtectionContext;
-  readonly #sessions = new Map<string, ReplicatedSession>();
-  readonly #links = new Map<string, ReplicationLink>();
-  readonly #schedule: CommitSchedule;
   readonly #cost = new EndpointCost();
   readonly #beatsAtNs = new Map<number, bigint>();
-  readonly #full = new Set<string>();
-  readonly #reports: BuddyReports;
   readonly #bare = new BareSessions();
-  readonly #partings = new Partings({
-    forget: (buddy, id, epoch) => {
-      const link = this.#links.get(buddy);
-      link?.send({ t: 'forget', id, epoch });
-      return link?.isUp === true;
-    },
-    isPeer: (name) => this.#links.has(name),
-  });
   readonly #urgent: UrgentBytes;
-  readonly #reassigning = new PacedQueue<ReplicatedSession>((owned) =>
-    this.#assign(owned, this.#chooseBuddy(owned.session.id)),
-  );
-  #peers: readonly Peer[] = [];
   #membership: AgentMembership | undefined;
   #pins: GuardPins | undefined;
   #guard: GuardControl | undefined;
@@ -140,16 +116,11 @@ export class Protection {
 
   constructor(context: ProtectionContext) {
     this.#ctx = context;
-    this.#reports = new BuddyReports(context.clock, context.tell);
-    this.#schedule = new CommitSchedule({
-      commit: (owned) => void this.#commitOne(owned),
-      onTurnDone: () => this.#links.forEach((link) => link.flush()),
-      clock: context.clock,
-    });
+    this.replication = new Replication(context, (owned) => this.#over(owned.session));
     this.#urgent = new UrgentBytes(
       context.clock,
-      () => this.#sessions.values(),
-      (owned) => this.#schedule.mark(owned),
+      () => this.replication.sessions,
+      (owned) => this.replication.mark(owned),
     );
     const { replicaBoundBytes: boundBytes } = context.options;
     this.store = createBuddyStore({
@@ -162,7 +133,7 @@ export class Protection {
       pins: () => this.#pins,
       lease: () => this.#membership?.lease ?? 0,
       servedEpoch: (id) => {
-        const known = this.#sessions.get(id);
+        const known = this.replication.find(id);
         return known === undefined || known.isHeld ? undefined : known.session.epoch;
       },
       removeLater: (flow, epoch, id) => this.#removeLater(flow, epoch, id),
@@ -172,18 +143,18 @@ export class Protection {
       guard: () => this.#needGuard(),
       lease: () => this.#membership?.lease ?? 0,
       sessionOf: (id) => {
-        const owned = this.#sessions.get(id);
+        const owned = this.replication.find(id);
         return owned instanceof ProtectedSession ? owned : undefined;
       },
       plainCarrier: (session, socket) => this.#plainCarrier(session, socket),
-      linkTo: (name) => this.#links.get(name),
+      linkTo: (name) => this.replication.linkTo(name),
       own: (session, settings, from) => this.#own(session, settings, from),
       watchUrgent: (fd) => this.#urgent.watch(fd),
       adopt: (owned) => {
-        this.#adopt(owned);
-        this.#commitNow(owned);
+        this.replication.adopt(owned);
+        this.replication.commit(owned);
       },
-      noteBuddy: (owned) => this.#reports.note(owned),
+      noteBuddy: (owned) => this.replication.noteBuddy(owned),
     });
   }
 
@@ -202,7 +173,7 @@ export class Protection {
   /** Figures for people: sessions by what protects them. */
   get summary(): Record<string, number> {
     return {
-      ...countByProtection([...this.#sessions.values()]),
+      ...countByProtection([...this.replication.sessions]),
       endpoint_replicas: this.store.sessions,
       endpoint_replica_bytes: this.store.keptBytes,
       ...this.#cost.gauges,
@@ -237,7 +208,7 @@ export class Protection {
     const given = { opening, ...(continued === undefined ? {} : { continued }) };
     if (level === 'periodic') return this.#carryPeriodic(session, socket, settings, given);
     const owned = this.#own(session, settings, given);
-    this.#adopt(owned);
+    this.replication.adopt(owned);
     this.#urgent.watch(getSocketHandle(socket)?.fd ?? -1);
     return new ProtectedCarrier(socket, session.carrierEvents, owned);
   }
@@ -254,39 +225,20 @@ export class Protection {
       opening: this.#encodeOpening(session, opening),
       guard: this.#needGuard(),
       clock: this.#ctx.clock,
-      onDirty: (dirty) => this.#schedule.mark(dirty),
-      onEnded: (ended, then) => this.#part(ended, then),
+      onDirty: (dirty) => this.replication.mark(dirty),
+      onEnded: (ended, then) => this.replication.part(ended, then),
       ...(continued === undefined ? {} : { continued }),
     });
-    this.#adopt(owned);
+    this.replication.adopt(owned);
     return owned.carrierOf(socket);
   }
 
   /** After a move that came to nothing, at levels that hold nothing back. */
   #plainCarrier(session: Session, socket: Socket): Carrier {
-    const owned = this.#sessions.get(session.id);
+    const owned = this.replication.find(session.id);
     if (owned instanceof PeriodicSession) return owned.carrierOf(socket);
     if (this.#bare.has(session)) return this.#bare.carrierOf(session, socket, this.#needGuard());
     return new Carrier(socket, session.carrierEvents);
-  }
-
-  #adopt(owned: ReplicatedSession): void {
-    const { session } = owned;
-    this.#sessions.set(session.id, owned);
-    session.commitNow = () => {
-      owned.isAsked = true;
-      return this.#commitOne(owned);
-    };
-    session.guards.onIdle = () => {
-      owned.wentIdle();
-      this.#schedule.mark(owned);
-    };
-    session.closingParty = owned;
-    session.whenOver(() => this.#over(owned));
-    owned.buddy = this.#chooseBuddy(session.id);
-    if (owned.buddy === undefined) this.#ctx.counters.add('endpoint_sessions_degraded_total');
-    this.#reports.note(owned);
-    this.#schedule.mark(owned);
   }
 
   #own(
@@ -301,8 +253,8 @@ export class Protection {
       template: opening.template,
       opening: this.#encodeOpening(session, opening),
       guard: this.#needGuard(),
-      onDirty: (dirty) => this.#schedule.mark(dirty),
-      onAcked: (acked) => this.#sendAcked(acked),
+      onDirty: (dirty) => this.replication.mark(dirty),
+      onAcked: (acked) => this.replication.sendAcked(acked),
       onContradicted: (contradicted, error) => this.#contradicted(contradicted.session, error),
       clock: this.#ctx.clock,
       cost: this.#cost,
@@ -340,34 +292,6 @@ export class Protection {
     this.#needGuard().setLease(lease, sentAtNs + BigInt(Math.round(leaseMs * 1e6)));
   }
 
-  /** Who can be a buddy from now on; sessions whose choice is another one are replicated anew. */
-  setPeers(peers: readonly Peer[]): void {
-    this.#peers = peers.filter((peer) => peer.name !== this.#ctx.name);
-    this.#ctx.logger.info({ peers: this.#peers.map((peer) => peer.name) }, 'peers');
-    this.#full.clear();
-    for (const [name, link] of this.#links) {
-      const peer = this.#peers.find((p) => p.name === name);
-      if (peer?.instance === link.instance) continue;
-      link.close();
-      this.#links.delete(name);
-    }
-    for (const peer of this.#peers)
-      if (!this.#links.has(peer.name)) this.#links.set(peer.name, this.#link(peer));
-    this.#partings.peersChanged();
-    for (const session of this.#sessions.values()) {
-      if (session.isOver) continue;
-      // A replica on a dead endpoint is no replica any more.
-      for (const former of session.formerBuddies) {
-        if (this.#peers.some((peer) => peer.name === former)) continue;
-        session.formerBuddies.delete(former);
-        session.forgetting.delete(former);
-      }
-      if (!this.#links.has(session.buddy ?? '')) session.storedN = 0;
-      if (this.#chooseBuddy(session.session.id) !== session.buddy) this.#reassigning.add(session);
-      this.#stored(session, 0);
-    }
-  }
-
   /** Another endpoint's commits come in on this connection. */
   receive(channel: Channel, raw: unknown): void {
     const { name } = channel.peer;
@@ -385,7 +309,7 @@ export class Protection {
   fence(): void {
     const lease = this.#membership?.lease;
     if (lease !== undefined) this.#needGuard().setLease(lease, 0n);
-    for (const owned of this.#sessions.values()) {
+    for (const owned of this.replication.sessions) {
       this.#ctx.dropCopies(owned.session.id);
       if (owned.isHeld) continue;
       try {
@@ -409,8 +333,7 @@ export class Protection {
   }
 
   close(): void {
-    for (const link of this.#links.values()) link.close();
-    this.#links.clear();
+    this.replication.close();
     this.#urgent.close();
     this.#membership?.close();
   }
@@ -452,202 +375,10 @@ export class Protection {
     };
   }
 
-  #chooseBuddy(sessionId: string): string | undefined {
-    const { name, options } = this.#ctx;
-    const domains = options.domains ?? [];
-    const owner = { name, labels: options.labels ?? {} };
-    const candidates = this.#peers.filter((peer) => !this.#full.has(`${peer.name} ${sessionId}`));
-    const staying = candidates.filter((peer) => peer.isLeaving !== true);
-    const query = { sessionId, owner, domains };
-    return chooseBuddy(query, staying) ?? chooseBuddy(query, candidates);
-  }
-
-  #link(peer: Peer): ReplicationLink {
-    const { name, tls, maxMessageBytes, clock, counters, logger } = this.#ctx;
-    return new ReplicationLink({
-      name,
-      tls,
-      maxMessageBytes,
-      peer,
-      clock,
-      counters,
-      logger,
-      onUp: () => this.#resume(peer.name),
-      onMessage: (message) => this.#hear(peer.name, message),
-    });
-  }
-
-  #resume(buddy: string): void {
-    this.#partings.linkUp(buddy);
-    for (const session of this.#sessions.values()) {
-      // What was to be forgotten over the connection before this one is asked for again.
-      if (session.forgetting.delete(buddy)) this.#stored(session, 0);
-    }
-    const own = [...this.#sessions.values()].filter((s) => s.buddy === buddy && s.owner.n > 0);
-    for (const session of own) session.resumedFromN = undefined;
-    for (let i = 0; i < own.length; i += 2048) {
-      const sessions = own.slice(i, i + 2048).map((s) => ({ id: s.session.id, epoch: s.session.epoch }));
-      this.#links.get(buddy)?.send({ t: 'resume', sessions });
-    }
-    for (const session of this.#sessions.values()) if (session.buddy === buddy) this.#schedule.mark(session);
-  }
-
-  /** Returns the bytes that were sent for it. */
-  #assign(owned: ReplicatedSession, next: string | undefined): number {
-    const before = owned.buddy;
-    if (before === next || owned.isOver) return 0;
-    owned.buddy = next;
-    // The old replica goes only when the new one is there.
-    if (before !== undefined && this.#links.has(before)) owned.formerBuddies.add(before);
-    if (next !== undefined) owned.formerBuddies.delete(next);
-    owned.storedN = 0;
-    owned.resumedFromN = undefined;
-    if (before !== undefined && next !== undefined) owned.bereavedSinceMs ??= this.#ctx.clock.monotonicMs();
-    owned.forgetting.clear();
-    this.#reports.note(owned);
-    this.#ctx.counters.add(
-      next === undefined ? 'endpoint_sessions_degraded_total' : 'endpoint_buddy_changes_total',
-    );
-    if (next === undefined) this.#schedule.mark(owned);
-    // A link that is not up yet asks what its buddy has when it is.
-    else if (this.#links.get(next)?.isUp === true) return this.#sendFrom(owned, next, 0);
-    return 0;
-  }
-
-  /** Everything that `buddy`, which has the commits up to `has`, lacks; returns the bytes. */
-  #sendFrom(owned: ReplicatedSession, buddy: string, has: number): number {
-    // Each commit that arrives before these makes the buddy ask again: a snapshot for each question would be a storm.
-    if (owned.resumedFromN !== undefined && has < owned.resumedFromN) return 0;
-    const commits = owned.owner.resume(has);
-    owned.resumedFromN = commits[0]?.n;
-    for (const commit of commits) this.#links.get(buddy)?.send(commit);
-    return commits.reduce((sum, commit) => sum + commitBytes(commit), 0);
-  }
-
-  #hear(buddy: string, message: ToOwner): void {
-    if (message.t === 'commit-refused') {
-      this.#refused(buddy, message);
-      return;
-    }
-    if (message.t === 'forgotten') {
-      this.#forgotten(buddy, message);
-      return;
-    }
-    for (const { id, epoch, n } of message.sessions) {
-      const owned = this.#sessions.get(id);
-      if (owned === undefined || owned.buddy !== buddy || owned.session.epoch !== epoch) continue;
-      this.#stored(owned, n);
-      if (message.t === 'committed') {
-        if (n >= (owned.resumedFromN ?? 0)) owned.resumedFromN = undefined;
-      } else this.#sendFrom(owned, buddy, n);
-    }
-  }
-
-  /**
-   * The buddy has commit `n`. As long as another endpoint has an older replica the gate stays shut: after two deaths
-   * that one would be taken for the newest.
-   */
-  #stored(owned: ReplicatedSession, n: number): void {
-    owned.storedN = Math.max(owned.storedN, n);
-    if (owned.storedN === 0) return;
-    this.#noteReplica(owned);
-    const { id, epoch } = owned.session;
-    for (const former of owned.formerBuddies) {
-      if (owned.forgetting.has(former)) continue;
-      owned.forgetting.add(former);
-      this.#links.get(former)?.send({ t: 'forget', id, epoch });
-    }
-    if (owned.formerBuddies.size > 0) return;
-    owned.committed(owned.storedN);
-    this.#reports.note(owned);
-    this.#schedule.acknowledged(owned);
-  }
-
-  /** The access point has welcomed this endpoint: it knows nothing of buddies. */
-  tellAllBuddies(): void {
-    this.#reports.repeat(this.#sessions.values());
-  }
-
-  #noteReplica(owned: ReplicatedSession): void {
-    if (owned.bereavedSinceMs === undefined) return;
-    const { clock, counters } = this.#ctx;
-    counters.add('endpoint_rereplications_total');
-    counters.add('endpoint_rereplication_ms_total', clock.monotonicMs() - owned.bereavedSinceMs);
-    owned.bereavedSinceMs = undefined;
-  }
-
-  #forgotten(former: string, { id, epoch }: { readonly id: string; readonly epoch: number }): void {
-    this.#partings.forgotten(former, id, epoch);
-    const owned = this.#sessions.get(id);
-    if (owned === undefined || owned.session.epoch !== epoch || !owned.forgetting.delete(former)) return;
-    owned.formerBuddies.delete(former);
-    this.#stored(owned, 0);
-  }
-
-  #refused(buddy: string, message: Extract<ToOwner, { t: 'commit-refused' }>): void {
-    const owned = this.#sessions.get(message.id);
-    this.#ctx.counters.add(`endpoint_commits_refused_${message.code}_total`);
-    if (owned === undefined || owned.buddy !== buddy) return;
-    if (message.code === 'no_capacity') {
-      this.#full.add(`${buddy} ${message.id}`);
-      this.#assign(owned, this.#chooseBuddy(message.id));
-    } else if (message.code === 'message_invalid') {
-      owned.resumedFromN = undefined;
-      this.#sendFrom(owned, buddy, 0);
-    }
-  }
-
-  /** Number of the newest commit, whether this call made it or an earlier one. A frozen session makes none. */
-  #commitOne(owned: ReplicatedSession): number {
-    return owned.isHeld ? owned.owner.n : this.#commitNow(owned);
-  }
-
-  #commitNow(owned: ReplicatedSession): number {
-    const commit = owned.makeCommit();
-    if (commit !== undefined && owned.buddy !== undefined) this.#links.get(owned.buddy)?.send(commit);
-    // Without a buddy a session goes on unprotected, or stalls until there is one, as its listener says.
-    if (owned.buddy === undefined && owned.settings.degraded === 'unprotected')
-      owned.committed(owned.owner.n);
-    return owned.owner.n;
-  }
-
-  /** Its application has ended it: nobody is to go on with it, and only then its end is told. */
-  #part(owned: ReplicatedSession, then: () => void): void {
-    this.#schedule.forget(owned);
-    this.#reassigning.delete(owned);
-    this.#partings.begin(owned, then);
-    this.#links.forEach((link) => link.flush());
-  }
-
-  /** A tail has become shorter: its buddy need not keep what the client has. */
-  #sendAcked(owned: ProtectedSession): void {
-    if (owned.buddy === undefined || owned.isHeld || owned.waitsFor !== undefined) return;
-    const commit = owned.makeAckedCommit();
-    if (commit === undefined) return;
-    const link = this.#links.get(owned.buddy);
-    link?.send(commit);
-    link?.flush();
-  }
-
-  /** Its connection is over, or served elsewhere: until now its buddy may have been needed. */
-  #over(owned: ReplicatedSession): void {
-    const { id, epoch, flow } = owned.session;
-    owned.over();
-    this.#partings.drop(id);
-    if (this.#sessions.get(id) === owned) this.#sessions.delete(id);
-    this.#forget(owned);
+  /** Its connection is over, or served elsewhere. */
+  #over({ id, epoch, flow }: Session): void {
     this.#removeLater(flow, epoch, id);
     this.#ctx.logger.debug({ session: id, flow: formatFlow(flow) }, 'protected session ended');
-  }
-
-  /** Nobody is to go on with it. */
-  #forget(owned: ReplicatedSession): void {
-    const { id, epoch } = owned.session;
-    this.#schedule.forget(owned);
-    this.#reassigning.delete(owned);
-    for (const buddy of [...owned.formerBuddies, owned.buddy ?? '']) {
-      this.#links.get(buddy)?.send({ t: 'forget', id, epoch });
-    }
   }
 
   #removeLater(flow: Flow, epoch: number, id: string): void {

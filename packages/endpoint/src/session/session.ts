@@ -5,7 +5,8 @@
  * back (revert), or given to a Session object in another process (thaw), and a net.Socket cannot let go of its handle.
  * The carrier decides when the session ends, so autoDestroy is off.
  */
-import { Duplex, type DuplexOptions } from 'node:stream';
+import type { Socket } from 'node:net';
+import type { DuplexOptions } from 'node:stream';
 import { type Flow, type PlainData, RestitchError } from '@restitch/core';
 import type { ReplicationCost } from '../protect/commit-cost.js';
 import type { Carrier, CarrierEvents, WriteDone } from './carrier.js';
@@ -13,6 +14,7 @@ import { type OutputOrigin, OutputQueue } from './output-queue.js';
 import { type FreezeHook, MoveGuards } from './move-guards.js';
 import type { MigrateOptions, MigrateOutcome } from './self-moves.js';
 import { assertPlainData } from './plain-data.js';
+import { SessionEnd } from './session-end.js';
 import type {
   ClosingKind,
   ClosingParty,
@@ -23,13 +25,12 @@ import type {
   SessionWatcher,
 } from './session-init.js';
 import { SessionUsage } from './session-usage.js';
-import { closeFd } from '@restitch/sys';
-import { resetClosing } from '../tcp/closing-socket.js';
+import { SocketLike } from './socket-like.js';
 import type { TimerSettings } from '../tcp/index.js';
 import { UnreadLedger, totalBytes } from './unread-ledger.js';
 
 /** One client's connection, wherever it is served. */
-export class Session extends Duplex {
+export class Session extends SocketLike {
   /** The same on every endpoint that ever serves it. */
   readonly id: string;
   readonly flow: Flow;
@@ -84,7 +85,7 @@ export class Session extends Duplex {
   tailBytes: number | undefined;
 
   #state: PlainData;
-  #phase: SessionPhase = 'live';
+  readonly #end: SessionEnd;
   #carrier: Carrier | undefined;
   #isFreezing = false;
   readonly #output = new OutputQueue();
@@ -95,13 +96,6 @@ export class Session extends Duplex {
   readonly #wasInputEnded: boolean;
   readonly #wasOutputEnded: boolean;
   #isInputDone: boolean;
-  #timeoutMs = 0;
-  #closeReason = 'closed';
-  #closing: ClosingKind | undefined;
-  /** The connection's descriptor, once Node's is closed and the connection is not over. */
-  #keptFd = -1;
-  #isClosingTold = false;
-  readonly #atEnd: Array<() => void> = [];
 
   constructor(init: SessionInit) {
     const r = init.resumed;
@@ -130,28 +124,20 @@ export class Session extends Duplex {
     this.#wasInputEnded = r?.inputEnded ?? false;
     this.#wasOutputEnded = r?.outputEnded ?? false;
     this.#isInputDone = this.#wasInputEnded;
+    this.#end = new SessionEnd({
+      flow: this.flow,
+      carrier: () => this.#carrier,
+      isInputDone: () => this.#isInputDone,
+      party: () => this.closingParty,
+      onClosing: () => this.watcher?.onClosing(this),
+      onClosed: (reason) => this.watcher?.onClosed(this, reason),
+    });
   }
 
-  // ---- what net.Socket has ----
+  // ---- what net.Socket has, with SocketLike ----
 
-  get remoteAddress(): string {
-    return this.flow.client.address;
-  }
-
-  get remotePort(): number {
-    return this.flow.client.port;
-  }
-
-  get remoteFamily(): 'IPv4' | 'IPv6' {
-    return this.flow.client.address.includes(':') ? 'IPv6' : 'IPv4';
-  }
-
-  get localAddress(): string {
-    return this.flow.vip.address;
-  }
-
-  get localPort(): number {
-    return this.flow.vip.port;
+  protected override get carryingSocket(): Socket | undefined {
+    return this.#carrier?.socket;
   }
 
   /** Bytes the application has consumed since the session began, on all endpoints. */
@@ -164,59 +150,9 @@ export class Session extends Duplex {
     return this.#bytesSubmitted + Math.max(0, this.writableLength - this.#output.streamBytes);
   }
 
-  /** Milliseconds of the idle timer, 0 if off. */
-  get timeout(): number {
-    return this.#timeoutMs;
-  }
-
-  /** As net.Socket: emits 'timeout' after this long without activity. Timers do not travel. */
-  setTimeout(timeoutMs: number, onTimeout?: () => void): this {
-    this.#timeoutMs = timeoutMs;
-    this.#carrier?.socket.setTimeout(timeoutMs);
-    if (onTimeout !== undefined) {
-      if (timeoutMs === 0) this.removeListener('timeout', onTimeout);
-      else this.once('timeout', onTimeout);
-    }
-    return this;
-  }
-
-  /** As net.Socket. The option itself travels. */
-  setNoDelay(noDelay = true): this {
-    const socket = this.#carrier?.socket;
-    // An adopted socket's cached flag may differ from the kernel's; going through the other value makes Node set it.
-    if (this.resumed) socket?.setNoDelay(!noDelay);
-    socket?.setNoDelay(noDelay);
-    return this;
-  }
-
-  /** As net.Socket. The option itself travels, with the time already waited. */
-  setKeepAlive(enable = false, initialDelayMs = 0): this {
-    const socket = this.#carrier?.socket;
-    if (this.resumed) socket?.setKeepAlive(!enable, initialDelayMs);
-    socket?.setKeepAlive(enable, initialDelayMs);
-    return this;
-  }
-
-  /** As net.Socket. */
-  ref(): this {
-    this.#carrier?.socket.ref();
-    return this;
-  }
-
-  /** As net.Socket. */
-  unref(): this {
-    this.#carrier?.socket.unref();
-    return this;
-  }
-
-  /** As net.Socket. */
-  address(): { address: string; family: 'IPv4' | 'IPv6'; port: number } {
-    return { address: this.localAddress, family: this.remoteFamily, port: this.localPort };
-  }
-
   /** As net.Socket: ends the connection with RST. */
   resetAndDestroy(): this {
-    this.#closeReason = 'reset';
+    this.#end.because('reset');
     this.#carrier?.reset();
     return this.destroy();
   }
@@ -225,7 +161,7 @@ export class Session extends Duplex {
 
   /** `live`, `frozen` (in a move, may come back), `closing` (its client lacks something yet) or `closed`. */
   get phase(): SessionPhase {
-    return this.#phase;
+    return this.#end.phase;
   }
 
   /** Delays a freeze until the returned function is called (once; more calls do nothing). */
@@ -374,11 +310,11 @@ export class Session extends Duplex {
     const carrier = this.#carrier;
     this.#output.clear(error);
     this.guards.wake();
-    if (this.movedTo !== undefined) this.#over();
+    if (this.movedTo !== undefined) this.#end.over();
     // What is frozen comes back by a revert and is then closed, or is another endpoint's.
-    if (carrier === undefined || this.#phase === 'frozen') {
-      if (this.#phase === 'live') this.#endSettled();
-      else if (this.#closing !== undefined) this.closingParty?.through();
+    if (carrier === undefined || this.phase === 'frozen') {
+      if (this.phase === 'live') this.#end.settle();
+      else if (this.closing !== undefined) this.closingParty?.through();
       done(error);
       return;
     }
@@ -389,10 +325,10 @@ export class Session extends Duplex {
     }
     if (carrier.socket.closed) done(error);
     else carrier.socket.once('close', () => done(error));
-    if (carrier.isAttached) this.#closeAs(carrier);
+    if (carrier.isAttached) this.#end.decide(carrier);
     carrier.destroy();
     this.#carrier = undefined;
-    if (this.#phase === 'live') this.#endSettled();
+    if (this.phase === 'live') this.#end.settle();
     else this.closingParty?.through();
   }
 
@@ -440,14 +376,11 @@ export class Session extends Duplex {
       onData: (chunk) => this.#receive(chunk),
       onEnd: () => this.#deliverEnd(),
       onError: (error) => {
-        this.#closeReason = (error as NodeJS.ErrnoException).code ?? 'error';
+        this.#end.because((error as NodeJS.ErrnoException).code ?? 'error');
         this.destroy(error);
       },
       onEnding: () => this.watcher?.onEnding(this),
-      onKept: (fd) => {
-        this.#keptFd = fd;
-        this.#beginClosing();
-      },
+      onKept: (fd) => this.#end.leaveNode(fd),
       onClose: () => this.#onCarrierClosed(),
       onTimeout: () => this.emit('timeout'),
     };
@@ -460,8 +393,8 @@ export class Session extends Duplex {
       this.#flush(carrier);
       return;
     }
-    this.#phase = 'live';
-    if (this.#timeoutMs > 0) carrier.socket.setTimeout(this.#timeoutMs);
+    this.#end.serve();
+    if (this.timeout > 0) carrier.socket.setTimeout(this.timeout);
     this.#output.attach(carrier);
     const undelivered = this.#undelivered;
     this.#undelivered = [];
@@ -482,97 +415,76 @@ export class Session extends Duplex {
   /** @internal Number of the connection's descriptor; −1 if there is none. */
   get fd(): number {
     const own = this.#carrier?.fd ?? -1;
-    return own >= 0 ? own : this.#keptFd;
+    return own >= 0 ? own : this.#end.keptFd;
   }
 
   /** @internal How its application was through with it; undefined while it is not. */
   get closing(): ClosingKind | undefined {
-    return this.#closing;
+    return this.#end.kind;
   }
 
   /** @internal True once the application can do nothing to it any more, not even read. */
   get isThrough(): boolean {
-    return this.#closing !== undefined && this.destroyed;
+    return this.closing !== undefined && this.destroyed;
   }
 
   /** @internal True if nothing but a descriptor is left of it here: the kernel has all there is to be sent. */
   get isKept(): boolean {
-    return this.#phase === 'closing' && this.#carrier === undefined && this.#keptFd >= 0;
+    return this.#end.isWithoutNode && this.#end.keptFd >= 0;
   }
 
   /** @internal True if not even that is left: both FINs are in, and ours is acknowledged. */
   get isSpent(): boolean {
-    return this.#phase === 'closing' && this.#carrier === undefined && this.#keptFd < 0;
+    return this.#end.isWithoutNode && this.#end.keptFd < 0;
   }
 
   /** @internal Runs `done` when its connection is over, or served elsewhere; 'close' comes when the application is through. */
   whenOver(done: () => void): void {
-    if (this.#phase === 'closed') done();
-    else this.#atEnd.push(done);
+    this.#end.whenOver(done);
   }
 
   /** @internal It came from elsewhere, where its application was through already: no application gets it. Before `attach`. */
   becomeTail(kind: ClosingKind): void {
-    this.#closing = kind;
-    this.#phase = 'frozen';
+    this.#end.arrive(kind);
     this.on('error', () => undefined);
     this.destroy();
   }
 
   /** @internal A tail without more to send comes back, by a revert. */
   keep(fd: number): void {
-    this.#keptFd = fd;
-    this.#phase = 'closing';
+    this.#end.keep(fd);
   }
 
   /** @internal The connection of a closing session is over. */
   endClosing(reason: string): void {
-    if (this.#phase !== 'closing' || this.#carrier !== undefined) return;
-    if (this.#keptFd >= 0) closeFd(this.#keptFd);
-    this.#closeReason = reason;
-    this.#endNow();
+    this.#end.endKept(reason);
   }
 
   /** @internal Ends a closing session by RST, with a name for the reason. Throws what the kernel says; it is over then, too. */
   resetClosing(reason: string): void {
-    if (this.#phase !== 'closing') return;
-    this.closingParty?.allowReset();
-    this.#closeReason = reason;
-    const carrier = this.#carrier;
-    if (carrier !== undefined) {
-      carrier.reset();
-      return;
-    }
-    const fd = this.#keptFd;
-    this.#keptFd = -1;
-    try {
-      if (fd >= 0) resetClosing(fd, this.flow);
-    } finally {
-      this.#endNow();
-    }
+    this.#end.reset(reason);
   }
 
   /** @internal The kernel does not give its frozen connection back: it ends here, and says why. */
   lose(error: RestitchError): void {
-    this.#closeReason = error.code;
+    this.#end.because(error.code);
     this.destroy(error);
-    this.#endNow();
+    this.#end.now();
   }
 
   /** @internal The kernel is to finish what the application has ended; nobody here cares for it any more. */
   abandon(): void {
     const carrier = this.#carrier;
-    if (this.#keptFd >= 0) closeFd(this.#keptFd);
-    this.#keptFd = -1;
+    this.#end.abandonKept();
     this.movedTo ??= 'the kernel';
     carrier?.abandon();
-    if (this.destroyed) this.#over();
+    if (this.destroyed) this.#end.over();
     else this.destroy();
   }
 
   /** @internal Why it cannot be frozen this instant, but may in the next; undefined if it can. */
   get busyReason(): string | undefined {
-    if (this.#closing !== undefined)
+    if (this.closing !== undefined)
       return this.destroyed ? undefined : 'the application still reads what has come';
     if (this.guards.busyCount > 0) return `${this.guards.busyCount} busy tokens are held`;
     if (this.writableCorked > 0) return 'the stream is corked';
@@ -585,14 +497,14 @@ export class Session extends Duplex {
    */
   freeze(): FrozenSession {
     const carrier = this.#carrier;
-    if (this.#closing !== undefined && this.fd >= 0) return this.#freezeTail(this.#closing);
-    if (this.#phase !== 'live' || carrier === undefined) {
+    if (this.closing !== undefined && this.fd >= 0) return this.#freezeTail(this.closing);
+    if (this.phase !== 'live' || carrier === undefined) {
       throw new RestitchError('freeze_failed', `session ${this.id}: the connection has ended`);
     }
     const unreadBytes = this.readableLength;
     const detached = carrier.detach();
     this.#carrier = undefined;
-    this.#phase = 'frozen';
+    this.#end.freeze();
     this.#undelivered = detached.undelivered;
     this.#output.detach(detached.unwritten);
     this.#isFreezing = true;
@@ -615,23 +527,20 @@ export class Session extends Duplex {
   /** @internal The move is committed: this object ends without touching the connection. */
   leave(target: string): void {
     this.movedTo = target;
-    if (this.destroyed) this.#over();
+    if (this.destroyed) this.#end.over();
     else this.destroy();
   }
 
   #freezeTail(closing: ClosingKind): FrozenSession {
-    const carrier = this.#carrier;
-    let fd = this.#keptFd;
+    const detached = this.#carrier?.detach();
     let unwritten: Uint8Array = new Uint8Array();
-    if (carrier !== undefined) {
-      const detached = carrier.detach();
+    if (detached !== undefined) {
       this.#output.detach(detached.unwritten);
       unwritten = Buffer.concat(this.#output.remaining());
-      fd = detached.fd;
       this.#carrier = undefined;
     }
-    this.#keptFd = -1;
-    this.#phase = 'frozen';
+    const keptFd = this.#end.freeze();
+    const fd = detached?.fd ?? keptFd;
     const outputEnded = closing !== 'reset';
     return { fd, unread: new Uint8Array(), unwritten, outputEnded, inputEnded: true, closing };
   }
@@ -640,55 +549,20 @@ export class Session extends Duplex {
   #flush(carrier: Carrier): void {
     this.#carrier = carrier;
     carrier.stopReading();
-    this.#closeAs(carrier);
-    this.#beginClosing();
+    this.#end.decide(carrier);
+    this.#end.begin();
     this.closingParty?.through();
     this.#output.attach(carrier);
     this.#output.finish(() => carrier.letGo());
   }
 
-  #beginClosing(): void {
-    if (this.#phase === 'closing' || this.#phase === 'closed') return;
-    this.#phase = 'closing';
-    this.#closing ??= this.#isInputDone ? 'ended' : 'destroyed';
-    // Below level commit the kernel may say it alone, should this process die.
-    if (this.#closing === 'reset' && this.closingParty?.finisher === 'kernel') this.closingParty.allowReset();
-    if (this.#isClosingTold) return;
-    this.#isClosingTold = true;
-    this.watcher?.onClosing(this);
-  }
-
-  /** Whether a FIN or a reset is at the end: as the kernel's own close decides, by what nobody has read. */
-  #closeAs(carrier: Carrier): void {
-    this.#closing ??= this.#isInputDone ? 'ended' : carrier.hasUnread ? 'reset' : 'destroyed';
-    carrier.endsByReset = this.#closing === 'reset';
-  }
-
   /** The connection is over; what the application has not read yet stays readable, as with net.Socket. */
   #onCarrierClosed(): void {
     this.#carrier = undefined;
-    if (this.#phase === 'live' || (this.#phase === 'closing' && this.#keptFd < 0)) this.#endSettled();
+    this.#end.carrierClosed();
     if (this.#isInputDone && !this.#wasInputEnded && !this.readableEnded && !this.errored) {
       this.once('end', () => this.destroy());
     } else this.destroy();
-  }
-
-  /** The connection has ended here. A frozen session's end is the mover's to tell: it may be another endpoint's by then. */
-  #endNow(): void {
-    if (this.#phase === 'closed') return;
-    this.#over();
-    this.watcher?.onClosed(this, this.#closeReason);
-  }
-
-  /** As above, but the client's FIN may wait for its commit: until then it is not acknowledged, and this is no end. */
-  #endSettled(): void {
-    if (this.#closeReason === 'closed' && this.closingParty?.isSettled === false) this.#beginClosing();
-    else this.#endNow();
-  }
-
-  #over(): void {
-    this.#phase = 'closed';
-    for (const done of this.#atEnd.splice(0)) done();
   }
 
   #receive(chunk: Uint8Array): boolean {
