@@ -42,17 +42,13 @@ export class ProtectedCarrier extends Carrier {
     this.#protected.end(done);
   }
 
-  /** What was read until now did not come through `onData`, but belongs to the input all the same. */
+  /** What was read until now belongs to the input. Reading it out makes Node read on, so that is stopped behind it. */
   override stopReading(): void {
+    while (this.socket.read() !== null);
     super.stopReading();
-    for (;;) {
-      const chunk = this.socket.read() as Buffer | null;
-      if (chunk === null) return;
-      this.#protected.received(chunk);
-    }
   }
 
-  /** As above, for the freeze. */
+  /** What was read for the freeze did not come through `onData`, but belongs to the input all the same. */
   override detach(): DetachedCarrier {
     const detached = super.detach();
     for (const chunk of detached.undelivered) this.#protected.received(chunk);
