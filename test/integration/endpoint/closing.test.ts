@@ -37,7 +37,7 @@ const levels: Readonly<Record<string, ChildOptions>> = {
 };
 
 /** What the kernels of both sides take while the client does not read. */
-const tailBytes = 170_000;
+const tailBytes = 150_000;
 
 interface Tail {
   readonly client: Socket;
@@ -57,8 +57,7 @@ async function start(options: ChildOptions): Promise<{ a: EndpointChild; b: Endp
 async function openTail(options: ChildOptions, how: 'end' | 'destroy', isClientEnded = true): Promise<Tail> {
   const { a, b } = await start(options);
   const { client, report } = await world.open('lines', 'a');
-  // What Node reads ahead and this buffer hold is less than half of the tail, whatever the kernel's tuning would make of it.
-  setIntOption(fdOf(client), solSocket, so.rcvbuf, 8192);
+  stopReading(client);
   if (isClientEnded) {
     client.end();
     await until(async () => (await a.tell<string[]>('seen')).includes('end'));
@@ -69,6 +68,14 @@ async function openTail(options: ChildOptions, how: 'end' | 'destroy', isClientE
   await until(async () => (await a.tell<string[]>('seen')).includes('close'));
   await until(async () => (await a.session(report.id))?.phase === 'closing');
   return { client, report, a, b };
+}
+
+/** Node reads ahead, up to twice its mark; and the kernel would tune its buffer to the size of the tail. */
+function stopReading(client: Socket): void {
+  const handle = (client as unknown as { readonly _handle: { reading: boolean; readStop(): void } })._handle;
+  handle.reading = false;
+  handle.readStop();
+  setIntOption(fdOf(client), solSocket, so.rcvbuf, 8192);
 }
 
 function fdOf(client: Socket): number {

@@ -145,6 +145,7 @@ export class SessionEnd {
   endKept(reason: string): void {
     if (!this.isWithoutNode) return;
     if (this.#keptFd >= 0) closeFd(this.#keptFd);
+    this.#keptFd = -1;
     this.#reason = reason;
     this.now();
   }

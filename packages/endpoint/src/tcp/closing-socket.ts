@@ -4,7 +4,8 @@
  *
  * EPOLLHUP stands at once in LAST_ACK and TCP's states are told by nobody, so it is looked at.
  */
-import { type Flow, toRestitchError } from '@restitch/core';
+import type { Flow } from '@restitch/core';
+import type { TcpImage } from '@restitch/core/internal';
 import { closeFd, duplicateFd, SyscallError, errno } from '@restitch/sys';
 import {
   getIntOption,
@@ -81,22 +82,27 @@ const zeroLinger = Buffer.from([1, 0, 0, 0, 0, 0, 0, 0]);
  * socket that has sent everything, so there it is rebuilt as one that has not.
  */
 export function resetClosing(fd: number, flow: Flow): void {
-  const { state } = getTcpInfo(fd);
-  let own = fd;
-  if (state === tcpState.lastAck || state === tcpState.closing) {
-    const { tcp } = freezeSocket(fd);
-    discardFrozenSocket(fd);
-    // What was not sent stays away: beyond the client's window a reset is not looked at.
-    const unfinished = { ...tcp, state: tcpState.closeWait, finSent: false };
-    try {
-      own = activateSocket(thawSocket(unfinished, flow), { isProbing: false }).fd;
-    } catch (error) {
-      throw toRestitchError(error, 'thaw_failed');
-    }
-  }
+  const own = resettable(fd, flow);
   try {
     setBufferOption(own, solSocket, so.linger, zeroLinger);
   } finally {
     closeFd(own);
   }
+}
+
+/** The socket, or in its place one for which the kernel sends a reset. `fd` is closed if that cannot be had. */
+function resettable(fd: number, flow: Flow): number {
+  let image: TcpImage;
+  try {
+    const { state } = getTcpInfo(fd);
+    if (state !== tcpState.lastAck && state !== tcpState.closing) return fd;
+    image = freezeSocket(fd).tcp;
+  } catch (error) {
+    closeFd(fd);
+    throw error;
+  }
+  discardFrozenSocket(fd);
+  // What was not sent stays away: beyond the client's window a reset is not looked at.
+  const unfinished = { ...image, state: tcpState.closeWait, finSent: false };
+  return activateSocket(thawSocket(unfinished, flow), { isProbing: false }).fd;
 }
