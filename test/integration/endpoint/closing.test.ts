@@ -14,9 +14,6 @@ import {
   openTcpSocket,
   receiveBytes,
   sendBytes,
-  setIntOption,
-  so,
-  solSocket,
 } from '@restitch/sys/internal';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { readAll, until } from './streams.js';
@@ -36,14 +33,16 @@ const levels: Readonly<Record<string, ChildOptions>> = {
   commit: { protection: { level: 'commit' } },
 };
 
-/** What the kernels of both sides take while the client does not read. */
-const tailBytes = 150_000;
+/** More than a client's kernel takes while nobody reads. */
+const tailBytes = 100_000;
 
 interface Tail {
   readonly client: Socket;
   readonly report: SessionReport;
   readonly a: EndpointChild;
   readonly b: EndpointChild;
+  /** All that was written. */
+  readonly bytes: number;
 }
 
 async function start(options: ChildOptions): Promise<{ a: EndpointChild; b: EndpointChild }> {
@@ -57,25 +56,26 @@ async function start(options: ChildOptions): Promise<{ a: EndpointChild; b: Endp
 async function openTail(options: ChildOptions, how: 'end' | 'destroy', isClientEnded = true): Promise<Tail> {
   const { a, b } = await start(options);
   const { client, report } = await world.open('lines', 'a');
-  stopReading(client);
   if (isClientEnded) {
     client.end();
     await until(async () => (await a.tell<string[]>('seen')).includes('end'));
   }
-  await a.tell('writeMany', { id: report.id, bytes: tailBytes });
-  await until(async () => (await a.session(report.id))?.writableLength === 0);
+  const bytes = await fill(a, report.id);
   await a.tell(how, { id: report.id });
   await until(async () => (await a.tell<string[]>('seen')).includes('close'));
   await until(async () => (await a.session(report.id))?.phase === 'closing');
-  return { client, report, a, b };
+  return { client, report, a, b, bytes };
 }
 
-/** Node reads ahead, up to twice its mark; and the kernel would tune its buffer to the size of the tail. */
-function stopReading(client: Socket): void {
-  const handle = (client as unknown as { readonly _handle: { reading: boolean; readStop(): void } })._handle;
-  handle.reading = false;
-  handle.readStop();
-  setIntOption(fdOf(client), solSocket, so.rcvbuf, 8192);
+/** Writes until the client takes no more and the rest stands in the server's kernel. Returns how much that is. */
+async function fill(a: EndpointChild, id: string): Promise<number> {
+  const pieceBytes = 10_000;
+  for (let bytes = pieceBytes; ; bytes += pieceBytes) {
+    await a.tell('writeMany', { id, bytes: pieceBytes });
+    await until(async () => (await a.session(id))?.writableLength === 0);
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    if ((await residueOf('a')).bytes >= 2 * pieceBytes) return bytes;
+  }
 }
 
 function fdOf(client: Socket): number {
@@ -119,7 +119,7 @@ describe.each(Object.entries(levels))('a session that its application has ended 
   it.each(['end', 'destroy'] as const)(
     'by %s() lives on until its client has everything, and moves without an application',
     async (how) => {
-      const { client, report, a, b } = await openTail(options, how);
+      const { client, report, a, b, bytes } = await openTail(options, how);
       const told = await (await world.accessPoint.peer('a')).event('closing');
       expect(told.sessions[0]).toMatchObject({
         id: report.id,
@@ -138,7 +138,7 @@ describe.each(Object.entries(levels))('a session that its application has ended 
       const beganMs = performance.now();
       const got = await readAll(client);
       expect(performance.now() - beganMs).toBeLessThan(1000);
-      expect(got.equals(Buffer.alloc(tailBytes, 'w'))).toBe(true);
+      expect(got.equals(Buffer.alloc(bytes, 'w'))).toBe(true);
       expect(await world.ended('a', report.id)).toMatchObject({ reason: 'closed' });
       expect(await a.session(report.id)).toBeUndefined();
       expect(await residueOf('a')).toEqual({ sockets: 0, bytes: 0 });
@@ -178,13 +178,13 @@ describe.each(Object.entries(levels))('a session that its application has ended 
   }, 15_000);
 
   it('is waited for by SIGTERM, and the process ends by itself behind it', async () => {
-    const { client, a } = await openTail(options, 'end');
+    const { client, a, bytes } = await openTail(options, 'end');
     const exit = once(a.process, 'exit');
     a.process.kill('SIGTERM');
     expect(await (await world.accessPoint.peer('a')).event('leaving')).toMatchObject({ on: true });
     await new Promise((resolve) => setTimeout(resolve, 300));
     expect(a.process.exitCode).toBeNull();
-    expect((await readAll(client)).length).toBe(tailBytes);
+    expect((await readAll(client)).length).toBe(bytes);
     expect(await exit).toEqual([0, null]);
   }, 15_000);
 });
@@ -193,7 +193,7 @@ describe('a session at level commit whose application has ended it', () => {
   it.each(['end', 'destroy'] as const)(
     'by %s() is delivered by the buddy of a process that is killed, without an application',
     async (how) => {
-      const { client, report, a, b } = await openTail(levels['commit'] ?? {}, how);
+      const { client, report, a, b, bytes } = await openTail(levels['commit'] ?? {}, how);
       await new Promise((resolve) => setTimeout(resolve, 100));
       await a.kill();
       world.net.steer('nowhere');
@@ -203,7 +203,7 @@ describe('a session at level commit whose application has ended it', () => {
       await heir.ask({ t: 'take-over', moveId: world.newMoveId(), owner: 'a', sessionId, epoch: epoch + 1 });
       world.net.steer('b');
       const got = await readAll(client);
-      expect(got.equals(Buffer.alloc(tailBytes, 'w'))).toBe(true);
+      expect(got.equals(Buffer.alloc(bytes, 'w'))).toBe(true);
       expect(await b.tell<string[]>('seen')).toEqual([]);
       expect(await world.ended('b', report.id)).toMatchObject({ reason: 'closed' });
     },

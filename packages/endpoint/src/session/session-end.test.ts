@@ -123,7 +123,6 @@ describe('SessionEnd', () => {
     const fd = openSync('/dev/null', 'r');
     end.leaveNode(fd);
     expect(() => end.reset('closing_timeout')).toThrow();
-    closeSync(fd);
     expect(allowed).toEqual(['reset allowed']);
     expect(told).toEqual(['closing', 'over', 'closing_timeout']);
   });
