@@ -77,7 +77,17 @@ export {
   solTcp,
   tcp,
 } from './option-names.js';
-export { getTcpInfo, parseTcpInfo, tcpInfoBytes, tcpInfoOffsets, tcpState } from './tcp-info.js';
+export {
+  getTcpInfo,
+  hasOwnFin,
+  hasPeerFin,
+  isFinWaiting,
+  ownFinStates,
+  parseTcpInfo,
+  tcpInfoBytes,
+  tcpInfoOffsets,
+  tcpState,
+} from './tcp-info.js';
 export type { TcpInfo } from './tcp-info.js';
 export {
   attachDropFilter,

@@ -56,6 +56,31 @@ export const tcpState = {
   closing: 11,
 } as const;
 
+const peerFinStates: ReadonlySet<number> = new Set([tcpState.closeWait, tcpState.lastAck, tcpState.closing]);
+const finWaitingStates: ReadonlySet<number> = new Set([
+  tcpState.finWait1,
+  tcpState.lastAck,
+  tcpState.closing,
+]);
+
+/** States after our side's FIN was asked for, of a socket that still has its queues. */
+export const ownFinStates: readonly number[] = [...finWaitingStates, tcpState.finWait2];
+
+/** The peer's FIN is in, and counted in `bytesReceived`. */
+export function hasPeerFin(state: number): boolean {
+  return peerFinStates.has(state);
+}
+
+/** Our FIN was asked for and is not acknowledged: SIOCOUTQ counts it as a byte. */
+export function isFinWaiting(state: number): boolean {
+  return finWaitingStates.has(state);
+}
+
+/** Our FIN was asked for: the send queue's end counts it, acknowledged or not. */
+export function hasOwnFin(state: number): boolean {
+  return ownFinStates.includes(state);
+}
+
 /** What the kernel says of one connection. Times in the unit of their name; counts in segments unless named Bytes. */
 export interface TcpInfo {
   readonly state: number;

@@ -50,7 +50,7 @@ export class BareSessions {
     const { flow, epoch } = session;
     return new GuardedCarrier(socket, session.carrierEvents, {
       onEnding: (finSeq) => void guard.end(flow, epoch, finSeq),
-      onReset: () => void guard.allowReset(flow, epoch),
+      onReset: () => session.closingParty?.allowReset(),
     });
   }
 
@@ -69,7 +69,7 @@ export class BareSessions {
 }
 
 /** Of a session whose end the kernel can finish alone. */
-export function closingParty(session: Session, guard: GuardControl): ClosingParty {
+function closingParty(session: Session, guard: GuardControl): ClosingParty {
   const { flow, epoch } = session;
   return {
     finisher: 'kernel',

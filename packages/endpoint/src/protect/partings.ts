@@ -6,8 +6,8 @@ import type { ReplicatedSession } from './replicated-session.js';
 
 /** What telling an endpoint needs. */
 export interface PartingHost {
-  /** True if the message has gone out; false while there is no connection. */
-  readonly forget: (buddy: string, id: string, epoch: number) => boolean;
+  /** Says nothing while there is no connection: `linkUp` says it again. */
+  readonly forget: (buddy: string, id: string, epoch: number) => void;
   /** True if that endpoint may still have replicas. */
   readonly isPeer: (name: string) => boolean;
 }

@@ -23,7 +23,7 @@ import {
   type GuardControl,
   type OwnerSession,
 } from '@restitch/guard/internal';
-import { getTcpInfo, tcpState, unacknowledgedBytes } from '@restitch/sys/internal';
+import { getTcpInfo, isFinWaiting, tcpState, unacknowledgedBytes } from '@restitch/sys/internal';
 import type { ProtectionSettings } from '@restitch/guard';
 import type { ClosingKind, ClosingParty } from '../session/session-init.js';
 import type { Session } from '../session/session.js';
@@ -488,9 +488,7 @@ export class ProtectedSession extends BuddyPlace implements ReplicatedSession, C
 function unacknowledgedData(fd: number): number | undefined {
   const { state } = getTcpInfo(fd);
   if (state === tcpState.close) return undefined;
-  const isFinWaiting =
-    state === tcpState.finWait1 || state === tcpState.closing || state === tcpState.lastAck;
-  return unacknowledgedBytes(fd) - (isFinWaiting ? 1 : 0);
+  return unacknowledgedBytes(fd) - (isFinWaiting(state) ? 1 : 0);
 }
 
 function atOf(from: ContinuedFrom): { readonly outputAt?: number } {

@@ -32,11 +32,7 @@ export class Replication {
   readonly #full = new Set<string>();
   readonly #reports: BuddyReports;
   readonly #partings = new Partings({
-    forget: (buddy, id, epoch) => {
-      const link = this.#links.get(buddy);
-      link?.send({ t: 'forget', id, epoch });
-      return link?.isUp === true;
-    },
+    forget: (buddy, id, epoch) => void this.#links.get(buddy)?.send({ t: 'forget', id, epoch }),
     isPeer: (name) => this.#links.has(name),
   });
   readonly #reassigning = new PacedQueue<ReplicatedSession>((owned) =>

@@ -144,8 +144,7 @@ export class SessionEnd {
   /** What is left of a closing session without Node is over. */
   endKept(reason: string): void {
     if (!this.isWithoutNode) return;
-    if (this.#keptFd >= 0) closeFd(this.#keptFd);
-    this.#keptFd = -1;
+    this.abandonKept();
     this.#reason = reason;
     this.now();
   }

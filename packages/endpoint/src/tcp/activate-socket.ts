@@ -6,6 +6,7 @@ import {
   familyOf,
   getIntOption,
   getTcpInfo,
+  isFinWaiting,
   setIntOption,
   shutdownSend,
   solTcp,
@@ -84,9 +85,7 @@ function serve(pending: PendingTcp, options: ActivateOptions): ActiveTcp {
 
 /** True for a FIN that the source's application had asked for and its kernel had not sent. */
 function isFinUnsent(image: TcpImage): boolean {
-  const { state } = image;
-  const isClosing = state === tcpState.finWait1 || state === tcpState.closing || state === tcpState.lastAck;
-  return isClosing && !image.finSent;
+  return isFinWaiting(image.state) && !image.finSent;
 }
 
 /** LAST_ACK is reached when the client's FIN comes first, CLOSING when ours does. */

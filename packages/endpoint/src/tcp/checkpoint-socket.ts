@@ -7,7 +7,15 @@
  */
 import { addSeq } from '@restitch/core';
 import type { TcpImage } from '@restitch/core/internal';
-import { getIntOption, getTcpInfo, solTcp, tcp, tcpState, unreadBytes } from '@restitch/sys/internal';
+import {
+  getIntOption,
+  getTcpInfo,
+  hasOwnFin,
+  solTcp,
+  tcp,
+  tcpState,
+  unreadBytes,
+} from '@restitch/sys/internal';
 import {
   enterRepair,
   leaveRepair,
@@ -105,7 +113,7 @@ export function readTemplate(fd: number, family: number, at: TemplateOffsets, no
 
 /** Sequence number behind the last byte the kernel has taken, our FIN not counted. In repair for some microseconds. */
 export function readWrittenEnd(fd: number): number {
-  const isFinCounted = finCountedStates.has(getTcpInfo(fd).state);
+  const isFinCounted = hasOwnFin(getTcpInfo(fd).state);
   enterRepair(fd);
   try {
     selectQueue(fd, 'send');
@@ -116,13 +124,6 @@ export function readWrittenEnd(fd: number): number {
     leaveRepair(fd, false);
   }
 }
-
-const finCountedStates: ReadonlySet<number> = new Set([
-  tcpState.finWait1,
-  tcpState.finWait2,
-  tcpState.closing,
-  tcpState.lastAck,
-]);
 
 /** Sequence number behind the last byte that was read from the socket; bytes may arrive between two looks. */
 function readReadEnd(fd: number): number {

@@ -10,6 +10,7 @@ import { closeFd, duplicateFd, SyscallError, errno } from '@restitch/sys';
 import {
   getIntOption,
   getTcpInfo,
+  hasPeerFin,
   setBufferOption,
   shutdownSend,
   so,
@@ -36,12 +37,6 @@ export type ClosingLook =
       readonly finReceived: boolean;
     };
 
-const finReceivedStates: ReadonlySet<number> = new Set([
-  tcpState.closeWait,
-  tcpState.lastAck,
-  tcpState.closing,
-]);
-
 /** One look. The error is told once: the kernel forgets it by telling. */
 export function lookAtClosing(fd: number): ClosingLook {
   const { state } = getTcpInfo(fd);
@@ -50,7 +45,7 @@ export function lookAtClosing(fd: number): ClosingLook {
     isOver: false,
     tailBytes: unacknowledgedBytes(fd),
     unreadBytes: unreadBytes(fd),
-    finReceived: finReceivedStates.has(state),
+    finReceived: hasPeerFin(state),
   };
 }
 

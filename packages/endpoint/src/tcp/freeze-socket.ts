@@ -16,6 +16,9 @@ import {
   getIntOption,
   getPeerAddress,
   getTcpInfo,
+  hasOwnFin,
+  hasPeerFin,
+  isFinWaiting,
   peekBytes,
   setIntOption,
   so,
@@ -195,8 +198,7 @@ function assertMovable(state: number): void {
 }
 
 function dumpReceiveQueue(fd: number, state: number): Pick<TcpImage, 'rcvNxt' | 'recvQueue' | 'finReceived'> {
-  const finReceived =
-    state === tcpState.closeWait || state === tcpState.lastAck || state === tcpState.closing;
+  const finReceived = hasPeerFin(state);
   selectQueue(fd, 'receive');
   const end = readQueueSeq(fd);
   const recvQueue = peekExactly(fd, unreadBytes(fd));
@@ -211,8 +213,8 @@ function dumpSendQueue(
   fd: number,
   state: number,
 ): Pick<TcpImage, 'writeSeq' | 'sendQueue' | 'sentBytes' | 'finSent'> {
-  const isFinQueued = state === tcpState.finWait1 || state === tcpState.closing || state === tcpState.lastAck;
-  const isFinCounted = isFinQueued || state === tcpState.finWait2;
+  const isFinQueued = isFinWaiting(state);
+  const isFinCounted = hasOwnFin(state);
   // SIOCOUTQ and SIOCOUTQNSD count a queued FIN as a byte.
   const unacked = unacknowledgedBytes(fd);
   const unsent = unacked === 0 ? 0 : unsentBytes(fd);

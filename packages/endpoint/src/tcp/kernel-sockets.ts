@@ -1,7 +1,7 @@
 /** The kernel's own list of connections, for what no session of this process stands for. */
 import { type Flow, formatFlow, formatSocketAddress, type SocketAddress } from '@restitch/core';
 import { findTcpSocket, listTcpSockets } from '@restitch/sys';
-import { tcpState } from '@restitch/sys/internal';
+import { isFinWaiting, tcpState } from '@restitch/sys/internal';
 
 /** What sockets owe their clients. */
 export interface Residue {
@@ -21,8 +21,6 @@ const connected = [
 ];
 /** Beyond so many a dump of all is cheaper than a question for each. */
 const askEachUpTo = 32;
-
-const isFinWaiting: ReadonlySet<number> = new Set([tcpState.finWait1, tcpState.lastAck, tcpState.closing]);
 
 /** Those of the flows for which there is a socket in this network namespace, as `formatFlow` writes them. */
 export function findInKernel(flows: readonly Flow[]): ReadonlySet<string> {
@@ -44,7 +42,7 @@ export function readResidue(vips: readonly SocketAddress[]): Residue {
   let bytes = 0;
   for (const { state, local, sendQueueBytes } of listTcpSockets(connected)) {
     if (!ours.has(formatSocketAddress(local))) continue;
-    if (sendQueueBytes === 0 && !isFinWaiting.has(state)) continue;
+    if (sendQueueBytes === 0 && !isFinWaiting(state)) continue;
     sockets++;
     bytes += sendQueueBytes;
   }

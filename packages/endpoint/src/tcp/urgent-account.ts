@@ -7,6 +7,7 @@
  */
 import {
   getTcpInfo,
+  hasPeerFin,
   isAtUrgentMark,
   peekBytes,
   pollEvent,
@@ -14,8 +15,6 @@ import {
   tcpState,
   unreadBytes,
 } from '@restitch/sys/internal';
-
-const finStates: ReadonlySet<number> = new Set([tcpState.closeWait, tcpState.lastAck, tcpState.closing]);
 
 /** More behind a mark than this is not counted, but read first. */
 const peekScratch = Buffer.alloc(64 * 1024);
@@ -37,7 +36,7 @@ export class UrgentAccount {
   look(fd: number): number {
     const { state, bytesReceived } = getTcpInfo(fd);
     if (state === tcpState.close) return this.#skipped;
-    const received = bytesReceived - (finStates.has(state) ? 1 : 0) - this.#readBytes;
+    const received = bytesReceived - (hasPeerFin(state) ? 1 : 0) - this.#readBytes;
     const missing = received - unreadBytes(fd);
     if (missing <= this.#skipped) return this.#skipped;
     if ((pollFd(fd, pollEvent.urgent) & pollEvent.urgent) === 0 && !isAtUrgentMark(fd)) {

@@ -20,7 +20,7 @@
  */
 import { type Flow, formatFlow, type Logger } from '@restitch/core';
 import { destroyTcpSocket, findTcpSocket, type ListedSocket, listTcpSockets } from '@restitch/sys';
-import { tcpState } from '@restitch/sys/internal';
+import { ownFinStates, tcpState } from '@restitch/sys/internal';
 import type { GuardControl } from '../kernel/guard-control.js';
 import { type GuardedFlow, guardFlags } from '../kernel/layout.js';
 
@@ -32,12 +32,6 @@ export function departureOf({ epoch, flags }: Pick<GuardedFlow, 'epoch' | 'flags
   if (epoch === 0) return 'leave';
   return (flags & guardFlags.finishes) !== 0 ? 'finish' : 'destroy';
 }
-
-/**
- * Where a socket is that a process has closed. Not ESTABLISHED and not CLOSE_WAIT: those without a holder wait in an
- * accept queue, perhaps in that of the next process.
- */
-const orphanStates = [tcpState.finWait1, tcpState.finWait2, tcpState.lastAck, tcpState.closing];
 
 /** As long as TIME_WAIT: what a client sends of its own accord comes within it. */
 export const quietMs = 60_000;
@@ -94,7 +88,9 @@ export class DepartedFlows {
   #lookAt(gone: readonly GuardedFlow[]): void {
     const { guard, tell, onDestroyed } = this.#options;
     const sockets = new Map<string, ListedSocket>();
-    for (const socket of listTcpSockets(orphanStates)) {
+    // A socket that a process has closed. Not ESTABLISHED and not CLOSE_WAIT: those without a holder wait in an accept
+    // queue, perhaps in that of the next process.
+    for (const socket of listTcpSockets(ownFinStates)) {
       sockets.set(formatFlow({ client: socket.remote, vip: socket.local }), socket);
     }
     const finished: FinishedFlow[] = [];
