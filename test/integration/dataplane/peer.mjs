@@ -136,7 +136,17 @@ const actions = {
     else socket.end();
     return null;
   },
-  ended: ({ name }) => sockets.get(name).ended ?? null,
+  /**
+   * How the connection ended, null if it still stands after `withinMs`: its kernel knows of a reset some turns of the
+   * loop before its application does.
+   */
+  async ended({ name, withinMs = 0 }) {
+    const state = sockets.get(name);
+    const end = performance.now() + withinMs;
+    while (state.ended === undefined && performance.now() < end)
+      await new Promise((resolve) => setTimeout(resolve, 2));
+    return state.ended ?? null;
+  },
 };
 
 process.on('message', async ({ id, action, ...request }) => {
