@@ -6,7 +6,7 @@
 import { EventEmitter } from 'node:events';
 import { type IntervalHistogram, monitorEventLoopDelay } from 'node:perf_hooks';
 import type { ChannelListener } from '@restitch/channel';
-import { type SocketAddress, toRestitchError } from '@restitch/core';
+import { formatFlow, type SocketAddress, toRestitchError } from '@restitch/core';
 import type { SessionReport, ToEndpoint } from '@restitch/core/internal';
 import { toFailure } from '@restitch/core/internal';
 import { ControlLink } from './control/control-link.js';
@@ -270,8 +270,12 @@ export class Endpoint
   onClosed(session: Session, reason: string): void {
     this.#source.onSessionClosed(session);
     this.table.remove(session, session.epoch);
-    if (session.movedTo === undefined) {
-      const { id, flow, epoch } = session;
+    const { id, flow, epoch, movedTo } = session;
+    this.options.logger.debug(
+      { session: id, flow: formatFlow(flow), epoch, reason, movedTo },
+      'session ended',
+    );
+    if (movedTo === undefined) {
       this.#link.ended({ id, flow, epoch, reason: reason.slice(0, 64) });
     }
     this.#closeIfDone();

@@ -26,10 +26,11 @@ export async function awaitMessage<T>(
         finish(() => reject(error as Error));
       }
     };
-    const onExit = (code: number | null): void => fail(`the process ended with ${code ?? 'a signal'}`);
+    const onExit = (code: number | null, signal: NodeJS.Signals | null): void =>
+      fail(`the process ended with ${code ?? signal}`);
     const timer = setTimeout(() => fail(`no answer within ${limitMs} ms`), limitMs);
     child.on('message', onMessage);
     child.once('exit', onExit);
-    if (child.exitCode !== null) onExit(child.exitCode);
+    if (child.exitCode !== null || child.signalCode !== null) onExit(child.exitCode, child.signalCode);
   });
 }

@@ -1,13 +1,13 @@
-/** What a failed run of `lab crash` leaves behind: the laboratory goes away with its logs, sockets and maps. */
-import { readFileSync, writeFileSync } from 'node:fs';
+/** What a failed run of `lab crash` or `lab chaos` leaves behind: the laboratory goes away with its logs, sockets and maps. */
+import { readFileSync, readdirSync, writeFileSync } from 'node:fs';
 import { createGuardControl, openGuardPins } from '@restitch/guard/internal';
 import type { Lab } from './lab.js';
 import { guardPinsOf } from './start-parties.js';
 import { runTool } from './run-tool.js';
 
 /** Where the evidence of a laboratory is kept. */
-export function evidenceFile(lab: Lab): string {
-  return `/tmp/restitch-crash-${lab.plan.id}.log`;
+export function evidenceFile(lab: Lab, suffix = ''): string {
+  return `/tmp/restitch-crash-${lab.plan.id}${suffix}.log`;
 }
 
 /** Every party's TCP sockets as `ss` shows them, and what each endpoint's guard holds. */
@@ -23,12 +23,14 @@ export function describeConnections(lab: Lab): string {
 }
 
 /** Writes all logs, and `more` if there is any, into one file; returns its path. */
-export function keepEvidence(lab: Lab, more = ''): string {
-  const { endpoints } = lab.state;
-  const names = ['access-point', ...endpoints, ...endpoints.map((e) => `agent-${e}`), 'clients'];
-  const logs = names.map((name) => `=== ${name}\n${attempt(() => readFileSync(lab.logFile(name), 'utf8'))}`);
-  writeFileSync(evidenceFile(lab), [...logs, more].join('\n'));
-  return evidenceFile(lab);
+export function keepEvidence(lab: Lab, more = '', suffix = ''): string {
+  const names = readdirSync(lab.plan.directory).filter((file) => file.endsWith('.log'));
+  const logs = names.map(
+    (name) => `=== ${name}\n${attempt(() => readFileSync(`${lab.plan.directory}/${name}`, 'utf8'))}`,
+  );
+  const file = evidenceFile(lab, suffix);
+  writeFileSync(file, [...logs, more].join('\n'));
+  return file;
 }
 
 function describeGuard(pinDirectory: string): string[] {

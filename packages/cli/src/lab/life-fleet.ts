@@ -32,6 +32,8 @@ export class LifeFleet {
     });
     // One listener for each question that is under way.
     this.#child.setMaxListeners(0);
+    // A driver that is gone is told by who waits for its answer.
+    this.#child.on('error', () => undefined);
   }
 
   /** Starts a driver process in the client's namespace. */

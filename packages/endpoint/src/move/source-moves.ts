@@ -23,6 +23,7 @@ import {
   isOutOfOrderLikely,
   unfreezeSocket,
 } from '../tcp/index.js';
+import { describeImage } from '../tcp/describe-image.js';
 import { FinishedMoves } from './finished-moves.js';
 import type { StateTarget } from './state-pool.js';
 import { withDeadline } from './with-deadline.js';
@@ -370,6 +371,10 @@ export class SourceMoves {
       move.phase = 'frozen';
       move.epoch = epoch;
       counters.add('endpoint_freezes_total');
+      this.#ctx.logger.debug(
+        { moveId: move.moveId, ...describeImage(session.id, session.flow, epoch, tcp) },
+        'session frozen',
+      );
       return {
         imageBytes: image.length,
         ...(parts === undefined ? {} : { deltaBytes: parts.deltaBytes, toBuddy: parts.isToBuddy ? 1 : 0 }),

@@ -38,6 +38,7 @@ import {
   discardPendingSocket,
   thawSocket,
 } from '../tcp/index.js';
+import { describeImage } from '../tcp/describe-image.js';
 import { FinishedMoves } from './finished-moves.js';
 import type { IncomingImage } from './state-listener.js';
 
@@ -283,6 +284,8 @@ export class TargetMoves {
       thawCpuUs: Math.round(thawCpuUs + (threadCpuNs() - startCpuNs) / 1000),
     });
     const { source } = reservation;
+    const described = describeImage(image.sessionId, image.flow, epoch, image.tcp);
+    this.#ctx.logger.debug({ moveId, closing: image.closing, ...described }, 'session activated');
     const resumed = { moveId, image, state, epoch, source, socket: active };
     this.#resume(reservation, arrived === undefined ? resumed : { ...resumed, arrived });
     return undefined;

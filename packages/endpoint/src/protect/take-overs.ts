@@ -2,6 +2,7 @@
 import { addSeq, type Flow, formatFlow, RestitchError, toRestitchError } from '@restitch/core';
 import type { ToEndpoint } from '@restitch/core/internal';
 import type { BuddyStore, GuardControl, GuardPins } from '@restitch/guard/internal';
+import { describeImage } from '../tcp/describe-image.js';
 import { activateSocket, imageFromCheckpoint, thawSocket } from '../tcp/index.js';
 import { decodeOpening } from './opening.js';
 import { type PeriodicReplica, PeriodicTakeOvers } from './periodic-take-over.js';
@@ -113,6 +114,8 @@ export class TakeOvers {
       void this.#serve(listener, { ...thawed, socket: activateSocket(pending) });
     else void this.#ask(listener, { pending, replica, opening, epoch, thawed });
     this.#ctx.counters.add('endpoint_take_overs_total');
+    const what = { owner, closing: safe?.closing, ...describeImage(sessionId, opening.flow, epoch, tcp) };
+    this.#ctx.logger.debug(what, 'session taken over');
     return { takeOverUs: Math.round((this.#ctx.clock.monotonicMs() - startMs) * 1000), commit: replica.n };
   }
 

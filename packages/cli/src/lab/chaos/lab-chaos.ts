@@ -23,6 +23,7 @@ import type { InvariantName, Violation } from './chaos-invariants.js';
 import { ChaosLives } from './chaos-lives.js';
 import type { ChaosLivesReport } from './chaos-lives.js';
 import { findLeftovers } from './leftovers.js';
+import { describeConnections, keepEvidence } from '../crash-evidence.js';
 
 /** Options of `lab chaos`. */
 export interface LabChaosOptions {
@@ -79,9 +80,7 @@ export async function runLabChaos(env: CliEnv, options: LabChaosOptions): Promis
     { endpoints, ipv6: false, rttMs: 0, lossRatio: 0, isProtected: true },
     async (lab) => {
       leave = () => findLeftovers(lab.plan, lab.state.endpoints);
-      const reports = await runSteps(lab, run, { progress, signal: env.signal });
-      if (run.violations.length > 0) progress(lab.lastLogLines(20));
-      return reports;
+      return await runSteps(lab, run, { progress, signal: env.signal });
     },
   );
   run.note('nothingLeft', leave());
@@ -211,16 +210,33 @@ async function runSteps(
     }
     await sleep(500);
     await check(bed, run);
+    if (run.violations.length > 0) io.progress(await keepChaosEvidence(bed, 'when a check failed'));
     run.moves = bed.outcomes;
     run.noteLives(await lives.finish(drainMs));
     const clients = await fleet.finish();
-    run.note('noGhost', await findGhosts(bed));
+    const ghosts = await findGhosts(bed);
+    run.note('noGhost', ghosts);
+    if (ghosts.length > 0) io.progress(await keepChaosEvidence(bed, 'when all clients had left'));
     return clients;
+  } catch (error) {
+    io.progress(await keepChaosEvidence(bed, 'when the run broke off'));
+    throw error;
   } finally {
     bed.close();
     await lives.close();
     await fleet.close();
   }
+}
+
+/** Writes down what there is to see of a run that failed, as the laboratory goes away; a line that says where. */
+async function keepChaosEvidence(bed: ChaosBed, when: string): Promise<string> {
+  const sessions = await bed.admin.sessions().catch(() => []);
+  const stories = await Promise.all(
+    sessions.map((s) => bed.admin.story(s.id).then(JSON.stringify, (error: unknown) => String(error))),
+  );
+  const rows = sessions.map((session, i) => `${JSON.stringify(session)}\n${stories[i]}`);
+  const more = ['=== sessions', ...rows, describeConnections(bed.lab)].join('\n');
+  return `logs, sockets and maps ${when}: ${keepEvidence(bed.lab, more, `-${when.replaceAll(' ', '-')}`)}`;
 }
 
 async function performStep(bed: ChaosBed, run: ChaosRun, kind: FaultKind): Promise<void> {
