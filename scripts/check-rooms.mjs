@@ -12,7 +12,10 @@ const allowed = {
   guard: ['core', 'sys', 'channel'],
   endpoint: ['core', 'sys', 'channel', 'guard'],
   'access-point': ['core', 'sys', 'channel', 'dataplane', 'guard', 'analytics'],
-  cli: ['core', 'sys', 'channel', 'dataplane', 'analytics', 'guard', 'endpoint', 'access-point'],
+  pki: ['core', 'channel'],
+  console: ['core', 'sys', 'dataplane', 'guard', 'endpoint'],
+  lab: ['core', 'sys', 'channel', 'dataplane', 'analytics', 'guard', 'endpoint', 'access-point', 'pki', 'console'],
+  cli: ['core', 'sys', 'channel', 'analytics', 'guard', 'access-point', 'pki', 'console', 'lab'],
 };
 const maxLines = 600;
 const faults = [];

@@ -4,7 +4,7 @@
  */
 import { toRestitchError } from '@restitch/core';
 import { Command, CommanderError } from 'commander';
-import { exitCodes, toExitCode } from './cli-env.js';
+import { exitCodes, toExitCode } from '@restitch/console';
 
 /** One room of commands: its top-level names, and how to mount it. */
 interface CommandRoom {
@@ -40,15 +40,15 @@ const rooms: readonly CommandRoom[] = [
   },
   {
     names: ['lab'],
-    mount: async (program) => (await import('./lab/commands.js')).registerLabCommands(program),
+    mount: async (program) => (await import('@restitch/lab')).registerLabCommands(program),
   },
   {
     names: ['demo'],
-    mount: async (program) => (await import('./demo/run-demo.js')).registerDemoCommands(program),
+    mount: async (program) => (await import('@restitch/lab')).registerDemoCommands(program),
   },
   {
     names: ['bench'],
-    mount: async (program) => (await import('./bench/commands.js')).registerBenchCommands(program),
+    mount: async (program) => (await import('@restitch/lab')).registerBenchCommands(program),
   },
   {
     names: ['check', 'validate'],
