@@ -13,7 +13,7 @@ import type { EventFeed } from '../model/event-feed.js';
 import type { FlowBatch } from '../model/flow-batch.js';
 import type { HostAgents } from './host-agents.js';
 import type { LostSessions } from './lost-sessions.js';
-import type { Move } from '../moves/move.js';
+import type { MoveUnderWay } from '../model/move-under-way.js';
 import type { Session, SessionRegistry } from '../model/session-registry.js';
 
 /** What it works with. */
@@ -43,7 +43,7 @@ interface Host {
   /** The last process of that host that has ended. */
   deadInstance: string;
   /** With the move that was under way when the process ended: it decides first who has the session. */
-  readonly sessions: Map<Session, Move | undefined>;
+  readonly sessions: Map<Session, MoveUnderWay | undefined>;
   /** Since when nobody can see that kernel. */
   unseenSinceMs: number | undefined;
   nextQuestionMs: number;

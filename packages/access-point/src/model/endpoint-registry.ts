@@ -3,7 +3,7 @@ import { RestitchError } from '@restitch/core';
 import type { FromEndpoint } from '@restitch/core/internal';
 import type { EndpointIds } from './endpoint-ids.js';
 import type { EndpointLink } from './endpoint-link.js';
-import type { Move } from '../moves/move.js';
+import type { MoveUnderWay } from './move-under-way.js';
 import type { Session } from './session-registry.js';
 
 /** What an endpoint said of itself. */
@@ -47,7 +47,7 @@ export class Endpoint {
   reserved = 0;
   readonly sessions = new Set<Session>();
   /** Moves under way with it as source or target. */
-  readonly moves = new Set<Move>();
+  readonly moves = new Set<MoveUnderWay>();
 
   constructor(name: string, id: number, weight: number) {
     this.name = name;

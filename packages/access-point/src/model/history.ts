@@ -1,7 +1,7 @@
 /** What happened, bounded: ended moves with their steps, and a tail for those who watch. */
-import type { Move } from '../moves/move.js';
-import type { MoveFailure } from '../moves/move-context.js';
+import type { Flow } from '@restitch/core';
 import type { MoveOutcome } from './life-cycle.js';
+import type { MoveFailure, MoveUnderWay } from './move-under-way.js';
 
 /** An ended move as plain data; `…Ns` are CLOCK_MONOTONIC (exact for 104 days of uptime), `…AtMs` is wall time. */
 export interface MoveRecord {
@@ -9,7 +9,7 @@ export interface MoveRecord {
   readonly seq: number;
   readonly moveId: string;
   readonly sessionId: string;
-  readonly flow: Move['flow'];
+  readonly flow: Flow;
   readonly source: string;
   readonly target: string;
   readonly fromEpoch: number;
@@ -35,7 +35,7 @@ export interface MoveRecord {
 
 /** The last moves, and listeners for those that come. */
 export interface MoveHistory {
-  add(move: Move): MoveRecord;
+  add(move: MoveUnderWay): MoveRecord;
   /** Moves with a higher `seq`, oldest first. */
   since(seq: number, limit: number): MoveRecord[];
   ofSession(sessionId: string): MoveRecord[];
@@ -83,7 +83,7 @@ export function createMoveHistory(capacity: number): MoveHistory {
   };
 }
 
-function toMoveRecord(move: Move, seq: number): MoveRecord {
+function toMoveRecord(move: MoveUnderWay, seq: number): MoveRecord {
   const { holdNs, switchNs, endedNs, startedNs } = move;
   const between = (from: bigint, to: bigint): number =>
     from > 0n && to > from ? Number(to - from) / 1e6 : 0;

@@ -3,7 +3,7 @@ import { formatFlow } from '@restitch/core';
 import type { Flow } from '@restitch/core';
 import type { Closing, SessionReport } from '@restitch/core/internal';
 import type { Endpoint } from './endpoint-registry.js';
-import type { Move } from '../moves/move.js';
+import type { MoveUnderWay } from './move-under-way.js';
 
 /** One session as the access point knows it. Everything that changes is written by the registry's owner only. */
 export interface Session {
@@ -18,7 +18,7 @@ export interface Session {
   residesSinceMs: number;
   moves: number;
   pinned: string | undefined;
-  move: Move | undefined;
+  move: MoveUnderWay | undefined;
   /** Set while nobody can say who serves it (a party of its move is lost): no new move begins. */
   doubt: string | undefined;
   /** Who keeps its replica, as its owner says; undefined if nobody does, or it is not protected. */

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { RestitchError } from '@restitch/core';
 import { afterAll, describe, expect, it } from 'vitest';
-import type { MoveRequest, MoveResult } from './coordinator.js';
+import type { MoveRequest, MoveResult } from './move-request.js';
 import { testConfig } from '../testing/test-config.js';
 import { settleMicrotasks } from '../testing/virtual-clock.js';
 import { World } from '../testing/world.js';

@@ -12,12 +12,13 @@ import type { FlowBatch } from '../model/flow-batch.js';
 import type { MoveHistory, MoveRecord } from '../model/history.js';
 import type { MoveState } from '../model/life-cycle.js';
 import { MoveGate } from './move-gate.js';
+import type { MoveDone, MoveRequest, MoveResult } from './move-request.js';
 import { Move } from './move.js';
 import type { MoveContext } from './move-context.js';
 import { isThrough } from '../model/session-registry.js';
 import type { Session, SessionRegistry } from '../model/session-registry.js';
 import { WishList } from './wish-list.js';
-import type { MoveOrigin, Wish } from './wish-list.js';
+import type { Wish } from './wish-list.js';
 
 /** What the coordinator works with. */
 export interface CoordinatorDeps {
@@ -37,29 +38,6 @@ export interface CoordinatorDeps {
   /** Begins the ids of this daemon's moves: endpoints may still speak of those of the one before. */
   readonly idPrefix: string;
 }
-
-/** What to move, where, and who wants it. */
-export interface MoveRequest {
-  readonly sessionId: string;
-  /** Name of the target; chosen when left out. */
-  readonly target?: string;
-  readonly origin: MoveOrigin;
-  /** Moves a pinned session too. */
-  readonly isForced?: boolean;
-  /** Among recommendations: higher goes first. */
-  readonly priority?: number;
-  /** The analytics want it, nobody else: they can be told to stop. */
-  readonly isAutomatic?: boolean;
-}
-
-/** How it ended: the last attempt, after how many. */
-export interface MoveResult {
-  readonly attempts: number;
-  readonly record: MoveRecord;
-}
-
-/** Called once: with the result, or with the error that kept a move from beginning. */
-export type MoveDone = (result: MoveResult | RestitchError) => void;
 
 interface Running {
   readonly move: Move;

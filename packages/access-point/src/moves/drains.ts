@@ -7,7 +7,8 @@
 import type { Clock, Counters, Logger } from '@restitch/core';
 import { RestitchError } from '@restitch/core';
 import type { MovesConfig } from '../config/index.js';
-import type { Coordinator, MoveResult } from './coordinator.js';
+import type { Coordinator } from './coordinator.js';
+import type { MoveResult } from './move-request.js';
 import { whatIsStuck } from './drain-progress.js';
 import type { DrainProgress, OnDrainDeadline, Refusal } from './drain-progress.js';
 import { ResidueQuestions } from './drain-residue.js';

@@ -10,7 +10,8 @@ import type { Endpoint } from '../model/endpoint-registry.js';
 import type { NumberlessRequest, ReplyListener } from '../model/endpoint-link.js';
 import { holdStates, isMoveOutcome, lifeCycle, nextMoveState, stepOfState } from '../model/life-cycle.js';
 import type { MoveAction, MoveDeadline, MoveEvent, MoveOutcome, MoveState } from '../model/life-cycle.js';
-import type { MoveContext, MoveFailure } from './move-context.js';
+import type { MoveContext } from './move-context.js';
+import type { MoveFailure, MoveUnderWay } from '../model/move-under-way.js';
 import { isThrough } from '../model/session-registry.js';
 import type { Session } from '../model/session-registry.js';
 
@@ -18,7 +19,7 @@ import type { Session } from '../model/session-registry.js';
 const urgentMessages: ReadonlySet<string> = new Set(['freeze', 'activate', 'revert']);
 
 /** A move; all fields are for reading, `post` is the only way in. */
-export class Move {
+export class Move implements MoveUnderWay {
   readonly id: string;
   readonly session: Session;
   readonly flow: Flow;

@@ -1,11 +1,8 @@
 /** Moves that were asked for and have not begun, in the order in which they may begin. */
 import type { Clock } from '@restitch/core';
-import type { MoveDone, MoveRequest } from './coordinator.js';
+import type { MoveDone, MoveOrigin, MoveRequest } from './move-request.js';
 import type { MovesConfig } from '../config/index.js';
 import type { SessionRegistry } from '../model/session-registry.js';
-
-/** Who wants a move: an operator, a drain, or the part that decides by itself. */
-export type MoveOrigin = 'manual' | 'drain' | 'recommended';
 
 /** One move that was asked for. */
 export interface Wish extends MoveRequest {

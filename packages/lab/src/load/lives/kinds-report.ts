@@ -1,7 +1,7 @@
 /** What became of phase clients, kind by kind: counts, and what of it no promise allows. */
 import { tcpState } from '@restitch/sys/internal';
 import type { TailReceipt } from '../apps/tail-app.js';
-import type { CrashLevel } from '../../lab/crash-levels.js';
+import type { ProtectionLevel } from '@restitch/guard';
 import { describeValues } from '../measure/percentiles.js';
 import { lifeKinds } from './life-kinds.js';
 import type { LifeKind, LifeRecord } from './life-kinds.js';
@@ -85,7 +85,7 @@ export function isInPhase(record: LifeRecord, fault: LifeFault): boolean {
 }
 
 /** What no level allows, and what this one does not. `isPlanned`: nothing died, sessions were to move. */
-export function findLifeFaults(run: LifeRun, level: CrashLevel, isPlanned = false): LifeFinding[] {
+export function findLifeFaults(run: LifeRun, level: ProtectionLevel, isPlanned = false): LifeFinding[] {
   return run.records.flatMap((record) => {
     const found = judgeLife(record, run, { level, isPlanned });
     return found === undefined ? [] : [{ ...found, what: `${record.kind} ${record.tag}: ${found.what}` }];
@@ -173,7 +173,7 @@ function badUpload(record: LifeRecord, receipts: readonly TailReceipt[]): number
 function judgeLife(
   record: LifeRecord,
   run: LifeRun,
-  promise: { readonly level: CrashLevel; readonly isPlanned: boolean },
+  promise: { readonly level: ProtectionLevel; readonly isPlanned: boolean },
 ): LifeFinding | undefined {
   const { end, error, receivedBytes, lostBytes, doubledBytes, silentMs } = record;
   const isCommit = promise.level === 'commit';
