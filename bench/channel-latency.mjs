@@ -10,7 +10,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { listenChannels, openChannel } from '@restitch/channel';
-import { createDevPki } from '../packages/cli/dist/pki/dev-pki.js';
+import { createDevPki } from '../packages/pki/dist/dev-pki.js';
 
 const bound = 1 << 20;
 const payload = { t: 'prepare', moveId: 'abcdefgh', target: { name: 'b', address: { address: '10.0.0.2', port: 7500 } } };

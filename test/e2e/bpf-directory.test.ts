@@ -3,7 +3,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
-import { createDevPki } from '../../packages/cli/src/pki/dev-pki.js';
+import { createDevPki } from '../../packages/pki/src/dev-pki.js';
 import { type HostBpfState, type HostProgram, PrivateHost } from './private-host.js';
 
 /** Daemons start in under a second; a busy machine must not fail them. */

@@ -3,11 +3,11 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { createInterface } from 'node:readline';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, expect, it } from 'vitest';
-import { LabAdmin } from '../../packages/cli/src/lab/lab-admin.js';
-import type { Lab } from '../../packages/cli/src/lab/lab.js';
-import { openLab } from '../../packages/cli/src/lab/open-lab.js';
-import { signalProcess } from '../../packages/cli/src/lab/process-identity.js';
-import { accessPointName, awaitHealthy } from '../../packages/cli/src/lab/start-parties.js';
+import { LabAdmin } from '../../packages/lab/src/lab/lab-admin.js';
+import type { Lab } from '../../packages/lab/src/lab/lab.js';
+import { openLab } from '../../packages/lab/src/lab/open-lab.js';
+import { signalProcess } from '../../packages/lab/src/lab/process-identity.js';
+import { accessPointName, awaitHealthy } from '../../packages/lab/src/lab/start-parties.js';
 
 const sessions = 10;
 const port = 7300;

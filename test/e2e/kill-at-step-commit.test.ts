@@ -5,19 +5,19 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { MoveStep } from '@restitch/access-point';
-import { ClientFleet } from '../../packages/cli/src/lab/client-fleet.js';
-import { LabAdmin } from '../../packages/cli/src/lab/lab-admin.js';
-import type { SessionLine } from '../../packages/cli/src/lab/lab-admin.js';
-import type { Lab } from '../../packages/cli/src/lab/lab.js';
-import { createClients } from '../../packages/cli/src/lab/lab-move.js';
-import { matchSessions } from '../../packages/cli/src/lab/move-load.js';
-import { openLab } from '../../packages/cli/src/lab/open-lab.js';
+import { ClientFleet } from '../../packages/lab/src/lab/client-fleet.js';
+import { LabAdmin } from '../../packages/lab/src/lab/lab-admin.js';
+import type { SessionLine } from '../../packages/lab/src/lab/lab-admin.js';
+import type { Lab } from '../../packages/lab/src/lab/lab.js';
+import { createClients } from '../../packages/lab/src/lab/lab-move.js';
+import { matchSessions } from '../../packages/lab/src/lab/move-load.js';
+import { openLab } from '../../packages/lab/src/lab/open-lab.js';
 import {
   accessPointName,
   awaitHealthy,
   startAccessPoint,
   startEndpoint,
-} from '../../packages/cli/src/lab/start-parties.js';
+} from '../../packages/lab/src/lab/start-parties.js';
 import { pauseMove, settled, widenBudget } from './paused-move.js';
 
 const steps = [

@@ -5,18 +5,18 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { MoveRecord, MoveStep } from '@restitch/access-point';
-import { ClientFleet } from '../../packages/cli/src/lab/client-fleet.js';
-import { LabAdmin } from '../../packages/cli/src/lab/lab-admin.js';
-import type { Lab } from '../../packages/cli/src/lab/lab.js';
-import { createClients } from '../../packages/cli/src/lab/lab-move.js';
-import { matchSessions } from '../../packages/cli/src/lab/move-load.js';
-import { openLab } from '../../packages/cli/src/lab/open-lab.js';
+import { ClientFleet } from '../../packages/lab/src/lab/client-fleet.js';
+import { LabAdmin } from '../../packages/lab/src/lab/lab-admin.js';
+import type { Lab } from '../../packages/lab/src/lab/lab.js';
+import { createClients } from '../../packages/lab/src/lab/lab-move.js';
+import { matchSessions } from '../../packages/lab/src/lab/move-load.js';
+import { openLab } from '../../packages/lab/src/lab/open-lab.js';
 import {
   accessPointName,
   awaitHealthy,
   startAccessPoint,
   startEndpoint,
-} from '../../packages/cli/src/lab/start-parties.js';
+} from '../../packages/lab/src/lab/start-parties.js';
 import { noticed, pauseMove, settled, widenBudget } from './paused-move.js';
 
 /** A move stands at the door of the step: what comes before is done, the step's own messages are not sent. */

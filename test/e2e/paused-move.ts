@@ -3,9 +3,9 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { openAdminClient } from '@restitch/access-point';
 import type { MoveRecord, MoveStep } from '@restitch/access-point';
-import type { LabAdmin, SessionStory } from '../../packages/cli/src/lab/lab-admin.js';
-import { adminSocketOf } from '../../packages/cli/src/lab/lab-config.js';
-import type { Lab } from '../../packages/cli/src/lab/lab.js';
+import type { LabAdmin, SessionStory } from '../../packages/lab/src/lab/lab-admin.js';
+import { adminSocketOf } from '../../packages/lab/src/lab/lab-config.js';
+import type { Lab } from '../../packages/lab/src/lab/lab.js';
 
 const settleMs = 60_000;
 

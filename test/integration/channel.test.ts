@@ -17,7 +17,7 @@ import {
 } from '@restitch/channel';
 import { type Counters, RestitchError, createCounters } from '@restitch/core';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import { type DevPki, createDevPki } from '../../packages/cli/src/pki/dev-pki.js';
+import { type DevPki, createDevPki } from '../../packages/pki/src/dev-pki.js';
 
 let directory: string;
 let pki: DevPki;

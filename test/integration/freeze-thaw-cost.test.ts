@@ -2,7 +2,7 @@
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { closeFd } from '@restitch/sys';
 import { sendBytes } from '@restitch/sys/internal';
-import { measureMoveCpu } from '../../packages/endpoint/src/tcp/index.js';
+import { measureMoveCpu } from '../../packages/lab/src/bench/measure-move-cpu.js';
 import { openPair, readExactly } from './socket-pair.js';
 import { type TwoEndpoints, createTwoEndpoints } from './two-endpoints.js';
 

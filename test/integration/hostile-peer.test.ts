@@ -16,7 +16,7 @@ import { type Endpoint, type Session, createEndpoint } from '@restitch/endpoint'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { FakeDataplane } from '../../packages/access-point/src/testing/fake-dataplane.js';
 import { testConfig } from '../../packages/access-point/src/testing/test-config.js';
-import { type DevPki, createDevPki } from '../../packages/cli/src/pki/dev-pki.js';
+import { type DevPki, createDevPki } from '../../packages/pki/src/dev-pki.js';
 import { imageSeed } from '../fuzz/seeds.js';
 import { FakeAccessPoint, type FakePeer } from './endpoint/fake-access-point.js';
 import {

@@ -20,7 +20,7 @@ import {
 } from '@restitch/guard/internal';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { encodeOpening } from '../../packages/endpoint/src/protect/opening.js';
-import { createDevPki } from '../../packages/cli/src/pki/dev-pki.js';
+import { createDevPki } from '../../packages/pki/src/dev-pki.js';
 import { FakeAccessPoint, type FakePeer } from './endpoint/fake-access-point.js';
 import { useBpfDirectory } from '../bpf-directory.js';
 import { type Prey, type Speaker, cutOff, openRaw, speakTo } from './hostile/intruder.js';

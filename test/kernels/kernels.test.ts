@@ -16,8 +16,8 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
 import { oldestKernel, triedKernels } from '@restitch/sys';
-import type { CheckResult } from '../../packages/cli/src/check/check-host.js';
-import { createHostFacts } from '../../packages/cli/src/check/host-facts.js';
+import type { CheckResult } from '../../packages/console/src/host/check-host.js';
+import { createHostFacts } from '../../packages/console/src/host/host-facts.js';
 import { bootLimitSeconds, runInKernel } from './boot.js';
 
 const limitMs = (bootLimitSeconds + 60) * 1000;

@@ -4,7 +4,8 @@
  */
 import { toRestitchError } from '@restitch/core';
 import { Command, CommanderError } from 'commander';
-import { exitCodes, toExitCode } from './cli-env.js';
+import { mountLab } from './lab/mount-lab.js';
+import { exitCodes, toExitCode } from '@restitch/console';
 
 /** One room of commands: its top-level names, and how to mount it. */
 interface CommandRoom {
@@ -38,18 +39,9 @@ const rooms: readonly CommandRoom[] = [
       (await import('./analytics/forget-command.js')).registerForgetCommand(group);
     },
   },
-  {
-    names: ['lab'],
-    mount: async (program) => (await import('./lab/commands.js')).registerLabCommands(program),
-  },
-  {
-    names: ['demo'],
-    mount: async (program) => (await import('./demo/run-demo.js')).registerDemoCommands(program),
-  },
-  {
-    names: ['bench'],
-    mount: async (program) => (await import('./bench/commands.js')).registerBenchCommands(program),
-  },
+  { names: ['lab'], mount: (program) => mountLab(program, 'lab') },
+  { names: ['demo'], mount: (program) => mountLab(program, 'demo') },
+  { names: ['bench'], mount: (program) => mountLab(program, 'bench') },
   {
     names: ['check', 'validate'],
     mount: async (program) => (await import('./check/check-commands.js')).registerCheckCommands(program),

@@ -15,5 +15,3 @@ export type {
 export { openDataplane } from './open-dataplane.js';
 export { verdictNames } from './layout.js';
 export type { VerdictName } from './layout.js';
-export { playHandshakes, playSynFlood } from './syn-flood.js';
-export type { SynFlood, SynFloodResult } from './syn-flood.js';

@@ -1,6 +1,7 @@
 /** Door for sibling packages of @restitch/endpoint. */
 export { assertNodeSupported } from './session/node-handle.js';
-export { measureMoveCpu } from './tcp/index.js';
-export type { MoveCpu, MoveCpuOptions, Percentiles, Place } from './tcp/index.js';
-export { measureTelemetryCost } from './telemetry/measure-cost.js';
-export type { TelemetryCost } from './telemetry/measure-cost.js';
+export { SessionUsage } from './session/session-usage.js';
+export { activateSocket, discardFrozenSocket, freezeSocket, thawSocket } from './tcp/index.js';
+export type { Counted } from './telemetry/session-rows.js';
+export { SystemSampler } from './telemetry/system-sampler.js';
+export { Telemetry } from './telemetry/telemetry.js';

@@ -1,7 +1,8 @@
 /** The data plane in the path of real TCP connections, in this process. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { Flow } from '@restitch/core';
-import { openDataplane, playSynFlood } from '@restitch/dataplane';
+import { openDataplane } from '@restitch/dataplane';
+import { playSynFlood } from '../../../packages/lab/src/load/syn-flood.js';
 import type { Dataplane, DataplaneOptions, FlowChange } from '@restitch/dataplane';
 import { enterNetworkNamespace } from '@restitch/sys/internal';
 import { upTestNetwork, vip4, vip6 } from './network.js';

@@ -15,7 +15,7 @@ import type { RestitchError } from '@restitch/core';
 import { type FromEndpoint, type SessionReport, fromFailure } from '@restitch/core/internal';
 import type { ProtectionOptions } from '@restitch/guard';
 import { enterNetworkNamespace } from '@restitch/sys';
-import { type DevPki, createDevPki } from '../../../packages/cli/src/pki/dev-pki.js';
+import { type DevPki, createDevPki } from '../../../packages/pki/src/dev-pki.js';
 import { type EndpointName, type TwoEndpoints, createTwoEndpoints } from '../two-endpoints.js';
 import { type TestBpfDirectory, openBpfDirectory } from '../../bpf-directory.js';
 import { FakeAccessPoint, type FakePeer } from './fake-access-point.js';

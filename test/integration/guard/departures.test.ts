@@ -26,7 +26,7 @@ import {
   tcpState,
 } from '@restitch/sys/internal';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import { createDevPki } from '../../../packages/cli/src/pki/dev-pki.js';
+import { createDevPki } from '../../../packages/pki/src/dev-pki.js';
 import { pause, waitFor } from '../socket-pair.js';
 import { useBpfDirectory } from '../../bpf-directory.js';
 import { createTwoEndpoints, type TwoEndpoints } from '../two-endpoints.js';

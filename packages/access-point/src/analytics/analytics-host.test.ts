@@ -7,7 +7,7 @@ import type { EngineInput, EngineOutput } from '@restitch/analytics';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { testConfig } from '../testing/test-config.js';
 import { World } from '../testing/world.js';
-import { answerAnalytics } from './analytics-commands.js';
+import { answerAnalytics } from '../admin/analytics-commands.js';
 import type { AnalyticsHost } from './analytics-host.js';
 import { type RunnerSetup, type StartRunner, startInlineRunner } from './engine-runner.js';
 

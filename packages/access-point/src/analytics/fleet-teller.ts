@@ -2,9 +2,9 @@
 import type { Clock } from '@restitch/core';
 import type { EngineInput, FleetEndpoint } from '@restitch/analytics';
 import type { EndpointConfig } from '../config/index.js';
-import type { Endpoint, EndpointRegistry } from '../endpoint-registry.js';
-import { isThrough } from '../session-registry.js';
-import type { Session, SessionRegistry } from '../session-registry.js';
+import type { Endpoint, EndpointRegistry } from '../model/endpoint-registry.js';
+import { isThrough } from '../model/session-registry.js';
+import type { Session, SessionRegistry } from '../model/session-registry.js';
 import type { InputHub } from './input-hub.js';
 
 /** What it reads and where it tells. */

@@ -13,7 +13,7 @@ import { RestitchError, toRestitchError } from '@restitch/core';
 import type { Counters, Logger } from '@restitch/core';
 import { z } from 'zod';
 import { parseDuration } from '../config/units.js';
-import type { EndpointRegistry } from '../endpoint-registry.js';
+import type { EndpointRegistry } from '../model/endpoint-registry.js';
 import { type Notices, announceable } from './notices.js';
 
 /** What the hook works with. */

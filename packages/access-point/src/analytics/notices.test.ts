@@ -8,7 +8,7 @@ import type { EngineInput } from '@restitch/analytics';
 import { createCounters, silentLogger } from '@restitch/core';
 import { afterEach, describe, expect, it } from 'vitest';
 import type { MaintenanceWindow } from '../config/index.js';
-import { EndpointRegistry } from '../endpoint-registry.js';
+import { EndpointRegistry } from '../model/endpoint-registry.js';
 import { VirtualClock } from '../testing/virtual-clock.js';
 import { openNoticeHook } from './notice-hook.js';
 import { Notices } from './notices.js';

@@ -9,8 +9,8 @@ import { RestitchError } from '@restitch/core';
 import type { Clock, Counters, Logger } from '@restitch/core';
 import { z } from 'zod';
 import type { MaintenanceWindow } from '../config/index.js';
-import { readFileIfThere, writeFileAtomically } from '../endpoint-ids.js';
-import type { Endpoint, EndpointRegistry } from '../endpoint-registry.js';
+import { readFileIfThere, writeFileAtomically } from '../model/endpoint-ids.js';
+import type { Endpoint, EndpointRegistry } from '../model/endpoint-registry.js';
 import type { AnalyticsSink } from './sink.js';
 
 /** What can be announced from outside; drains come from `endpoint drain`. */

@@ -8,8 +8,8 @@ import type { Clock, Counters } from '@restitch/core';
 import type { SessionTelemetry } from '@restitch/core/internal';
 import type { Dataplane } from '@restitch/dataplane';
 import type { OwnCounts } from '@restitch/analytics';
-import type { Endpoint } from '../endpoint-registry.js';
-import type { Session } from '../session-registry.js';
+import type { Endpoint } from '../model/endpoint-registry.js';
+import type { Session } from '../model/session-registry.js';
 
 /** What the counts are read with. */
 export interface OwnCountsDeps {

@@ -8,7 +8,7 @@ import type { EngineInput } from '@restitch/analytics';
 import { toRestitchError } from '@restitch/core';
 import type { Clock, Counters, Logger } from '@restitch/core';
 import type { IcmpEcho } from '@restitch/sys/internal';
-import type { Endpoint, EndpointRegistry } from '../endpoint-registry.js';
+import type { Endpoint, EndpointRegistry } from '../model/endpoint-registry.js';
 import type { OwnCountsReader } from './own-counts.js';
 import type { AnalyticsSink } from './sink.js';
 

@@ -2,10 +2,11 @@
 import { RestitchError } from '@restitch/core';
 import type { Counters } from '@restitch/core';
 import type { FromEndpoint } from '@restitch/core/internal';
-import type { Coordinator, MoveResult } from '../coordinator.js';
-import type { Endpoint } from '../endpoint-registry.js';
-import { isThrough } from '../session-registry.js';
-import type { SessionRegistry } from '../session-registry.js';
+import type { Coordinator } from '../moves/coordinator.js';
+import type { MoveResult } from '../moves/move-request.js';
+import type { Endpoint } from '../model/endpoint-registry.js';
+import { isThrough } from '../model/session-registry.js';
+import type { SessionRegistry } from '../model/session-registry.js';
 import type { AnalyticsHost } from './analytics-host.js';
 
 /** What the desk works with. */

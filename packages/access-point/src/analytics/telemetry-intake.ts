@@ -12,9 +12,9 @@ import type {
   TelemetryMessage,
   TelemetryOrder,
 } from '@restitch/core/internal';
-import type { Endpoint } from '../endpoint-registry.js';
-import { isThrough } from '../session-registry.js';
-import type { SessionRegistry } from '../session-registry.js';
+import type { Endpoint } from '../model/endpoint-registry.js';
+import { isThrough } from '../model/session-registry.js';
+import type { SessionRegistry } from '../model/session-registry.js';
 import type { AnalyticsSink } from './sink.js';
 import type { OwnCountsReader } from './own-counts.js';
 

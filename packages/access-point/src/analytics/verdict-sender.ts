@@ -1,7 +1,7 @@
 /** Verdicts to endpoints, in messages of bounded size that carry one generation; and taken back without the engine. */
 import type { VerdictsOutput } from '@restitch/analytics';
 import { maxVerdicts } from '@restitch/core/internal';
-import type { EndpointRegistry } from '../endpoint-registry.js';
+import type { EndpointRegistry } from '../model/endpoint-registry.js';
 
 /** See the head of the file. */
 export class VerdictSender {

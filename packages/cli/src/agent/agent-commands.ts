@@ -3,7 +3,7 @@ import { RestitchError } from '@restitch/core';
 import { HostAgent } from '@restitch/guard';
 import { assertGroupReaches, prepareBpfDirectory } from '@restitch/sys/internal';
 import type { Command } from 'commander';
-import { stderrLogger } from '../stderr-logger.js';
+import { stderrLogger } from '@restitch/console';
 
 /** Options of `agent`. */
 export interface AgentOptions {

@@ -6,7 +6,6 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { createRandom } from '@restitch/analytics';
 import { formatBacktest, runBacktest } from './backtest.js';
 import { parseStep, toLabels, toPanelData } from './csv-panel.js';
-import { runPlannerBench } from './planner-bench.js';
 import { parseCsv, readCsv } from './read-csv.js';
 
 let folder = '';
@@ -134,34 +133,4 @@ describe('backtest', () => {
       runBacktest({ files: [alone], time: 'minute', value: 'cpu', horizons: '1', incidents: 'anomaly' }),
     ).rejects.toMatchObject({ code: 'usage' });
   });
-});
-
-describe('planner benchmark', () => {
-  it('prints every promised key and stays near the bound on small fleets', async () => {
-    const report = await runPlannerBench({
-      sessions: 5_000,
-      endpoints: 50,
-      metrics: 1,
-      instances: [
-        [400, 10],
-        [500, 20],
-      ],
-    });
-    expect(Object.keys(report)).toEqual(
-      expect.arrayContaining([
-        'sessions',
-        'endpoints',
-        'ingestMs',
-        'planMs',
-        'forecastMs',
-        'bytesPerSession',
-        'idIndexBytesPerSession',
-        'inlineNs',
-        'optimumRatio',
-      ]),
-    );
-    expect(report.bytesPerSession).toBeLessThanOrEqual(200);
-    expect(report.optimumRatio.worst).toBeGreaterThanOrEqual(0.95);
-    expect(report.optimumRatio.worst).toBeLessThanOrEqual(1 + 1e-9);
-  }, 60_000);
 });

@@ -1,8 +1,8 @@
 /** `restitch analytics forget`. */
 import type { Command } from 'commander';
 import { z } from 'zod';
-import { createProcessEnv } from '../cli-env.js';
-import type { CliEnv } from '../cli-env.js';
+import { createProcessEnv } from '@restitch/console';
+import type { CliEnv } from '@restitch/console';
 import { type AdminFlags, callAdmin, withAdmin, withAdminOptions } from '../operate/admin-call.js';
 
 const forgottenSchema = z.object({ prefix: z.string(), forgotten: z.number() });

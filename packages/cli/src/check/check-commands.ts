@@ -4,8 +4,8 @@ import { release } from 'node:os';
 import { type ConfigResult, checkConfig, formatIssue } from '@restitch/access-point/internal';
 import { type Clock, RestitchError, systemClock } from '@restitch/core';
 import { type Command, Option } from 'commander';
-import type { CliEnv } from '../cli-env.js';
-import { checkBpfDirectory, defaultPinDirectories } from './check-bpf-directory.js';
+import type { CliEnv } from '@restitch/console';
+import { checkBpfDirectory, defaultPinDirectories } from '@restitch/console';
 import { configChecks } from './check-config.js';
 import {
   type CheckResult,
@@ -14,8 +14,8 @@ import {
   hostChecks,
   hostRoles,
   runChecks,
-} from './check-host.js';
-import { type HostFacts, createHostFacts } from './host-facts.js';
+} from '@restitch/console';
+import { type HostFacts, createHostFacts } from '@restitch/console';
 
 /** What the commands take from outside; tests describe another host. */
 export interface CheckEnv extends Pick<CliEnv, 'out'> {

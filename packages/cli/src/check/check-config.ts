@@ -3,8 +3,8 @@ import { X509Certificate } from 'node:crypto';
 import type { DaemonConfig } from '@restitch/access-point/internal';
 import { parseIdentity } from '@restitch/channel';
 import { type Clock, normalizeAddress } from '@restitch/core';
-import type { Check, HostRole } from './check-host.js';
-import type { HostFacts } from './host-facts.js';
+import type { Check, HostRole } from '@restitch/console';
+import type { HostFacts } from '@restitch/console';
 
 const role: readonly HostRole[] = ['access-point', 'lab'];
 

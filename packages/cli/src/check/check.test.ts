@@ -9,13 +9,13 @@ import type { FeatureReport } from '@restitch/sys';
 import { type BpfDirectoryState, probeProgram } from '@restitch/sys/internal';
 import { Command } from 'commander';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { createDevPki } from '../pki/dev-pki.js';
-import { assertLabHost } from './assert-lab-host.js';
-import { checkBpfDirectory } from './check-bpf-directory.js';
+import { createDevPki } from '@restitch/pki';
+import { assertLabHost } from '@restitch/console';
+import { checkBpfDirectory } from '@restitch/console';
 import { registerCheckCommands } from './check-commands.js';
 import { configChecks } from './check-config.js';
-import { type CheckResult, type HostRole, checkFeatures, hostChecks, runChecks } from './check-host.js';
-import { type HostFacts, createHostFacts } from './host-facts.js';
+import { type CheckResult, type HostRole, checkFeatures, hostChecks, runChecks } from '@restitch/console';
+import { type HostFacts, createHostFacts } from '@restitch/console';
 
 let directory: string;
 beforeEach(() => {

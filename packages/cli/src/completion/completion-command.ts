@@ -1,6 +1,6 @@
 /** `restitch completion bash|zsh|fish`. */
 import { Argument, type Command } from 'commander';
-import type { CliEnv } from '../cli-env.js';
+import type { CliEnv } from '@restitch/console';
 import { readCommandTree } from './command-tree.js';
 import { type Shell, renderCompletion, shells } from './render-completion.js';
 

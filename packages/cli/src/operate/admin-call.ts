@@ -6,7 +6,7 @@ import { RestitchError } from '@restitch/core';
 import type { Command } from 'commander';
 import { Option } from 'commander';
 import type { z } from 'zod';
-import type { CliEnv } from '../cli-env.js';
+import type { CliEnv } from '@restitch/console';
 
 /** Options all operate commands share. */
 export interface AdminFlags {

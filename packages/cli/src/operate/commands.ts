@@ -1,7 +1,7 @@
 /** The commands an operator uses against a running access point, and the access point itself. */
 import type { Command } from 'commander';
-import { createProcessEnv } from '../cli-env.js';
-import type { CliEnv } from '../cli-env.js';
+import { createProcessEnv } from '@restitch/console';
+import type { CliEnv } from '@restitch/console';
 import { registerDaemonCommands } from './daemon-commands.js';
 import { registerEndpointCommands } from './endpoint-commands.js';
 import { registerSessionCommands } from './session-commands.js';

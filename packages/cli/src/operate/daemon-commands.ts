@@ -2,8 +2,8 @@
 import { runDaemon } from '@restitch/access-point';
 import type { Command } from 'commander';
 import { z } from 'zod';
-import { exitCodes } from '../cli-env.js';
-import type { CliEnv } from '../cli-env.js';
+import { exitCodes } from '@restitch/console';
+import type { CliEnv } from '@restitch/console';
 import { callAdmin, withAdmin, withAdminOptions } from './admin-call.js';
 import type { AdminFlags } from './admin-call.js';
 

@@ -2,8 +2,8 @@
 import { Argument, type Command } from 'commander';
 import { type PeerRole, type TlsFiles, peerRoles } from '@restitch/channel';
 import { RestitchError } from '@restitch/core';
-import type { CliEnv } from '../cli-env.js';
-import { createDevPki, defaultCaDays, defaultCertificateDays, openDevPki } from './dev-pki.js';
+import type { CliEnv } from '@restitch/console';
+import { createDevPki, defaultCaDays, defaultCertificateDays, openDevPki } from '@restitch/pki';
 
 const standardOutput: Pick<CliEnv, 'out'> = { out: (text) => void process.stdout.write(text) };
 

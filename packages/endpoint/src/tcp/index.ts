@@ -15,5 +15,3 @@ export type { TimerSettings } from './timers.js';
 export { readRemainder, rethawAsSent, rethawRemainder } from './settle-remainder.js';
 export { imageFromCheckpoint, readTemplate, readWrittenEnd } from './checkpoint-socket.js';
 export type { CheckpointPositions, TcpTemplate, TemplateOffsets } from './checkpoint-socket.js';
-export { measureMoveCpu } from './measure-move-cpu.js';
-export type { MoveCpu, MoveCpuOptions, Percentiles, Place } from './measure-move-cpu.js';

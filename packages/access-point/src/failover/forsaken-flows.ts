@@ -1,0 +1,85 @@
+/**
+ * Flows that nobody serves and nobody can go on with, though their records say that somebody does: owner, buddy and the
+ * daemon died together. A client that sends is reset by the endpoint's kernel; one that only reads would hang.
+ *
+ * They are what is left when all endpoints have announced and all replicas were asked for: silent since before this daemon
+ * began, in no list, and disowned by everybody.
+ */
+import { formatFlow } from '@restitch/core';
+import type { Clock, Logger } from '@restitch/core';
+import type { Dataplane, FlowRecord } from '@restitch/dataplane';
+import { askOwned } from '../ownership/ask-owned.js';
+import type { Endpoint, EndpointRegistry } from '../model/endpoint-registry.js';
+import type { SessionRegistry } from '../model/session-registry.js';
+
+/** What finding them needs. */
+export interface ForsakenDeps {
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly dataplane: Dataplane;
+  readonly endpoints: EndpointRegistry;
+  readonly sessions: SessionRegistry;
+  /** Tells the client; resolves when that is done. */
+  readonly reset: (record: FlowRecord, owner: Endpoint) => Promise<void>;
+}
+
+/** Clients that are told at the same time: a record may also be of a connection that ended while no daemon was there. */
+const atOnce = 256;
+
+/** Finds them after a start. */
+export class ForsakenFlows {
+  readonly #deps: ForsakenDeps;
+  readonly #startedAtNs: bigint;
+  #isLooking = false;
+
+  constructor(deps: ForsakenDeps) {
+    this.#deps = deps;
+    this.#startedAtNs = deps.clock.monotonicNs();
+  }
+
+  /** To be called when all that is known of sessions has been taken in. Does nothing as long as an endpoint is away. */
+  async look(): Promise<void> {
+    if (this.#isLooking || !this.#isEverybodyHere()) return;
+    this.#isLooking = true;
+    try {
+      const silent = this.#deps.dataplane.list(this.#startedAtNs).filter((r) => this.#isUnclaimed(r));
+      for (let i = 0; i < silent.length; i += atOnce) await this.#settle(silent.slice(i, i + atOnce));
+    } finally {
+      this.#isLooking = false;
+    }
+  }
+
+  #isEverybodyHere(): boolean {
+    return this.#deps.endpoints.all().every((e) => e.liveness === 'healthy');
+  }
+
+  #isUnclaimed({ flow, phase, lastSeenNs }: FlowRecord): boolean {
+    if (phase === 'closing' || phase === 'releasing') return false;
+    return lastSeenNs < this.#startedAtNs && this.#deps.sessions.byFlow(flow) === undefined;
+  }
+
+  async #settle(records: readonly FlowRecord[]): Promise<void> {
+    const { endpoints, dataplane, logger, reset } = this.#deps;
+    const flows = records.map((r) => r.flow);
+    const owned = records.map(() => false);
+    for (const endpoint of endpoints.all()) {
+      // Not known: nobody may be reset.
+      const answers = await askOwned(endpoint, flows, this.#deps.clock);
+      if (answers === undefined) return;
+      answers.forEach((has, i) => (owned[i] ||= has));
+    }
+    const forsaken = records.filter((record, i) => {
+      const now = dataplane.lookup(record.flow);
+      const isSame = now?.epoch === record.epoch && now.endpointId === record.endpointId;
+      return owned[i] === false && isSame && this.#isUnclaimed(now);
+    });
+    await Promise.all(
+      forsaken.map(async (record) => {
+        const owner = endpoints.byId(record.endpointId);
+        if (owner === undefined) return;
+        logger.warn({ flow: formatFlow(record.flow), owner: owner.name }, 'nobody serves this flow');
+        await reset(record, owner);
+      }),
+    );
+  }
+}
