@@ -119,18 +119,33 @@ describe('while the host`s agent is heard', () => {
     });
   });
 
-  it('an older epoch`s end, and that of a session which is served, are passed over', async () => {
+  it('the end of a session which is served as far as is known is believed once its process is dead', async () => {
     const world = await openWorld();
+    // It stands still: its lease has ended, and its host sees before the access point does that nobody holds the socket.
+    world.process('a').isStopped = true;
+    await world.run(300);
     world.agentSays('a', { t: 'finished', flows: [{ flow: flowOfPort(port), epoch: 0 }] });
     await world.run(100);
     expect(session(world)).toBeDefined();
     expect(world.counters.get('protection_finished_unexpected_total')).toBe(1);
+    await world.run(4000);
+    expect(world.core.state.protection.records[0]).toMatchObject({ reason: 'stopped', finishing: 1 });
+    expect(session(world)).toBeUndefined();
+    expect(world.recordOf(port)?.phase).toBe('closing');
+    expect(world.dataplane.resets).toEqual([]);
+  });
+
+  it('an older epoch`s end is passed over', async () => {
+    const world = await openWorld();
+    world.agentSays('a', { t: 'finished', flows: [{ flow: flowOfPort(port), epoch: 3 }] });
+    await world.run(100);
+    expect(world.counters.get('protection_finished_stale_total')).toBe(1);
     world.kill('a', false);
     await world.run(100);
     world.agentSays('a', { t: 'finished', flows: [{ flow: flowOfPort(port), epoch: 7 }] });
     await world.run(100);
     expectFinishing(world);
-    expect(world.counters.get('protection_finished_stale_total')).toBe(1);
+    expect(world.counters.get('protection_finished_stale_total')).toBe(2);
   });
 
   it('only the agent of that endpoint may say so', async () => {

@@ -100,8 +100,12 @@ export class Finishing {
           `the agent of ${name} spoke of ${formatFlow(flow)}, which is ${session.owner.name}'s`,
         );
       } else if (session.isFinishing === true) this.#end(session, 'finished');
-      // It is being given away, or served by a process that lives: what a kernel let go of was an older socket.
-      else counters.add('protection_finished_unexpected_total');
+      else {
+        // Served by a process that lives, as far as is known here. Its host may know better: a process that stands still
+        // has no lease any more before it is declared dead, and the agent, which says it once, is not asked again.
+        session.kernelDoneEpoch = epoch;
+        counters.add('protection_finished_unexpected_total');
+      }
     }
   }
 
@@ -140,7 +144,7 @@ export class Finishing {
     return host;
   }
 
-  /** Drops those that are over, and those whose move has given them to somebody else, or has lost them. */
+  /** Ends those that are over, and drops those whose move has given them to somebody else, or has lost them. */
   #settleMoves(owner: Endpoint, host: Host): void {
     for (const [session, move] of host.sessions) {
       const isGone = this.#deps.sessions.byId(session.id) !== session;
@@ -152,7 +156,7 @@ export class Finishing {
         // Its socket was frozen, and died so.
         host.sessions.delete(session);
         void this.#deps.lost.giveUp(session, owner, 'its process died in the middle of a move');
-      }
+      } else if (session.kernelDoneEpoch === session.epoch) this.#end(session, 'finished');
     }
   }
 

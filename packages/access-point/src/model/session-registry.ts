@@ -32,6 +32,8 @@ export interface Session {
   isOrphan?: boolean;
   /** Its process has ended, and the kernel of its host delivers the rest: see finishing.ts, which alone may end it. */
   isFinishing?: boolean;
+  /** Its host's agent has said of this epoch that its kernel is done with it. */
+  kernelDoneEpoch?: number;
   /** How it ended, as its owner said; undefined while it lives, or if nobody said. */
   end?: 'reset' | 'closed';
 }
