@@ -93,6 +93,21 @@ describe('while the host`s agent is heard', () => {
     expect(world.core.state.protection.records[0]).toMatchObject({ reason: 'stopped', finishing: 1 });
   });
 
+  it('a process that was only stopped and lives on is asked, whom its host`s agent does not look after', async () => {
+    const world = await openWorld();
+    world.process('a').isStopped = true;
+    await world.run(4000);
+    // Fenced, it has let go of everything, and is another instance.
+    world.kill('a', true);
+    await world.run(1000);
+    expectFinishing(world);
+    world.kernel('a').clear();
+    await world.run(6000);
+    expect(session(world)).toBeUndefined();
+    expect(world.recordOf(port)?.phase).toBe('closing');
+    expect(world.dataplane.resets).toEqual([]);
+  });
+
   it('the death of the next process as well changes nothing', async () => {
     const world = await openWorld();
     world.kill('a', true);

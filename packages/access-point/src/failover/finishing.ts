@@ -1,8 +1,8 @@
 /**
  * Closing sessions whose process has ended and whose host lives: at levels none and periodic the kernel goes on delivering
  * what the application has written, and our FIN. Record and session stay with their owner until somebody who can see the
- * kernel says that it is done: the host's agent, or, where there is none, the next process of the same name. When nobody
- * can see it any more the client is told.
+ * kernel says that it is done: the host's agent, or the next process of the same name, which is asked. When nobody can see
+ * it any more the client is told.
  */
 import { RestitchError, formatFlow } from '@restitch/core';
 import type { Clock, Counters, Flow, Logger } from '@restitch/core';
@@ -113,12 +113,15 @@ export class Finishing {
   look(nowMs: number): void {
     for (const [owner, host] of this.#hosts) {
       this.#settleMoves(owner, host);
-      if (host.sessions.size === 0) this.#hosts.delete(owner);
-      else if (this.#deps.agents.isHeard(owner.name, this.#deps.detectionMs()))
+      if (host.sessions.size === 0) {
+        this.#hosts.delete(owner);
+        continue;
+      }
+      const isAskable = hasSuccessor(owner, host.deadInstance);
+      // Also where an agent is heard: it looks after processes that have ended, and a fenced one may live on.
+      if (isAskable && nowMs >= host.nextQuestionMs) void this.#ask(owner, host, nowMs);
+      if (isAskable || this.#deps.agents.isHeard(owner.name, this.#deps.detectionMs())) {
         host.unseenSinceMs = undefined;
-      else if (hasSuccessor(owner, host.deadInstance)) {
-        host.unseenSinceMs = undefined;
-        if (nowMs >= host.nextQuestionMs) void this.#ask(owner, host, nowMs);
       } else {
         host.unseenSinceMs ??= nowMs;
         if (nowMs - host.unseenSinceMs > this.#deps.detectionMs()) this.#giveUp(owner, host);
