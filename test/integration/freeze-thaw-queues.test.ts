@@ -9,6 +9,7 @@ import {
   setIntOption,
   so,
   solSocket,
+  tcpState,
   unacknowledgedBytes,
   unreadBytes,
 } from '@restitch/sys/internal';
@@ -152,6 +153,30 @@ describe.each(['4', '6'] as const)('over IPv%s', (version) => {
     closeFd(active.fd);
     closeFd(pair.client);
   });
+
+  it('a client with a shut window is waited for through seconds in which nothing comes from it', async () => {
+    const pair = await openPair(net, version, {
+      beforeConnect: (fd) => setIntOption(fd, solSocket, so.rcvbuf, 2000),
+    });
+    const offered = randomBytes(60_000);
+    const data = offered.subarray(0, await fill(pair.server, offered));
+    await waitFor(() => getTcpInfo(pair.server).probes > 0 || getTcpInfo(pair.server).retransmits > 0);
+    const frozen = freezeSocket(pair.server);
+    const { sendQueue } = frozen.tcp;
+    expect(sendQueue.length).toBeGreaterThan(10_000);
+    // As a successor finds it: what its owner had promised is restored as sent, however little the client has room for.
+    const image = { ...frozen.tcp, sentBytes: sendQueue.length };
+    const pending = net.inside('b', () => thawSocket(image, pair.flow));
+    net.steer('nowhere');
+    const active = activateSocket(pending);
+    discardFrozenSocket(frozen.fd);
+    await new Promise((resolve) => setTimeout(resolve, 4500));
+    expect(getTcpInfo(active.fd).state).toBe(tcpState.established);
+    net.steer('b');
+    expect(hash(await readExactly(pair.client, data.length, 20_000))).toBe(hash(data));
+    closeFd(active.fd);
+    closeFd(pair.client);
+  }, 40_000);
 
   it('a tail that was lost in flight is sent at once by thawing the remainder', async () => {
     const pair = await openPair(net, version);

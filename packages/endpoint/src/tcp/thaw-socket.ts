@@ -146,7 +146,7 @@ interface Build {
 function build({ image, flow, fd, family, opened }: Build, at: { step: string }): PendingTcp {
   at.step = 'repair';
   setIntOption(fd, solTcp, tcp.maxseg, image.mssClamp);
-  capTimeouts(fd);
+  if (isWithinWindow(image)) capTimeouts(fd);
   at.step = 'options';
   applyPlainOptions(fd, family, image.options);
   const isCongestionKept = applyCongestion(fd, family, image.congestion);
@@ -175,6 +175,15 @@ function build({ image, flow, fd, family, opened }: Build, at: { step: string })
   at.step = 'peer-fin';
   const finSender = image.finReceived ? new Fd(openFinSender(image, flow, opened)) : undefined;
   return { fd, flow, tcp: image, finSender, isCongestionKept };
+}
+
+/**
+ * Bytes restored as sent for which the client has no room, as it said last. The kernel gives a connection up whose peer
+ * has a shut window and is silent for twice the longest timeout (net/ipv4/tcp_timer.c tcp_rtx_probe0_timed_out): with
+ * the cap that were two seconds, which a network or a lease is away for.
+ */
+function isWithinWindow({ sentBytes, finSent, window }: TcpImage): boolean {
+  return sentBytes + (finSent ? 1 : 0) <= windowField(window, 'sndWnd');
 }
 
 /**
