@@ -138,11 +138,13 @@ export function createOwnerSession(options: OwnerSessionOptions): OwnerSession {
   let committedMark = none;
   let acked = start.output;
   let pending: Pending[] = [];
+  const encodedStart = encodePlain(options.start?.state ?? null);
   let safe: SafePoint & { outputAt: number; encoded: Buffer } = {
     consumed: start.input,
-    state: options.start?.state ?? null,
+    // A copy of its own: the application has the other one, and changes it in place.
+    state: decodePlain(encodedStart) as PlainData,
     outputAt: options.start?.outputAt ?? output.end,
-    encoded: encodePlain(options.start?.state ?? null),
+    encoded: encodedStart,
   };
   /** The state the buddy will have once all pending commits have arrived. */
   let known: PlainData | undefined;

@@ -63,6 +63,20 @@ describe('an owner session', () => {
     expect([replica.acked, replica.output.toString()]).toEqual([20, 'promised']);
   });
 
+  it('hears of a change that the application makes in place to the state it goes on from', () => {
+    const state = { app: { count: 3 } };
+    const session = createOwnerSession({
+      ...{ id: 's1', epoch: 2, opening, settings },
+      start: { input: 10, output: 20, state },
+    });
+    const store = createBuddyStore();
+    store.receive('b', must(session.commit({ consumed: 10, state })));
+    session.received(Buffer.from('next'));
+    state.app.count = 4;
+    store.receive('b', must(session.commit({ consumed: 14, state })));
+    expect(store.takeOver('b', 's1', 2)).toMatchObject({ state: { app: { count: 4 } }, consumed: 14 });
+  });
+
   it('has no room left at its bound, and room again when the client has acknowledged', () => {
     const session = owner();
     session.produced(Buffer.alloc(4096));

@@ -138,6 +138,14 @@ export class LifeBed {
     return listServerSockets(this.#lab, name, this.#options.level);
   }
 
+  /** Local ports of the connections that its clients have. */
+  clientPorts(): Set<number> {
+    const port = tailPortOf(this.#options.level);
+    const inside = `/run/netns/${this.#lab.plan.client.namespace}`;
+    const all = inNetworkNamespace(inside, () => listTcpSockets(connected));
+    return new Set(all.filter((s) => s.remote.port === port).map((s) => s.local.port));
+  }
+
   get level(): CrashLevel {
     return this.#options.level;
   }
@@ -201,7 +209,12 @@ export function listServerSockets(lab: Lab, name: string, level: CrashLevel): Ma
       .filter((s) => s.local.port === tailPorts[level])
       .map(({ remote, state, sendQueueBytes, inode }) => [
         remote.port,
-        { state, sendQueueBytes, isAccepted: inode !== 0 || isOrphaned(state) },
+        {
+          state,
+          sendQueueBytes,
+          isHeld: inode !== 0,
+          isAccepted: inode !== 0 || isOrphaned(state),
+        },
       ]),
   );
 }

@@ -3,12 +3,13 @@
  * end. They come and go, so nothing of them is awaited one by one.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
+import { tcpState } from '@restitch/sys/internal';
 import { monotonicMs } from '../../load/clients/monotonic.js';
 import type { Lab } from '../lab.js';
 import type { SessionLine } from '../lab-admin.js';
 import { isTailPort, LifeBed } from '../life-bed.js';
 import { countKinds, findLifeFaults, silentLimitMs } from '../../load/lives/kinds-report.js';
-import type { KindsReport, LifeFault, LifeFinding } from '../../load/lives/kinds-report.js';
+import type { KindsReport, LifeFault, LifeFinding, ServerSocket } from '../../load/lives/kinds-report.js';
 import { lifeKinds } from '../../load/lives/life-kinds.js';
 import type { LifeKind } from '../../load/lives/life-kinds.js';
 
@@ -87,9 +88,19 @@ export class ChaosLives {
     }
   }
 
-  /** Client ports of their servers' sockets at an endpoint. */
+  /**
+   * Client ports of their servers' sockets at an endpoint. Without what a kernel keeps for a minute of its own accord: a
+   * connection that nobody holds and whose client is gone, without a FIN (it was reset while this host was cut off).
+   */
   socketPorts(name: string): Set<number> {
-    return new Set(this.#beds.flatMap((bed) => [...bed.sockets(name).keys()]));
+    return new Set(
+      this.#beds.flatMap((bed) => {
+        const clients = bed.clientPorts();
+        const isLeft = ([port, socket]: [number, ServerSocket]): boolean =>
+          !socket.isHeld && socket.state === tcpState.finWait2 && !clients.has(port);
+        return [...bed.sockets(name)].filter((entry) => !isLeft(entry)).map(([port]) => port);
+      }),
+    );
   }
 
   /** Who waits for longer than its level allows. */

@@ -216,7 +216,7 @@ async function runSteps(
     const clients = await fleet.finish();
     const ghosts = await findGhosts(bed);
     run.note('noGhost', ghosts);
-    if (ghosts.length > 0) io.progress(await keepChaosEvidence(bed, 'when all clients had left'));
+    if (run.violations.length > 0) io.progress(await keepChaosEvidence(bed, 'when all clients had left'));
     return clients;
   } catch (error) {
     io.progress(await keepChaosEvidence(bed, 'when the run broke off'));

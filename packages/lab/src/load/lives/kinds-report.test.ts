@@ -33,6 +33,7 @@ const socket = (change: Partial<ServerSocket> = {}): ServerSocket => ({
   state: tcpState.finWait1,
   sendQueueBytes: 300,
   isAccepted: true,
+  isHeld: true,
   ...change,
 });
 const fault = (change: Partial<LifeFault> = {}): LifeFault => ({

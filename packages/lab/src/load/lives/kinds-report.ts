@@ -13,6 +13,8 @@ export interface ServerSocket {
   readonly sendQueueBytes: number;
   /** False while no application has accepted it. */
   readonly isAccepted: boolean;
+  /** A process has its descriptor. */
+  readonly isHeld: boolean;
 }
 
 /** A fault as the phase clients' judge needs it. */
