@@ -296,6 +296,21 @@ describe('the daemon is restarted meanwhile', () => {
     },
   );
 
+  it('what it held for the suspect goes to the kernel that still has it', async () => {
+    const world = await openWorld();
+    // Held while its endpoint was suspect; its process died, and the daemon, before anybody was told.
+    const deadlineNs = world.clock.monotonicNs() + 20_000_000_000n;
+    world.dataplane.apply([{ op: 'hold', flow: flowOfPort(port), epoch: 0, deadlineNs }]);
+    world.kill('a', true);
+    await world.restartDaemon(false);
+    // Its client sends, and is not heard.
+    for (const record of world.dataplane.records.values()) record.lastSeenNs = world.clock.monotonicNs() * 2n;
+    expect(world.recordOf(port)?.phase).toBe('hold');
+    await world.run(4000);
+    expect(world.recordOf(port)).toEqual({ name: 'a', epoch: 0, phase: 'active' });
+    expect(world.dataplane.resets).toEqual([]);
+  });
+
   it('another host`s agent cannot close it', async () => {
     const world = await openWorld();
     world.kill('a', false);

@@ -3,13 +3,17 @@
  * daemon died together. A client that sends is reset by the endpoint's kernel; one that only reads would hang.
  *
  * They are what is left when all endpoints have announced and all replicas were asked for: silent since before this daemon
- * began, in no list, and disowned by everybody.
+ * began (or held, however much their clients send), in no list, and disowned by everybody.
+ *
+ * What was held for a suspect is given back to a kernel that still has it: its process has ended since, and who would have
+ * given it back was the daemon of then.
  */
 import { formatFlow } from '@restitch/core';
 import type { Clock, Logger } from '@restitch/core';
 import type { Dataplane, FlowRecord } from '@restitch/dataplane';
 import { askOwned } from '../ownership/ask-owned.js';
 import type { Endpoint, EndpointRegistry } from '../model/endpoint-registry.js';
+import type { FlowBatch } from '../model/flow-batch.js';
 import type { SessionRegistry } from '../model/session-registry.js';
 
 /** What finding them needs. */
@@ -19,6 +23,7 @@ export interface ForsakenDeps {
   readonly dataplane: Dataplane;
   readonly endpoints: EndpointRegistry;
   readonly sessions: SessionRegistry;
+  readonly batch: FlowBatch;
   /** Tells the client; resolves when that is done. */
   readonly reset: (record: FlowRecord, owner: Endpoint) => Promise<void>;
 }
@@ -42,7 +47,14 @@ export class ForsakenFlows {
     if (this.#isLooking || !this.#isEverybodyHere()) return;
     this.#isLooking = true;
     try {
-      const silent = this.#deps.dataplane.list(this.#startedAtNs).filter((r) => this.#isUnclaimed(r));
+      const silent: FlowRecord[] = [];
+      for (const { id } of this.#deps.endpoints.all()) {
+        for (const records of this.#deps.dataplane.listOf(id)) {
+          silent.push(...records.filter((r) => this.#isUnclaimed(r)));
+          // To read them all takes hundreds of milliseconds when there are many.
+          await new Promise<void>((resolve) => this.#deps.clock.after(0, resolve));
+        }
+      }
       for (let i = 0; i < silent.length; i += atOnce) await this.#settle(silent.slice(i, i + atOnce));
     } finally {
       this.#isLooking = false;
@@ -55,24 +67,34 @@ export class ForsakenFlows {
 
   #isUnclaimed({ flow, phase, lastSeenNs }: FlowRecord): boolean {
     if (phase === 'closing' || phase === 'releasing') return false;
-    return lastSeenNs < this.#startedAtNs && this.#deps.sessions.byFlow(flow) === undefined;
+    if (phase !== 'hold' && lastSeenNs >= this.#startedAtNs) return false;
+    return this.#deps.sessions.byFlow(flow) === undefined;
   }
 
   async #settle(records: readonly FlowRecord[]): Promise<void> {
     const { endpoints, dataplane, logger, reset } = this.#deps;
     const flows = records.map((r) => r.flow);
     const owned = records.map(() => false);
+    const byOwner = records.map(() => false);
     for (const endpoint of endpoints.all()) {
       // Not known: nobody may be reset.
       const answers = await askOwned(endpoint, flows, this.#deps.clock);
       if (answers === undefined) return;
-      answers.forEach((has, i) => (owned[i] ||= has));
+      answers.forEach((has, i) => {
+        owned[i] ||= has;
+        if (records[i]?.endpointId === endpoint.id) byOwner[i] = has;
+      });
     }
-    const forsaken = records.filter((record, i) => {
+    const isStill = (record: FlowRecord): boolean => {
       const now = dataplane.lookup(record.flow);
       const isSame = now?.epoch === record.epoch && now.endpointId === record.endpointId;
-      return owned[i] === false && isSame && this.#isUnclaimed(now);
-    });
+      return isSame && this.#isUnclaimed(now);
+    };
+    const forsaken = records.filter((record, i) => owned[i] === false && isStill(record));
+    for (const [i, record] of records.entries()) {
+      if (byOwner[i] !== true || record.phase !== 'hold' || !isStill(record)) continue;
+      this.#deps.batch.push({ op: 'release', flow: record.flow, epoch: record.epoch });
+    }
     await Promise.all(
       forsaken.map(async (record) => {
         const owner = endpoints.byId(record.endpointId);

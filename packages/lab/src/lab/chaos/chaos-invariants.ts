@@ -98,9 +98,12 @@ async function compareSockets(bed: ChaosBed): Promise<Array<Omit<Violation, 'ste
     const here = sessions.filter((s) => s.endpoint === name);
     const portsOf = (some: readonly SessionLine[]): Set<number> =>
       new Set(some.map((s) => s.flow.client.port));
+    const tails = portsOf(here.filter(isTail));
+    const finishing = bed.lives.finishingPorts(name);
+    const served = [...bed.lives.socketPorts(name)].filter((port) => tails.has(port) || !finishing.has(port));
     return [
       ...comparePorts(name, portsOf(here.filter((s) => !isTail(s))), listClientPorts(bed, name)),
-      ...comparePorts(`${name}, phase clients,`, portsOf(here.filter(isTail)), bed.lives.socketPorts(name)),
+      ...comparePorts(`${name}, phase clients,`, tails, new Set(served)),
     ];
   });
 }

@@ -3,7 +3,7 @@
  * end. They come and go, so nothing of them is awaited one by one.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
-import { tcpState } from '@restitch/sys/internal';
+import { ownFinStates, tcpState } from '@restitch/sys/internal';
 import { monotonicMs } from '../../load/clients/monotonic.js';
 import type { Lab } from '../lab.js';
 import type { SessionLine } from '../lab-admin.js';
@@ -100,6 +100,15 @@ export class ChaosLives {
           !socket.isHeld && socket.state === tcpState.finWait2 && !clients.has(port);
         return [...bed.sockets(name)].filter((entry) => !isLeft(entry)).map(([port]) => port);
       }),
+    );
+  }
+
+  /** Client ports of connections below commit that a kernel finishes alone: a new daemon does not list them. */
+  finishingPorts(name: string): Set<number> {
+    const beds = this.#beds.filter((bed) => bed.level !== 'commit');
+    const sockets = beds.flatMap((bed) => [...bed.sockets(name)]);
+    return new Set(
+      sockets.filter(([, s]) => !s.isHeld && ownFinStates.includes(s.state)).map(([port]) => port),
     );
   }
 
