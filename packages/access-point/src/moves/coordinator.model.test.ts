@@ -327,6 +327,33 @@ it('lets a copy go whose client closed at the target, when the access point forg
   await run.assertRest();
 });
 
+it('does not wake the copy of a move that died with its daemon when the session has ended at its source meanwhile', async () => {
+  const run = new Run();
+  const { world } = run;
+  for (const n of names) world.connect(n);
+  await world.settle();
+  const id = world.open('a');
+  await world.settle();
+  world.core.state.coordinator.pauseAt('switching');
+  world.core.state.coordinator.request({ sessionId: id, target: 'b', origin: 'manual' }, () => undefined);
+  await world.settle();
+  expect(world.copiesOf(id).map((c) => c.phase)).toEqual(['frozen', 'pending']);
+  await world.restartDaemon();
+  for (const n of ['a', 'c']) world.connect(n);
+  await world.settle();
+  expect(world.liveCopies(id)).toMatchObject([{ name: 'a', epoch: 0 }]);
+  expect(world.end(id)).toBe(true);
+  await world.settle();
+  expect(world.recordOf(id)?.phase).toBe('closing');
+  world.connect('b');
+  await world.settle();
+  await world.advance(3000);
+  await world.settle();
+  expect(world.copiesOf(id)).toEqual([]);
+  // Its client would not say that it is gone: it is in TIME_WAIT, and a stale copy that has nothing to send stays for ever.
+  expect(world.counters.get('reconcile_take_over_total')).toBe(0);
+});
+
 it('leaves a closing session to the kernel of its host when its process is killed', async () => {
   await play([
     { t: 'close', session: 0, finisher: 'kernel' },

@@ -147,11 +147,16 @@ export class Reconciler {
             epoch: usable.epoch,
             isKept: usable.phase === 'hold' || usable.phase === 'frozen',
           };
-    const verdict = judgeCopy(
-      { endpointId: endpoint.id, epoch: report.epoch, phase },
-      owner,
-      this.#fateOfOwner(usable, copy),
-    );
+    // A copy that was never to serve came of a move from the session that this record says has ended: its source was told
+    // to serve again, did, and is through. Whatever it holds is out of date.
+    const verdict =
+      isOver && phase === 'pending'
+        ? 'abort'
+        : judgeCopy(
+            { endpointId: endpoint.id, epoch: report.epoch, phase },
+            owner,
+            this.#fateOfOwner(usable, copy),
+          );
     this.#deps.counters.add(`reconcile_${verdict.replaceAll('-', '_')}_total`);
     if (verdict !== 'keep' && verdict !== 'claim') {
       const { id, epoch } = report;

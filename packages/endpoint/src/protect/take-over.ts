@@ -11,6 +11,7 @@ import {
   type ActiveTcp,
   readConfirmation,
   readRemainder,
+  resetClosing,
   rethawAsSent,
   rethawRemainder,
 } from '../tcp/index.js';
@@ -38,13 +39,26 @@ type Stage =
   | { readonly t: 'quiet'; readonly sinceMs: number; readonly remainder: number }
   | { readonly t: 'watch'; readonly sinceMs: number; readonly bytes: number };
 
-/** The socket once the client has answered (or did not in time), with nothing left that waits for a timeout. */
-export async function settleTakenSocket(active: ActiveTcp, flow: Flow, clock: Clock): Promise<ActiveTcp> {
+/**
+ * The socket once the client has answered (or did not in time), with nothing left that waits for a timeout. If it rejects
+ * nothing is left of the connection: `onFailed` is called before its client is reset.
+ */
+export async function settleTakenSocket(
+  active: ActiveTcp,
+  flow: Flow,
+  { clock, onFailed }: { readonly clock: Clock; readonly onFailed: () => void },
+): Promise<ActiveTcp> {
   const settling = new Settling(active, flow, clock.monotonicMs());
-  for (;;) {
-    const settled = settling.look(clock.monotonicMs());
-    if (settled !== undefined) return settled;
-    await new Promise<void>((resolve) => clock.after(lookMs, resolve));
+  try {
+    for (;;) {
+      const settled = settling.look(clock.monotonicMs());
+      if (settled !== undefined) return settled;
+      await new Promise<void>((resolve) => clock.after(lookMs, resolve));
+    }
+  } catch (error) {
+    onFailed();
+    settling.giveUp(error);
+    throw error;
   }
 }
 
@@ -83,11 +97,21 @@ export class Settling {
     return waitedMs < quietMs ? undefined : this.#resend(nowMs);
   }
 
+  /** Resets the client, unless the error says that the socket is gone already. */
+  giveUp(error: unknown): void {
+    if (error instanceof RestitchError && error.code === 'thaw_failed') return;
+    resetClosing(this.#active.fd, this.#flow);
+  }
+
   #resend(nowMs: number): ActiveTcp | undefined {
     try {
       const fresh = rethawRemainder(this.#active.fd, this.#flow);
+      this.#active = fresh;
       const bytes = fresh.unsent.length;
-      this.#active = { ...fresh, unsent: fresh.unsent.subarray(sendBytes(fresh.fd, fresh.unsent)) };
+      // Nothing may be left but our FIN, and that was sent already if the client's acknowledgement came just now: even
+      // a write of nothing is an error then.
+      const sent = bytes === 0 ? 0 : sendBytes(fresh.fd, fresh.unsent);
+      this.#active = { ...fresh, unsent: fresh.unsent.subarray(sent) };
       if (bytes <= harmlessBytes) return this.#active;
       this.#stage = { t: 'watch', sinceMs: nowMs, bytes };
       return undefined;

@@ -121,7 +121,11 @@ export class TakeOvers {
 
   async #serve(listener: ProtectedListener, thawed: TakenSession): Promise<void> {
     try {
-      const socket = await settleTakenSocket(thawed.socket, thawed.image.flow, this.#ctx.clock);
+      const { image, epoch } = thawed;
+      const socket = await settleTakenSocket(thawed.socket, image.flow, {
+        clock: this.#ctx.clock,
+        onFailed: () => void this.#host.guard().allowReset(image.flow, epoch),
+      });
       listener.resume({ ...thawed, socket } as TakenSession);
     } catch (error) {
       this.#ctx.counters.add('endpoint_take_overs_failed_total');
