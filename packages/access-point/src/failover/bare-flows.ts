@@ -4,6 +4,7 @@
  *
  * They are listed when the death is declared. What the next process of that name accepts meanwhile it answers for itself.
  */
+import { formatFlow } from '@restitch/core';
 import type { Clock, Counters, Logger } from '@restitch/core';
 import type { Dataplane, FlowRecord } from '@restitch/dataplane';
 import { askOwned } from '../ownership/ask-owned.js';
@@ -24,6 +25,9 @@ export interface BareFlowsDeps {
 const tries = 3;
 /** Time for the next process's connection, and between two questions. */
 const pauseMs = 20;
+
+/** Flows that a log line names. */
+const mostNamed = 8;
 
 /** See the head of the file. */
 export class BareFlows {
@@ -62,7 +66,11 @@ export class BareFlows {
     counters.add('protection_bare_flows_spared_total', bare.length - left.length);
     if (left.length === 0) return 0;
     logger.warn(
-      { endpoint: endpoint.name, flows: left.length },
+      {
+        endpoint: endpoint.name,
+        flows: left.length,
+        first: left.slice(0, mostNamed).map((r) => formatFlow(r.flow)),
+      },
       'connections that nobody had accepted are reset',
     );
     for (const record of left) void clientEnds.end(record);

@@ -2,6 +2,7 @@
  * Sessions whose copies are all gone: the client is asked, and its answer says whether something was lost. A client that
  * is through, and has let go or answers nothing, has been served: its session has ended and is not lost.
  */
+import { formatFlow } from '@restitch/core';
 import type { Clock, Counters, Logger } from '@restitch/core';
 import type { FlowRecord, ResetOutcome } from '@restitch/dataplane';
 import type { ClientEnds } from '../ownership/client-ends.js';
@@ -50,7 +51,8 @@ export class LostSessions {
     const resetMs = clock.monotonicMs() - beganMs;
     const loss = lossOf(client, isThrough(session));
     counters.add(`protection_sessions_${loss}_total`);
-    const what = { session: session.id, owner: dead.name, reason, client };
+    const flow = formatFlow(session.flow);
+    const what = { session: session.id, flow, owner: dead.name, reason, client };
     if (loss === 'lost') logger.error(what, 'session lost');
     else logger.info(what, 'session ended: its client had been served');
     this.note(session, { from: dead.name, to: null, outcome: loss, reason, client, resetMs });

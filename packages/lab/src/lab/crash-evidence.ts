@@ -1,6 +1,7 @@
 /** What a failed run of `lab crash` or `lab chaos` leaves behind: the laboratory goes away with its logs, sockets and maps. */
 import { readFileSync, readdirSync, writeFileSync } from 'node:fs';
 import { createGuardControl, openGuardPins } from '@restitch/guard/internal';
+import { listPinnedRecords } from '@restitch/dataplane/internal';
 import type { Lab } from './lab.js';
 import { guardPinsOf } from './start-parties.js';
 import { runTool } from './run-tool.js';
@@ -12,14 +13,14 @@ export function evidenceFile(lab: Lab, suffix = ''): string {
 
 /** Every party's TCP sockets as `ss` shows them, and what each endpoint's guard holds. */
 export function describeConnections(lab: Lab): string {
+  const records = attempt(() => listPinnedRecords(lab.plan.pinDirectory).map(toLine).join('\n'));
   const parties = ['client', ...lab.state.endpoints].map((name) => lab.party(name));
-  return parties
-    .flatMap((party) => {
-      const inside = [`--net=/run/netns/${party.namespace}`, 'ss', '-Htnieao'];
-      const guard = party.role === 'endpoint' ? describeGuard(guardPinsOf(lab.plan, party)) : [];
-      return [`=== sockets of ${party.name}`, attempt(() => runTool('nsenter', inside)), ...guard];
-    })
-    .join('\n');
+  const described = parties.flatMap((party) => {
+    const inside = [`--net=/run/netns/${party.namespace}`, 'ss', '-Htnieao'];
+    const guard = party.role === 'endpoint' ? describeGuard(guardPinsOf(lab.plan, party)) : [];
+    return [`=== sockets of ${party.name}`, attempt(() => runTool('nsenter', inside)), ...guard];
+  });
+  return ['=== flow records', records, ...described].join('\n');
 }
 
 /** Writes all logs, and `more` if there is any, into one file; returns its path. */

@@ -8,6 +8,7 @@ import type { ClientLife } from './client-life.js';
 import { createLife } from './create-life.js';
 import { type LifeKind, lifeKinds, type LifeRecord } from './life-kinds.js';
 import { planLife } from './life-plan.js';
+import { RawConnection } from './raw-connection.js';
 
 const open = new Set<Server>();
 afterEach(() => {
@@ -118,4 +119,20 @@ describe('a phase client', () => {
     while (!life.isOver) life.step();
     expect(life.record()).toMatchObject({ end: 'refused', error: 'ECONNREFUSED' });
   });
+});
+
+it('who only waits for acknowledgements sees a reset', async () => {
+  const port = await listen((socket) => socket.once('data', () => socket.resetAndDestroy()));
+  const connection = new RawConnection({ address: '127.0.0.1', port });
+  while (!connection.isConnected) {
+    connection.pollConnected();
+    await new Promise((resolve) => setTimeout(resolve, 2));
+  }
+  connection.write(Buffer.from('x'));
+  for (let i = 0; i < 500 && connection.error === undefined; i++) {
+    void connection.unacknowledged;
+    await new Promise((resolve) => setTimeout(resolve, 2));
+  }
+  expect(connection.error).toBe('ECONNRESET');
+  connection.close();
 });

@@ -185,7 +185,11 @@ function judgeLife(
   if (end === 'early-eof')
     return { fault: 'early-eof', what: `a clean end after ${receivedBytes} bytes, ${lostBytes} are missing` };
   if (end === 'refused') return { fault: 'refused', what: `no connection: ${error ?? 'nothing for 16 s'}` };
-  if (end === 'stuck') return { fault: 'stuck', what: `nothing for ${Math.round(silentMs)} ms` };
+  if (end === 'stuck')
+    return {
+      fault: 'stuck',
+      what: `nothing for ${Math.round(silentMs)} ms, port ${record.localPort}, at ${Math.round(record.endedAtMs)} ms`,
+    };
   if (lostBytes > 0) return { fault: 'bytes', what: `${lostBytes} bytes lost` };
   const isExcused = !isCommit && !promise.isPlanned && wasHit(record, run.faults);
   if (end === 'reset' && !isExcused && (wasAccepted(record) || (isCommit && wasAcknowledged(record))))

@@ -9,6 +9,7 @@ import {
   familyOf,
   getIntOption,
   getLocalAddress,
+  getTcpInfo,
   openTcpSocket,
   pollEvent,
   pollFd,
@@ -22,6 +23,7 @@ import {
   solSocket,
   solTcp,
   tcp,
+  tcpState,
   unacknowledgedBytes,
 } from '@restitch/sys/internal';
 
@@ -100,7 +102,18 @@ export class RawConnection {
 
   /** Bytes of ours, our FIN counted, that are not acknowledged; undefined if the kernel does not say any more. */
   get unacknowledged(): number | undefined {
-    return this.isOpen ? this.#try(() => unacknowledgedBytes(this.#fd)) : undefined;
+    if (!this.isOpen) return undefined;
+    this.#noteReset();
+    return this.#try(() => unacknowledgedBytes(this.#fd));
+  }
+
+  /** Who only waits for acknowledgements reads and writes nothing that would fail. */
+  #noteReset(): void {
+    if (!this.isConnected || this.error !== undefined) return;
+    if (this.#try(() => getTcpInfo(this.#fd).state) !== tcpState.close) return;
+    // An end in order leaves none, and nothing unacknowledged.
+    const code = this.#try(() => getIntOption(this.#fd, solSocket, so.error)) ?? 0;
+    if (code !== 0) this.error = errnoName(code);
   }
 
   /** Sets an integer option. */
