@@ -189,6 +189,21 @@ describe.each(Object.entries(levels))('a session that its application has ended 
   }, 15_000);
 });
 
+it.each(['no guard', 'none', 'periodic'])(
+  'a tail (%s) that was moved lately is finished by its kernel, however long its client reads nothing',
+  async (level) => {
+    const { client, report, b, bytes } = await openTail(levels[level] ?? {}, 'end');
+    await world.move(report, 'a', 'b');
+    // All of it is in the kernel, in front of a window that is shut.
+    await until(async () => (await residueOf('b')).bytes > 0);
+    await new Promise((resolve) => setTimeout(resolve, 300));
+    await b.kill();
+    await new Promise((resolve) => setTimeout(resolve, 6000));
+    expect((await readAll(client)).length).toBe(bytes);
+  },
+  20_000,
+);
+
 describe('a session at level commit whose application has ended it', () => {
   it.each(['end', 'destroy'] as const)(
     'by %s() is delivered by the buddy of a process that is killed, without an application',

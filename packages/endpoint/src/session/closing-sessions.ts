@@ -9,6 +9,7 @@ import { type Clock, type Counters, formatFlow, type Logger } from '@restitch/co
 import type { Closing, FromEndpoint } from '@restitch/core/internal';
 import { errnoName } from '@restitch/sys';
 import { type ClosingLook, lookAtClosing } from '../tcp/closing-socket.js';
+import { uncapTimeouts } from '../tcp/timers.js';
 import type { Session } from './session.js';
 
 type Told = Extract<FromEndpoint, { t: 'closing' }>['sessions'][number];
@@ -88,6 +89,7 @@ export class ClosingSessions {
     const nowMs = this.#ctx.clock.monotonicMs();
     const known = this.#watched.get(session);
     session.tailBytes ??= 0;
+    this.#uncap(session);
     if (known !== undefined) {
       Object.assign(known, { lookAtMs: nowMs + firstLookMs, pauseMs: firstLookMs });
     } else {
@@ -106,6 +108,22 @@ export class ClosingSessions {
       session.whenOver(() => this.#watched.delete(session));
     }
     this.#schedule(nowMs + firstLookMs);
+  }
+
+  /**
+   * The kernel may have to finish it alone: of a socket that nobody holds it gives up the peer as soon as the timeout
+   * has grown to its longest, which on a socket that came here lately is a second.
+   */
+  #uncap(session: Session): void {
+    if ((session.closingParty?.finisher ?? 'kernel') !== 'kernel' || session.fd < 0) return;
+    try {
+      uncapTimeouts(session.fd);
+    } catch (error) {
+      this.#ctx.logger.debug(
+        { session: session.id, err: error },
+        'the timeouts of a closing session stay capped',
+      );
+    }
   }
 
   /** The access point has been away, and its list says how they stand. */
