@@ -69,7 +69,7 @@ export function describeLives(
       rareKinds: [],
     };
   const kinds = countKinds(run);
-  const faults = findLifeFaults(run, options.level ?? 'commit', options.fault === 'term');
+  const faults = findLifeFaults(run, options.level ?? 'commit', { isPlanned: options.fault === 'term' });
   return {
     kinds,
     earlyEofs: cutShort + sumKinds(kinds, (k) => k.earlyEofs),

@@ -8,7 +8,7 @@ import { monotonicMs } from '../../load/clients/monotonic.js';
 import type { Lab } from '../lab.js';
 import type { SessionLine } from '../lab-admin.js';
 import { isTailPort, LifeBed } from '../life-bed.js';
-import { countKinds, findLifeFaults, silentLimitMs } from '../../load/lives/kinds-report.js';
+import { countKinds, findLifeFaults } from '../../load/lives/kinds-report.js';
 import type { KindsReport, LifeFault, LifeFinding, ServerSocket } from '../../load/lives/kinds-report.js';
 import { lifeKinds } from '../../load/lives/life-kinds.js';
 import type { LifeKind } from '../../load/lives/life-kinds.js';
@@ -19,8 +19,11 @@ export interface ChaosLivesReport {
   readonly findings: readonly LifeFinding[];
 }
 
-/** Below commit a client that is owed something may wait for its reset, as any other client. */
-const silentLimitNoneMs = 8000;
+/**
+ * As for clients that only talk. Faults of steps that follow each other add up (a stopped process is noticed after 2 s, a
+ * lease lapses while the daemon is away), and TCP has doubled its timeout meanwhile.
+ */
+const silentLimitMs = 8000;
 
 /** Phase clients at two levels. */
 export class ChaosLives {
@@ -117,8 +120,7 @@ export class ChaosLives {
     const found: string[] = [];
     for (const bed of this.#beds) {
       const owedMs = await bed.longestOwedMs();
-      const limitMs = bed.level === 'commit' ? silentLimitMs : silentLimitNoneMs;
-      if (owedMs > limitMs)
+      if (owedMs > silentLimitMs)
         found.push(`a phase client at level ${bed.level} has got nothing for ${Math.round(owedMs)} ms`);
     }
     return found;
@@ -136,7 +138,7 @@ export class ChaosLives {
         runs.map(({ run }) => countKinds(run)),
         countKinds({ ...all, faults: [] }),
       ),
-      findings: runs.flatMap(({ level, run }) => findLifeFaults(run, level)),
+      findings: runs.flatMap(({ level, run }) => findLifeFaults(run, level, { silentMs: silentLimitMs })),
     };
   }
 

@@ -98,7 +98,7 @@ describe('findLifeFaults', () => {
     expect(faultsOf(reset, 'none', [])).toHaveLength(1);
     expect(faultsOf(reset, 'none', [fault({ atMs: 9500 })])).toHaveLength(1);
     expect(faultsOf(reset, 'commit')).toHaveLength(1);
-    expect(findLifeFaults(run([life(reset)]), 'none', true)).toHaveLength(1);
+    expect(findLifeFaults(run([life(reset)]), 'none', { isPlanned: true })).toHaveLength(1);
   });
 
   it('allows a reset at commit to whom nothing was answered nor acknowledged', () => {

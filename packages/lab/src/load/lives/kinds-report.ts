@@ -87,9 +87,18 @@ export function isInPhase(record: LifeRecord, fault: LifeFault): boolean {
 }
 
 /** What no level allows, and what this one does not. `isPlanned`: nothing died, sessions were to move. */
-export function findLifeFaults(run: LifeRun, level: ProtectionLevel, isPlanned = false): LifeFinding[] {
+export function findLifeFaults(
+  run: LifeRun,
+  level: ProtectionLevel,
+  options: { readonly isPlanned?: boolean; readonly silentMs?: number } = {},
+): LifeFinding[] {
+  const promise = {
+    level,
+    isPlanned: options.isPlanned ?? false,
+    silentMs: options.silentMs ?? silentLimitMs,
+  };
   return run.records.flatMap((record) => {
-    const found = judgeLife(record, run, { level, isPlanned });
+    const found = judgeLife(record, run, promise);
     return found === undefined ? [] : [{ ...found, what: `${record.kind} ${record.tag}: ${found.what}` }];
   });
 }
@@ -175,7 +184,7 @@ function badUpload(record: LifeRecord, receipts: readonly TailReceipt[]): number
 function judgeLife(
   record: LifeRecord,
   run: LifeRun,
-  promise: { readonly level: ProtectionLevel; readonly isPlanned: boolean },
+  promise: { readonly level: ProtectionLevel; readonly isPlanned: boolean; readonly silentMs: number },
 ): LifeFinding | undefined {
   const { end, error, receivedBytes, lostBytes, doubledBytes, silentMs } = record;
   const isCommit = promise.level === 'commit';
@@ -197,7 +206,8 @@ function judgeLife(
   if (!isCommit) return undefined;
   const missing = missingUpload(record, run.receipts);
   if (missing > 0) return { fault: 'bytes', what: `${missing} bytes were acknowledged and not received` };
-  if (silentMs > silentLimitMs) return { fault: 'silent', what: `silent for ${Math.round(silentMs)} ms` };
+  if (silentMs > promise.silentMs)
+    return { fault: 'silent', what: `silent for ${Math.round(silentMs)} ms, port ${record.localPort}` };
   return undefined;
 }
 
