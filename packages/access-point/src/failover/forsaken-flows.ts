@@ -47,15 +47,15 @@ export class ForsakenFlows {
     if (this.#isLooking || !this.#isEverybodyHere()) return;
     this.#isLooking = true;
     try {
-      const silent: FlowRecord[] = [];
+      const unclaimed: FlowRecord[] = [];
       for (const { id } of this.#deps.endpoints.all()) {
         for (const records of this.#deps.dataplane.listOf(id)) {
-          silent.push(...records.filter((r) => this.#isUnclaimed(r)));
+          unclaimed.push(...records.filter((r) => this.#isUnclaimed(r)));
           // To read them all takes hundreds of milliseconds when there are many.
           await new Promise<void>((resolve) => this.#deps.clock.after(0, resolve));
         }
       }
-      for (let i = 0; i < silent.length; i += atOnce) await this.#settle(silent.slice(i, i + atOnce));
+      for (let i = 0; i < unclaimed.length; i += atOnce) await this.#settle(unclaimed.slice(i, i + atOnce));
     } finally {
       this.#isLooking = false;
     }
