@@ -56,6 +56,9 @@ export class ForsakenFlows {
         }
       }
       for (let i = 0; i < unclaimed.length; i += atOnce) await this.#settle(unclaimed.slice(i, i + atOnce));
+    } catch (error) {
+      // The daemon may have been closed meanwhile.
+      this.#deps.logger.warn({ reason: (error as Error).message }, 'unclaimed flows are not looked at');
     } finally {
       this.#isLooking = false;
     }
