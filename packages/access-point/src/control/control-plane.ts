@@ -51,6 +51,8 @@ export interface ControlPlaneDeps {
   readonly mayJoin: (name: string) => boolean;
   /** An endpoint's liveness changed: new flows may have to go elsewhere. */
   readonly onLiveness: (endpoint: Endpoint) => void;
+  /** The agent of that endpoint's host says that a process of it has ended, fenced. */
+  readonly onProcessEnded: (name: string) => void;
 }
 
 /** Serves the control connections of all endpoints. */
@@ -202,8 +204,10 @@ export class ControlPlane {
       if (event.name !== name)
         throw new RestitchError('forbidden', `${name} tried to speak as ${event.name}`);
       this.#deps.protection.agentJoined(name, link);
-    } else if (event.t === 'process-ended') this.#deps.protection.processEnded(name, event);
-    else if (event.t === 'finished') this.#deps.protection.finished(name, event.flows);
+    } else if (event.t === 'process-ended') {
+      this.#deps.protection.processEnded(name, event);
+      if (event.isFenced) this.#deps.onProcessEnded(name);
+    } else if (event.t === 'finished') this.#deps.protection.finished(name, event.flows);
     else if (event.t !== 'agent-heartbeat') {
       throw new RestitchError('message_invalid', `the agent of ${name} sent ${event.t}`);
     }

@@ -160,6 +160,7 @@ export class DaemonCore {
       telemetryOrder: () => collectors.telemetryOrder,
       mayJoin: (name) => this.#mayJoin(name),
       onLiveness: (endpoint) => this.#onLiveness(endpoint),
+      onProcessEnded: (name) => this.#rebuild.processEnded(name),
     });
     this.#health = new HealthMonitor({
       ...parts,

@@ -3,11 +3,12 @@
  * 1. adopted maps: unknown flows are steered at once; new maps: they are dropped (`rebuilding`), because an endpoint may
  *    own them and nobody has said so yet.
  * 2. endpoints announce; records are claimed, the highest epoch wins; copies of moves that were under way are settled.
- * 3. all known endpoints have announced, or the grace is over: unknown flows are steered, who has not come is gone.
+ * 3. all known endpoints have announced, or will not, as their hosts' agents say, or the grace is over: unknown flows are
+ *    steered, who has not come is gone.
  */
 import type { Clock, Logger } from '@restitch/core';
 import type { Dataplane } from '@restitch/dataplane';
-import type { EndpointRegistry } from '../model/endpoint-registry.js';
+import type { Endpoint, EndpointRegistry } from '../model/endpoint-registry.js';
 import type { Protection } from '../failover/protection.js';
 import type { Reconciler } from '../ownership/reconciler.js';
 
@@ -31,6 +32,8 @@ export class Rebuild {
   #isRebuilding = false;
   #startedAtMs = 0;
   #cancel: (() => void) | undefined;
+  /** Endpoints whose process has ended, fenced, since it was known to the daemon before. */
+  readonly #ended = new Set<string>();
 
   constructor(deps: RebuildDeps) {
     this.#deps = deps;
@@ -56,8 +59,18 @@ export class Rebuild {
   /** An endpoint's liveness changed. */
   check(): void {
     if (!this.#isStarting) return;
-    const isComplete = this.#deps.endpoints.all().every((e) => e.liveness === 'healthy');
-    if (isComplete) this.#finish('all known endpoints have announced');
+    const isSettled = (e: Endpoint): boolean =>
+      e.liveness === 'healthy' || (e.link === undefined && this.#ended.has(e.name));
+    if (this.#deps.endpoints.all().every(isSettled)) this.#finish('all known endpoints have announced');
+  }
+
+  /**
+   * The agent of that host says that a process of its endpoint has ended and cannot send any more. Its clients wait: only a
+   * process that has taken its place could still come, and what it serves no lease lets anybody else have.
+   */
+  processEnded(name: string): void {
+    this.#ended.add(name);
+    this.check();
   }
 
   close(): void {

@@ -173,6 +173,8 @@ export class Protection {
         `the agent of ${name} spoke of a process of ${known.endpoint.name}`,
       );
     }
+    // An agent says again what a daemon that has died may not have heard; what the process had is another's by now.
+    if (known.state.t === 'taken') return;
     if (event.isLeaving === true) known.isLeaving = true;
     if (event.finishing !== undefined) this.#noteFinishing(known.endpoint, event.finishing);
     this.#step(known, {

@@ -138,6 +138,46 @@ it('finds what an endpoint keeps that comes back only after the grace', async ()
   assertServed({ world, eventsOfFault: 0, records: '' }, 'c came late');
 });
 
+it.each([true, false])(
+  'does not wait for an endpoint whose process has ended, as its agent says: %s',
+  async (isSaid) => {
+    const graceful = testConfig(
+      directory,
+      'rebuildGrace: 3s\nhealth: {heartbeat: 200ms, suspectAfter: 400ms, deadAfter: 5s}',
+    );
+    const world = new ProtectedWorld(graceful, ['a', 'b', 'c']);
+    for (const name of ['a', 'b', 'c']) world.startAgent(name);
+    await world.run(4000);
+    for (const [id, port] of sessions) world.open(id, 'a', port);
+    await world.run(200);
+    const { instance } = world.process('a');
+    // The daemon dies with it: what the agent said may not have been heard, and it says so again.
+    world.kill('a', false);
+    await world.restartDaemon(false);
+    if (isSaid) world.agentSays('a', { t: 'process-ended', instance, isFenced: true });
+    await world.run(1200);
+    const served = [...sessions.keys()].filter((id) => world.emitters(id).length === 1);
+    expect(served).toHaveLength(isSaid ? sessions.size : 0);
+    await world.run(4000);
+    assertServed({ world, eventsOfFault: 0, records: '' }, 'in the end');
+  },
+);
+
+it('hears of an end twice, and the process that has taken its place keeps what it has', async () => {
+  const world = new ProtectedWorld(config, ['a', 'b', 'c']);
+  for (const name of ['a', 'b', 'c']) world.startAgent(name);
+  await world.run(1000);
+  const { instance } = world.process('a');
+  world.kill('a', true);
+  await world.run(1500);
+  world.open('s7', 'a', 10_007);
+  world.close('s7', 'a', 'kernel');
+  await world.run(200);
+  world.agentSays('a', { t: 'process-ended', instance, isFenced: true, finishing: [] });
+  await world.run(200);
+  expect(world.core.state.sessions.byId('s7')?.closing).toMatchObject({ finisher: 'kernel' });
+});
+
 describe('owner, buddy and daemon die together', () => {
   const flowOf = (port: number): string => `10.0.0.2:${port}`;
   const dieTogether = async (isRestarted: boolean): Promise<ProtectedWorld> => {

@@ -81,6 +81,11 @@ interface Guarded {
   isAlone: boolean;
 }
 
+/** What is told of a process that has ended. */
+interface ProcessEnd extends Pick<Guarded, 'instance' | 'isLeaving'> {
+  readonly finishing: FinishedFlow[] | undefined;
+}
+
 /** A running agent. */
 export class HostAgent {
   readonly #options: HostAgentOptions;
@@ -98,10 +103,9 @@ export class HostAgent {
   #cancelBeat: () => void = () => undefined;
   #cancelFinish: () => void = () => undefined;
   readonly #departed: DepartedFlows;
-  /** Ends of processes that the access point has not been told of yet. */
-  #untold: Array<
-    Pick<Guarded, 'instance' | 'isLeaving'> & { readonly finishing: FinishedFlow[] | undefined }
-  > = [];
+  /** Ends of processes that the access point has not been told of yet, and those that it was told of lately. */
+  #untold: ProcessEnd[] = [];
+  #toldEnds: Array<{ readonly end: ProcessEnd; readonly atMs: number }> = [];
   /** Finished connections told lately. */
   #told: Array<{ readonly flows: readonly FinishedFlow[]; readonly atMs: number }> = [];
 
@@ -281,12 +285,23 @@ export class HostAgent {
   #tellEnds(): void {
     const channel = this.#channel;
     if (channel === undefined) return;
-    for (const { instance, isLeaving, finishing } of this.#untold.splice(0)) {
+    const atMs = this.#clock.monotonicMs();
+    this.#toldEnds = this.#toldEnds.filter((told) => atMs - told.atMs < doubtMs);
+    for (const end of this.#untold.splice(0)) {
+      this.#toldEnds.push({ end, atMs });
+      const { instance, isLeaving, finishing } = end;
       const more = { ...(isLeaving ? { isLeaving } : {}), ...(finishing === undefined ? {} : { finishing }) };
       channel.send({ t: 'process-ended', instance, isFenced: true, ...more });
     }
     // Clients wait for it: before anything is swept.
     channel.flush();
+  }
+
+  /** The daemon that was told of them may be dead: the next one waits for their processes until it hears of it. */
+  #doubtEnds(): void {
+    const sinceMs = this.#clock.monotonicMs() - doubtMs;
+    const doubtful = this.#toldEnds.splice(0).filter(({ atMs }) => atMs > sinceMs);
+    this.#untold.unshift(...doubtful.map(({ end }) => end));
   }
 
   #tellFinished(flows: readonly FinishedFlow[]): boolean {
@@ -320,6 +335,7 @@ export class HostAgent {
       (channel) => {
         if (this.#isClosed) return channel.close();
         this.#channel = channel;
+        this.#doubtEnds();
         channel.onClose(again);
         channel.onMessage(() => undefined);
         channel.send({ t: 'agent-hello', protocol: protocolVersion, name });
