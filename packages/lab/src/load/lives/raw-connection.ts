@@ -55,9 +55,11 @@ export class RawConnection {
     if (options.localPort !== undefined && options.localPort > 0) {
       setIntOption(this.#fd, solSocket, so.reuseaddr, 1);
       const any = options.address.includes(':') ? '::' : '0.0.0.0';
-      bindSocket(this.#fd, family, { address: any, port: options.localPort });
+      const { localPort } = options;
+      this.#try(() => bindSocket(this.#fd, family, { address: any, port: localPort }));
     }
-    this.#try(() => connectSocket(this.#fd, family, { address: options.address, port: options.port }));
+    if (this.error === undefined)
+      this.#try(() => connectSocket(this.#fd, family, { address: options.address, port: options.port }));
     this.localPort = this.#try(() => getLocalAddress(this.#fd).port) ?? options.localPort ?? 0;
   }
 

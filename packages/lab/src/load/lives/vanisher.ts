@@ -26,6 +26,12 @@ export class Vanisher extends ClientLife {
     this.#isBack = true;
     this.startAnew();
     this.connection = this.connect(localPort);
+    // Another client of this host may have been given the port meanwhile.
+    while (this.connection.error === 'EADDRINUSE') {
+      this.connection.close();
+      yield;
+      this.connection = this.connect(localPort);
+    }
     yield* this.begin({ do: 'send', bytes });
     yield* this.readTo(bytes);
     yield* this.readEnd();
