@@ -169,6 +169,8 @@ export const fromEndpointSchema = z.discriminatedUnion('t', [
     isFenced: z.boolean(),
     /** It had said that it would leave: no crash. */
     isLeaving: z.boolean().optional(),
+    /** No other process of this endpoint is guarded there. */
+    isLast: z.boolean().optional(),
     /**
      * What the kernel finishes alone. Only the guard knows: what an endpoint said of its ends may have been said before the
      * end was promised to it, or not yet.

@@ -51,7 +51,7 @@ export interface ControlPlaneDeps {
   readonly mayJoin: (name: string) => boolean;
   /** An endpoint's liveness changed: new flows may have to go elsewhere. */
   readonly onLiveness: (endpoint: Endpoint) => void;
-  /** The agent of that endpoint's host says that a process of it has ended, fenced. */
+  /** The agent of that endpoint's host says that its last process has ended, fenced. */
   readonly onProcessEnded: (name: string) => void;
 }
 
@@ -206,7 +206,7 @@ export class ControlPlane {
       this.#deps.protection.agentJoined(name, link);
     } else if (event.t === 'process-ended') {
       this.#deps.protection.processEnded(name, event);
-      if (event.isFenced) this.#deps.onProcessEnded(name);
+      if (event.isFenced && event.isLast === true) this.#deps.onProcessEnded(name);
     } else if (event.t === 'finished') this.#deps.protection.finished(name, event.flows);
     else if (event.t !== 'agent-heartbeat') {
       throw new RestitchError('message_invalid', `the agent of ${name} sent ${event.t}`);

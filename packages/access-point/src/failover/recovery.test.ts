@@ -154,10 +154,10 @@ it.each([true, false])(
     // The daemon dies with it: what the agent said may not have been heard, and it says so again.
     world.kill('a', false);
     await world.restartDaemon(false);
-    if (isSaid) world.agentSays('a', { t: 'process-ended', instance, isFenced: true });
+    world.agentSays('a', { t: 'process-ended', instance, isFenced: true, ...(isLast ? { isLast } : {}) });
     await world.run(1200);
     const served = [...sessions.keys()].filter((id) => world.emitters(id).length === 1);
-    expect(served).toHaveLength(isSaid ? sessions.size : 0);
+    expect(served).toHaveLength(isLast ? sessions.size : 0);
     await world.run(4000);
     assertServed({ world, eventsOfFault: 0, records: '' }, 'in the end');
   },

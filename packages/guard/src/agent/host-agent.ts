@@ -290,7 +290,12 @@ export class HostAgent {
     for (const end of this.#untold.splice(0)) {
       this.#toldEnds.push({ end, atMs });
       const { instance, isLeaving, finishing } = end;
-      const more = { ...(isLeaving ? { isLeaving } : {}), ...(finishing === undefined ? {} : { finishing }) };
+      const more = {
+        ...(isLeaving ? { isLeaving } : {}),
+        ...(finishing === undefined ? {} : { finishing }),
+        // Another one may have taken its place already, and be on its way to the access point.
+        ...(this.#guarded.size === 0 ? { isLast: true } : {}),
+      };
       channel.send({ t: 'process-ended', instance, isFenced: true, ...more });
     }
     // Clients wait for it: before anything is swept.
