@@ -1,11 +1,14 @@
 #!/usr/bin/env bash
-# usage: scripts/build-bpf.sh   compiles packages/*/bpf/*.bpf.c into the package's build/*.bpf.o; skips what is newer than all its sources.
+# usage: scripts/build-bpf.sh   compiles bpf/steering and bpf/guard into the build/*.bpf.o of the package that loads them;
+# skips what is newer than all its sources.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-for sources in packages/*/bpf; do
-  build="${sources%/bpf}/build"
+declare -A packages=([steering]=dataplane [guard]=guard)
+for programs in "${!packages[@]}"; do
+  sources="bpf/$programs"
+  build="packages/${packages[$programs]}/build"
   mkdir -p "$build"
-  newest_source=$(ls -t "$sources"/* scripts/build-bpf.sh | head -1)
+  newest_source=$(ls -t "$sources"/* bpf/common/* scripts/build-bpf.sh | head -1)
   for source in "$sources"/*.bpf.c; do
     object="$build/$(basename "${source%.c}").o"
     if [ -e "$object" ] && [ ! "$newest_source" -nt "$object" ]; then continue; fi

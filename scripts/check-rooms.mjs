@@ -60,6 +60,7 @@ for (const room of readdirSync(join(root, 'packages'))) {
   if (rooms[room] === undefined) faults.push(`packages/${room}: not in the list of rooms`);
   else checkRoom(room);
 }
+for (const path of listFiles(join(root, 'bpf'))) checkLines(relative(root, path), readFileSync(path, 'utf8'));
 for (const fault of faults) console.error(fault);
 console.error(`rooms: ${faults.length} faults`);
 process.exitCode = faults.length ? 1 : 0;
@@ -84,8 +85,7 @@ function checkRoom(room) {
       inSource: relative(join(directory, 'src'), path),
       isTest: path.endsWith('.test.ts'),
     };
-    const lines = text.split('\n').length - 1;
-    if (lines > maxLines) faults.push(`${file.name}: ${lines} lines, the bound is ${maxLines}`);
+    checkLines(file.name, text);
     if (!path.endsWith('.ts')) continue;
     checkPlace(file);
     checkText(file, text);
@@ -95,6 +95,11 @@ function checkRoom(room) {
     }
   }
   checkManifest(room, isUsed);
+}
+
+function checkLines(name, text) {
+  const lines = text.split('\n').length - 1;
+  if (lines > maxLines) faults.push(`${name}: ${lines} lines, the bound is ${maxLines}`);
 }
 
 function listFiles(directory) {

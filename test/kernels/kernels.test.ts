@@ -38,9 +38,9 @@ function found(results: readonly CheckResult[] | undefined, name: string): strin
 
 /** Names of all programs, from the C sources. */
 function programs(): string[] {
-  const packages = fileURLToPath(new URL('../../packages', import.meta.url));
-  return ['dataplane', 'guard'].flatMap((room) => {
-    const directory = join(packages, room, 'bpf');
+  const rooms = fileURLToPath(new URL('../../bpf', import.meta.url));
+  return ['steering', 'guard'].flatMap((room) => {
+    const directory = join(rooms, room);
     const sources = readdirSync(directory).filter((file) => file.endsWith('.bpf.c'));
     return sources.flatMap((file) => {
       const text = readFileSync(join(directory, file), 'utf8');

@@ -80,7 +80,7 @@ export function decodeAddress(bytes: Uint8Array, offset = 0): string {
   return formatIpv6Groups(groups);
 }
 
-/** A flow as its 36-byte key, the layout of `struct flow_key` in dataplane/bpf. */
+/** A flow as its 36-byte key, the layout of `struct flow_key` in bpf/common/flow-key.h. */
 export function encodeFlowKey(
   flow: Flow,
   out: Uint8Array = new Uint8Array(flowKeyBytes),

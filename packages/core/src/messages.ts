@@ -20,7 +20,7 @@ import { telemetryOrderSchema, telemetrySchema, verdictsSchema } from './telemet
 export const protocolVersion = { major: 1, minor: 0 } as const;
 
 const u32 = z.number().int().min(0).max(0xffffffff);
-/** 24 bits, as wide as in a flow's record (dataplane/bpf/consts.h): a wider one would write into the owner beside it. */
+/** 24 bits, as wide as in a flow's record (bpf/steering/consts.h): a wider one would write into the owner beside it. */
 export const epochSchema = z.number().int().min(0).max(0xffffff);
 const port = z.number().int().min(1).max(65535);
 const name = z.string().regex(/^[a-z0-9]([a-z0-9._-]{0,61}[a-z0-9])?$/, 'expected a DNS-like name');

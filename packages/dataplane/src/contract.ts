@@ -78,7 +78,7 @@ export interface HoldBounds {
   readonly totalBytes: number;
 }
 
-/** Sums by verdict since the maps were made (names as in bpf/consts.h), and per endpoint. */
+/** Sums by verdict since the maps were made (names as in bpf/steering/consts.h), and per endpoint. */
 export interface DataplaneStats {
   readonly verdicts: Readonly<Record<string, bigint>>;
   readonly endpoints: ReadonlyArray<{

@@ -22,8 +22,10 @@ export interface TcpFrame {
   readonly destination: SocketAddress;
   readonly flags: number;
   readonly payload?: string;
-  /** 802.1Q tag inside the frame. */
+  /** Number of a VLAN whose tag is in the frame. */
   readonly vlan?: number;
+  /** EtherTypes of its tags, from the outside in; default one of 802.1Q. */
+  readonly vlanTypes?: readonly number[];
   readonly fragment?: FragmentPart;
   /** IPv6 destination options header in front of TCP. */
   readonly hasExtension?: boolean;
@@ -58,7 +60,7 @@ export function buildTcpFrame(frame: TcpFrame): Buffer {
   const body = isLater ? payload : Buffer.concat([tcpHeader(frame), payload]);
   const isV4 = isIpv4(frame.source.address);
   const packet = isV4 ? wrapIpv4(frame, protocolTcp, body) : wrapIpv6(frame, body);
-  return Buffer.concat([ethernetHeader(isV4, frame.vlan), packet]);
+  return Buffer.concat([ethernetHeader(isV4, frame), packet]);
 }
 
 /** A frame with an ICMP or ICMPv6 error to the quoted source. */
@@ -84,14 +86,15 @@ interface Ends {
   readonly destination: SocketAddress;
 }
 
-function ethernetHeader(isV4: boolean, vlan?: number): Buffer {
+function ethernetHeader(
+  isV4: boolean,
+  { vlan, vlanTypes = [0x8100] }: Pick<TcpFrame, 'vlan' | 'vlanTypes'> = {},
+): Buffer {
   const protocol = Buffer.from(isV4 ? '0800' : '86dd', 'hex');
   const { destination, source } = frameMacs;
   if (vlan === undefined) return Buffer.concat([destination, source, protocol]);
-  const tag = Buffer.alloc(4);
-  tag.writeUInt16BE(0x8100, 0);
-  tag.writeUInt16BE(vlan, 2);
-  return Buffer.concat([destination, source, tag, protocol]);
+  const tags = Buffer.from(Uint16Array.from(vlanTypes.flatMap((type) => [type, vlan])).buffer).swap16();
+  return Buffer.concat([destination, source, tags, protocol]);
 }
 
 function tcpHeader(frame: TcpFrame): Buffer {

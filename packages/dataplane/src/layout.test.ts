@@ -13,7 +13,8 @@ import {
   verdictNames,
 } from './layout.js';
 
-const source = (name: string): string => readFileSync(new URL(`../bpf/${name}`, import.meta.url), 'utf8');
+const source = (name: string): string =>
+  readFileSync(new URL(`../../../bpf/steering/${name}`, import.meta.url), 'utf8');
 const consts = source('consts.h');
 
 function enumBody(name: string): string {

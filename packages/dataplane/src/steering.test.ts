@@ -223,6 +223,12 @@ describe.each([4, 6] as const)('IPv%i', (family) => {
     row('data of a recorded flow with a VLAN tag', 'steered', 2, () =>
       segment(established(2), tcpFlags.ack, { vlan: 7, payload: 'data' }),
     ),
+    row('data of a recorded flow with an 802.1ad tag', 'steered', 2, () =>
+      segment(established(2), tcpFlags.ack, { vlan: 7, vlanTypes: [0x88a8], payload: 'data' }),
+    ),
+    row('data of a recorded flow with an 802.1Q tag in an 802.1ad tag', 'steered', 2, () =>
+      segment(established(2), tcpFlags.ack, { vlan: 7, vlanTypes: [0x88a8, 0x8100], payload: 'data' }),
+    ),
     row('SYN of a recorded flow', 'steered', 2, () => syn(established(2))),
     row('RST of a recorded flow', 'steered', 2, () => segment(established(2), tcpFlags.rst)),
     row('data of a closing flow', 'steered', 2, () => {

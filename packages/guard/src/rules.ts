@@ -151,7 +151,7 @@ export interface EgressEntry {
 export type EgressVerdict = 'pass' | 'gate' | 'drop' | 'reset';
 
 /**
- * What becomes of an outgoing segment: bpf/guard.bpf.c, in the same order, compared with it over all cases by guard.test.ts.
+ * What becomes of an outgoing segment: bpf/guard/guard.bpf.c, in the same order, compared with it over all cases by guard.test.ts.
  * `at` is the sequence number behind the segment's payload.
  */
 export function judgeEgress(

@@ -9,7 +9,7 @@ import { RestitchError } from '@restitch/core';
 import { endpointNameSchema } from '@restitch/core/internal';
 import { z } from 'zod';
 
-/** The maps keep ids in 12 bits (dataplane/bpf/consts.h MAX_ENDPOINTS). */
+/** The maps keep ids in 12 bits (bpf/steering/consts.h MAX_ENDPOINTS). */
 const maxEndpointId = 4095;
 
 const fileSchema = z.strictObject({

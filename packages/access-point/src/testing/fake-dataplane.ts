@@ -1,4 +1,4 @@
-/** Flow records in memory with the rules of dataplane/bpf/control.bpf.c; survives the death of a daemon in a test. */
+/** Flow records in memory with the rules of bpf/steering/control.bpf.c; survives the death of a daemon in a test. */
 import { RestitchError, formatFlow } from '@restitch/core';
 import type { Clock, Flow } from '@restitch/core';
 import type {
@@ -93,7 +93,7 @@ export class FakeDataplane implements Dataplane {
     for (let i = 0; i < records.length; i += 100) yield records.slice(i, i + 100);
   }
 
-  /** A client's SYN, as bpf/steering.bpf.c steers it; undefined if the service has no backend. */
+  /** A client's SYN, as bpf/steering/steering.bpf.c steers it; undefined if the service has no backend. */
   syn(flow: Flow): number | undefined {
     const key = formatFlow(flow);
     const known = this.halfOpen.get(key);

@@ -12,6 +12,10 @@ export interface Frame {
   readonly payload: Buffer;
   /** Raw option bytes, a multiple of 4. */
   readonly options: Buffer;
+  /** EtherTypes of VLAN tags in the frame, from the outside in. */
+  readonly tags: readonly number[];
+  /** Bytes of a destination options header before TCP, a multiple of 8; IPv6 only. */
+  readonly extensionBytes: number;
 }
 
 /** A frame and whether its checksums are right. */
@@ -19,6 +23,11 @@ export interface ParsedFrame extends Frame {
   readonly isSound: boolean;
 }
 
+/** EtherTypes of VLAN tags: a customer's (IEEE 802.1Q) and a provider's (802.1ad). */
+export const etherTypes = { vlan: 0x8100, providerVlan: 0x88a8 } as const;
+
+const protocolTcp = 6;
+const protocolDestinationOptions = 60;
 const flagBits = { F: 1, S: 2, R: 4, P: 8, A: 16 } as const;
 
 /** The frame with its Ethernet header. */
@@ -35,19 +44,25 @@ export function buildFrame(frame: Partial<Frame> & Pick<Frame, 'flow'>): Buffer 
   tcp[13] = [...flags].reduce((bits, f) => bits | flagBits[f as keyof typeof flagBits], 0);
   tcp.writeUInt16BE(window, 14);
   const isV4 = isIpv4(flow.vip.address);
-  const ip = isV4 ? ipv4(flow, tcp.length) : ipv6(flow, tcp.length);
+  const ip = isV4 ? ipv4(flow, tcp.length) : ipv6(flow, tcp.length, frame.extensionBytes ?? 0);
   tcp.writeUInt16BE(checksum(Buffer.concat([pseudo(ip, tcp.length), tcp])), 16);
-  const ethernet = Buffer.from(`0200000000010200000000020${isV4 ? '800' : '86dd'.slice(1)}`, 'hex');
-  if (!isV4) ethernet.writeUInt16BE(0x86dd, 12);
-  return Buffer.concat([ethernet, ip, tcp]);
+  const tags = (frame.tags ?? []).map((type, i) => Buffer.from([type >> 8, type & 0xff, 0, 7 + i]));
+  const protocol = Buffer.from(isV4 ? '0800' : '86dd', 'hex');
+  return Buffer.concat([Buffer.from('020000000001020000000002', 'hex'), ...tags, protocol, ip, tcp]);
 }
 
 /** What a frame says. */
 export function parseFrame(frame: Buffer): ParsedFrame {
-  const isV4 = frame.readUInt16BE(12) === 0x0800;
-  const ipBytes = isV4 ? 20 : 40;
-  const ip = frame.subarray(14, 14 + ipBytes);
-  const tcp = frame.subarray(14 + ipBytes, 14 + (isV4 ? ip.readUInt16BE(2) : 40 + ip.readUInt16BE(4)));
+  const tags: number[] = [];
+  const isTag = (type: number): boolean => type === etherTypes.vlan || type === etherTypes.providerVlan;
+  while (isTag(frame.readUInt16BE(12 + 4 * tags.length))) tags.push(frame.readUInt16BE(12 + 4 * tags.length));
+  const ipAt = 14 + 4 * tags.length;
+  const isV4 = frame.readUInt16BE(ipAt - 2) === 0x0800;
+  const hasExtension = !isV4 && frame[ipAt + 6] === protocolDestinationOptions;
+  const extensionBytes = hasExtension ? 8 + 8 * (frame[ipAt + 41] ?? 0) : 0;
+  const ipBytes = isV4 ? 20 : 40 + extensionBytes;
+  const ip = frame.subarray(ipAt, ipAt + ipBytes);
+  const tcp = frame.subarray(ipAt + ipBytes, ipAt + (isV4 ? ip.readUInt16BE(2) : 40 + ip.readUInt16BE(4)));
   const header = ((tcp[12] ?? 0) >> 4) * 4;
   const text = (from: number): string =>
     isV4 ? [...ip.subarray(from, from + 4)].join('.') : ip.subarray(from, from + 16).toString('hex');
@@ -66,6 +81,8 @@ export function parseFrame(frame: Buffer): ParsedFrame {
     window: tcp.readUInt16BE(14),
     options: Buffer.from(tcp.subarray(20, header)),
     payload: Buffer.from(tcp.subarray(header)),
+    tags,
+    extensionBytes,
     isSound: sums,
   };
 }
@@ -82,11 +99,19 @@ function ipv4(flow: Flow, tcpBytes: number): Buffer {
   return ip;
 }
 
-function ipv6(flow: Flow, tcpBytes: number): Buffer {
-  const ip = Buffer.alloc(40);
+function ipv6(flow: Flow, tcpBytes: number, extensionBytes: number): Buffer {
+  const ip = Buffer.alloc(40 + extensionBytes);
   ip[0] = 0x60;
-  ip.writeUInt16BE(tcpBytes, 4);
-  ip[6] = 6;
+  ip.writeUInt16BE(extensionBytes + tcpBytes, 4);
+  ip[6] = protocolTcp;
+  if (extensionBytes > 0) {
+    ip[6] = protocolDestinationOptions;
+    ip[40] = protocolTcp;
+    ip[41] = extensionBytes / 8 - 1;
+    // One PadN option over the whole of it (RFC 8200 §4.2).
+    ip[42] = 1;
+    ip[43] = extensionBytes - 4;
+  }
   ip[7] = 64;
   ip.set(encodeAddress(flow.vip.address), 8);
   ip.set(encodeAddress(flow.client.address), 24);

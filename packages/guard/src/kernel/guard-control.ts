@@ -2,7 +2,7 @@
  * The guard as an application or the agent uses it: register, commit, end, reset, remove, leases, listeners.
  *
  * Every call is one or two system calls and synchronous. A commit raises the gate and sends the acknowledgement it sets
- * free in the same call (bpf/control.bpf.c); the caller must be in the network namespace of the interface.
+ * free in the same call (bpf/guard/control.bpf.c); the caller must be in the network namespace of the interface.
  */
 import { encodeAddress, encodeFlowKey, type Flow, RestitchError, type SocketAddress } from '@restitch/core';
 import {

@@ -1,7 +1,7 @@
 import type { Flow } from '@restitch/core';
 import { testRun } from '@restitch/sys/internal';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import { buildFrame, type Frame, parseFrame, type ParsedFrame } from './frames.js';
+import { buildFrame, etherTypes, type Frame, parseFrame, type ParsedFrame } from './frames.js';
 import { afterMove, type EgressVerdict, judgeEgress } from '../rules.js';
 import { createGuardControl, type GuardControl } from './guard-control.js';
 import { ensureGuardPins, type GuardPins, removeGuardPins } from './guard-pins.js';
@@ -444,6 +444,35 @@ describe.each(flows)('the guard over %s', (_name, flow) => {
     expect(egress({ flow })).toBeUndefined();
   });
 
+  it.each([
+    ['without a VLAN tag', []],
+    ['with an 802.1Q tag', [etherTypes.vlan]],
+    ['with an 802.1ad tag', [etherTypes.providerVlan]],
+    ['with an 802.1ad tag and an 802.1Q tag in it', [etherTypes.providerVlan, etherTypes.vlan]],
+  ])('is the same guard for frames %s', (_what, tags) => {
+    const options = Buffer.concat([timestamps, sackBlock(7000, 8000)]);
+    guard.setLease(7, process.hrtime.bigint() + 60_000_000_000n);
+    register({ lease: 7 });
+    const data = { flow, tags, ack: 6280, window: 50, options, payload: Buffer.from('data') };
+    expect(egress(data)).toMatchObject({ tags, ack: 5000, window: 60, isSound: true });
+    expect(egress({ flow, tags, flags: 'FA' })).toBeUndefined();
+    expect(egress({ flow, tags, flags: 'RA' })).toBeUndefined();
+    expect(egress({ flow, tags, seq: 1004, ack: 6280, options })).toBeUndefined();
+    const { result, frame } = command({ op: 'commit', flow, epoch: 1, committed: 6280 });
+    expect(result).toBe('emitted');
+    expect(parseFrame(frame)).toMatchObject({ flow: parseFrame(buildFrame(data)).flow, tags, options });
+    expect(parseFrame(frame)).toMatchObject({ seq: 1004, ack: 6280, flags: 'A', isSound: true });
+    guard.setLease(7, 0n);
+    const before = guard.verdicts().dropLease;
+    for (const flags of ['A', 'PA', 'FA', 'RA', 'R']) expect(egress({ flow, tags, flags })).toBeUndefined();
+    expect(guard.verdicts().dropLease).toBe(before + 5n);
+    // The SYN-ACK of a listener without a lease, and what follows a handshake nobody has seen.
+    guard.remove(flow, 1);
+    guard.setListener(flow.vip, 'commit', 7);
+    for (const flags of ['SA', 'A']) expect(egress({ flow, tags, flags })).toBeUndefined();
+    guard.removeListener(flow.vip);
+  });
+
   it('closes the gate at the SYN, before any application knows of the connection', () => {
     guard.setListener(flow.vip, 'commit', 0);
     expect(
@@ -529,6 +558,20 @@ describe.each(flows)('the guard over %s', (_name, flow) => {
         testRun(pins.egress.value, { data: Buffer.from(whole.subarray(0, bytes)) }).retval,
       );
     }
+  });
+
+  it.runIf(flow.vip.address.includes(':'))('finds TCP behind an extension header', () => {
+    for (const tags of [[], [etherTypes.providerVlan]])
+      for (const extensionBytes of [8, 16]) {
+        register();
+        const frame = { flow, tags, extensionBytes, ack: 6000, options: timestamps };
+        expect(egress({ ...frame, payload: Buffer.from('x') })).toMatchObject({ ack: 5000, isSound: true });
+        expect(egress({ ...frame, seq: 1001 })).toBeUndefined();
+        const { result, frame: emitted } = command({ op: 'commit', flow, epoch: 1, committed: 6000 });
+        expect(result).toBe('emitted');
+        expect(parseFrame(emitted)).toMatchObject({ tags, extensionBytes, ack: 6000, isSound: true });
+        guard.remove(flow, 1);
+      }
   });
 
   it('lists what it guards', () => {

@@ -20,10 +20,10 @@ import {
 } from './layout.js';
 
 const textOf = (name: string): string =>
-  readFileSync(new URL(`../../bpf/${name}`, import.meta.url), 'utf8').replace(/\/\*[^]*?\*\//g, '');
-const consts = textOf('consts.h');
-const maps = textOf('maps.h');
-const control = textOf('control.bpf.c');
+  readFileSync(new URL(`../../../../bpf/${name}`, import.meta.url), 'utf8').replace(/\/\*[^]*?\*\//g, '');
+const consts = textOf('guard/consts.h');
+const maps = `${textOf('common/flow-key.h')}\n${textOf('guard/maps.h')}`;
+const control = textOf('guard/control.bpf.c');
 
 const defines = new Map(
   [...consts.matchAll(/^#define (\w+) (\d+)/gm)].map(([, name, value]) => [name as string, Number(value)]),

@@ -1,5 +1,5 @@
 /**
- * A client as witness of its own position (bpf/witness.bpf.c): where a replica may be old, nothing else can tell whether
+ * A client as witness of its own position (bpf/guard/witness.bpf.c): where a replica may be old, nothing else can tell whether
  * bytes have passed since.
  */
 import {

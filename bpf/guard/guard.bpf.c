@@ -71,7 +71,7 @@ static __always_inline int reset_instead(struct __sk_buff *skb, struct segment *
 	__u16 before, after;
 	__u64 l4 = s->l4;
 
-	if (!IS_WITHIN(l4, 78))
+	if (!IS_WITHIN(l4, LAST_L4))
 		return TC_ACT_SHOT;
 	before = (__u16)header[l4 + 12] | ((__u16)s->flags << 8);
 	after = (__u16)header[l4 + 12] | ((__u16)flags << 8);
@@ -101,7 +101,7 @@ static __always_inline void strip_sack(struct __sk_buff *skb, struct segment *s,
 
 	__builtin_memset(nops, OPTION_NOP, sizeof(nops));
 
-	if (!at || length < 10 || length > 34 || !IS_WITHIN(l4, 78))
+	if (!at || length < 10 || length > 34 || !IS_WITHIN(l4, LAST_L4))
 		return;
 	sum = bpf_csum_diff(0, 0, (__be32 *)(header + l4), bytes & 0x3c, 0);
 	for (int i = 0; i < 34; i++) {

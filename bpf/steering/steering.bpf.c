@@ -2,7 +2,8 @@
  * Steering at tc ingress: a record in the flow map wins, then a half-open entry, then Maglev over the service's
  * endpoints. `steer` sits on the VIP's interface, `reenter` on the hold device.
  */
-#include "parsing.h"
+#include "../common/bounds.h"
+#include "../common/parsing.h"
 #include "hold.h"
 
 static __always_inline __u32 hash_flow(const struct flow_key *flow, __u32 seed)
@@ -31,13 +32,8 @@ static __always_inline int choose_endpoint(const struct flow_key *flow, struct s
 	if (!table || service->backends == 0)
 		return -1;
 	slots = bpf_map_lookup_elem(table, &zero);
-	/*
-	 * Always within, but clang makes product, shift and index one shift and a mask, whose bound verifiers before 6.12 do
-	 * not see. Behind the barrier clang knows nothing of the value: it has to compare it, and the register it compares is
-	 * the one it indexes with. The pattern for every index that is not a constant: 64 bits wide, barrier, bound, use.
-	 */
-	barrier_var(slot);
-	if (!slots || slot >= MAGLEV_SIZE)
+	/* Always within, but clang makes product, shift and index one shift and a mask, whose bound older verifiers do not see. */
+	if (!slots || !IS_WITHIN(slot, MAGLEV_SIZE - 1))
 		return -1;
 	return slots->endpoints[slot];
 }
@@ -81,7 +77,7 @@ static __always_inline int steer_unrecorded(struct __sk_buff *skb, struct packet
 	endpoint = known->endpoint;
 	if (p->kind == KIND_ICMP_ERROR)
 		return forward(skb, endpoint, VERDICT_ICMP);
-	if (p->kind != KIND_TCP || (p->tcp_flags & TCP_FLAG_RST_BIT) || !(p->tcp_flags & TCP_FLAG_ACK_BIT))
+	if (p->kind != KIND_TCP || (p->tcp_flags & TCP_RST) || !(p->tcp_flags & TCP_ACK))
 		return forward(skb, endpoint, VERDICT_SYN);
 	if (!gauges ||
 	    insert_record(&p->flow, make_word(STATE_ACTIVE, 0, endpoint, 0), gauges, settings->max_flows) < 0) {
@@ -97,11 +93,22 @@ static __always_inline int steer_unrecorded(struct __sk_buff *skb, struct packet
 	return forward(skb, endpoint, verdict);
 }
 
+static __always_inline void fill_fragment_key(struct fragment_key *key, struct packet *p)
+{
+	__builtin_memcpy(key->source, p->flow.client, 16);
+	__builtin_memcpy(key->destination, p->flow.vip, 16);
+	key->id = p->fragment_id;
+	key->protocol = p->fragment_protocol;
+}
+
 /* Ports of a later fragment, from its first. 0, or a verdict is due. */
 static __always_inline int find_ports(struct packet *p)
 {
-	struct fragment_value *first = bpf_map_lookup_elem(&fragments, &p->fragment);
+	struct fragment_value *first;
+	struct fragment_key key;
 
+	fill_fragment_key(&key, p);
+	first = bpf_map_lookup_elem(&fragments, &key);
 	if (!first)
 		return -1;
 	p->flow.client_port = first->client_port;
@@ -140,17 +147,19 @@ static __always_inline int steer_packet(struct __sk_buff *skb, int is_reentry)
 	struct flow_value *record;
 	int is_syn;
 
-	parse_packet(skb, &p);
+	parse_packet(skb, &p, FROM_CLIENT);
 	if (p.kind == KIND_OTHER || !settings || !gauges)
 		return pass();
 	if (p.kind == KIND_FRAGMENT && find_ports(&p) < 0)
 		return bpf_map_lookup_elem(&vips, p.flow.vip) ? drop(VERDICT_DROP_FRAGMENT) : pass();
 	if (p.is_first_fragment && bpf_map_lookup_elem(&vips, p.flow.vip)) {
 		struct fragment_value ports = { p.flow.client_port, p.flow.vip_port };
+		struct fragment_key key;
 
-		bpf_map_update_elem(&fragments, &p.fragment, &ports, BPF_ANY);
+		fill_fragment_key(&key, &p);
+		bpf_map_update_elem(&fragments, &key, &ports, BPF_ANY);
 	}
-	is_syn = p.kind == KIND_TCP && (p.tcp_flags & (TCP_FLAG_SYN_BIT | TCP_FLAG_ACK_BIT)) == TCP_FLAG_SYN_BIT;
+	is_syn = p.kind == KIND_TCP && (p.tcp_flags & (TCP_SYN | TCP_ACK)) == TCP_SYN;
 
 	record = bpf_map_lookup_elem(&flows, &p.flow);
 	if (record && !is_reentry && (is_expired(record) || starts_afresh(record, is_syn))) {
@@ -158,7 +167,7 @@ static __always_inline int steer_packet(struct __sk_buff *skb, int is_reentry)
 		record = 0;
 	}
 	if (record) {
-		if (p.kind == KIND_TCP && (p.tcp_flags & TCP_FLAG_RST_BIT))
+		if (p.kind == KIND_TCP && (p.tcp_flags & TCP_RST))
 			__sync_fetch_and_or(&record->flags, FLAG_SAW_RESET);
 		return follow_record(skb, record, settings, is_reentry,
 				     p.kind == KIND_ICMP_ERROR ? VERDICT_ICMP : VERDICT_STEERED);

@@ -8,12 +8,9 @@
 #include <linux/types.h>
 #include <bpf/bpf_endian.h>
 #include <bpf/bpf_helpers.h>
+#include "../common/tcp.h"
 
 char _license[] SEC("license") = "GPL";
-
-#define TCP_FIN 0x01
-#define TCP_SYN 0x02
-#define TCP_RST 0x04
 
 struct witness {
 	__u32 expected_seq; /* where the client's stream stands if nothing came since, its FIN counted */
@@ -32,11 +29,6 @@ struct {
 	__type(value, struct witness);
 	__uint(max_entries, 16384);
 } guard_witnesses SEC(".maps");
-
-static __always_inline int is_after(__u32 a, __u32 b)
-{
-	return (__s32)(a - b) > 0;
-}
 
 SEC("socket")
 int guard_witness(struct __sk_buff *skb)

@@ -1,22 +1,32 @@
-/* From frame to flow key: Ethernet, 802.1Q in the frame, IPv4, IPv6, fragments, TCP, and the flow inside an ICMP error. */
+/*
+ * From a frame to its flow, for every program that looks at frames: Ethernet, VLAN tags in the frame, IPv4, IPv6 with
+ * extension headers, fragments, TCP, and the flow inside an ICMP error. One parser, because what steering finds and the
+ * guard does not is a frame that the lease does not stop.
+ *
+ * `direction` is a constant at every call, so that each program keeps only its own half.
+ */
 #pragma once
+#include <linux/bpf.h>
 #include <linux/if_ether.h>
 #include <linux/in.h>
 #include <linux/ip.h>
 #include <linux/ipv6.h>
 #include <linux/tcp.h>
 #include <bpf/bpf_endian.h>
-#include "maps.h"
+#include "flow-key.h"
+#include "tcp.h"
 
-/* What is pulled when headers are not in the linear part: Ethernet, a VLAN tag, IPv6 with extensions, ICMP, quoted headers. */
+/* What is pulled when headers are not in the linear part: Ethernet, VLAN tags, IPv6 with extensions, ICMP, quoted headers. */
 #define HEADER_BYTES 192
+#define VLAN_TAGS 2 /* 802.1ad puts a provider's tag before the customer's */
 #define EXTENSION_HEADERS 4
 #define MAPPED_PREFIX bpf_htonl(0xffff)
 
-#define TCP_FLAG_FIN_BIT 0x01
-#define TCP_FLAG_SYN_BIT 0x02
-#define TCP_FLAG_RST_BIT 0x04
-#define TCP_FLAG_ACK_BIT 0x10
+/* Who sent the frame, and so which of its ends is the client. */
+enum direction {
+	FROM_CLIENT,
+	FROM_VIP,
+};
 
 enum packet_kind {
 	KIND_OTHER,
@@ -27,9 +37,15 @@ enum packet_kind {
 
 struct packet {
 	struct flow_key flow;
-	struct fragment_key fragment;
+	__u32 fragment_id; /* with fragment_protocol: which datagram between these addresses a fragment is of */
+	__u32 fragment_protocol;
+	__u32 seq;
+	__u32 ack;
+	__u32 l3; /* where the IP header begins in the frame */
+	__u32 l4; /* where the TCP header begins */
 	__u8 kind;
 	__u8 tcp_flags;
+	__u8 tcp_bytes; /* TCP header with options */
 	__u8 is_first_fragment;
 	__u8 is_short; /* a header reaches beyond the linear part */
 };
@@ -62,12 +78,20 @@ static __always_inline void copy_ipv6(__u32 *out, const struct in6_addr *address
 	out[3] = address->in6_u.u6_addr32[3];
 }
 
+static __always_inline __u32 *source_of(struct packet *p, enum direction direction)
+{
+	return direction == FROM_CLIENT ? p->flow.client : p->flow.vip;
+}
+
+static __always_inline __u32 *destination_of(struct packet *p, enum direction direction)
+{
+	return direction == FROM_CLIENT ? p->flow.vip : p->flow.client;
+}
+
 static __always_inline void set_fragment(struct packet *p, __u32 id, __u32 protocol)
 {
-	__builtin_memcpy(p->fragment.source, p->flow.client, 16);
-	__builtin_memcpy(p->fragment.destination, p->flow.vip, 16);
-	p->fragment.id = id;
-	p->fragment.protocol = protocol;
+	p->fragment_id = id;
+	p->fragment_protocol = protocol;
 }
 
 static __always_inline int is_beyond(void *at, void *end, struct packet *p)
@@ -78,15 +102,21 @@ static __always_inline int is_beyond(void *at, void *end, struct packet *p)
 	return 1;
 }
 
-static __always_inline void parse_tcp(void *at, void *end, struct packet *p)
+static __always_inline void parse_tcp(void *at, void *end, struct packet *p, enum direction direction)
 {
 	struct tcphdr *tcp = at;
+	__be16 source, destination;
 
 	/* Up to the flags only: a first fragment may end there. */
 	if (is_beyond(at + 14, end, p))
 		return;
-	p->flow.client_port = tcp->source;
-	p->flow.vip_port = tcp->dest;
+	source = tcp->source;
+	destination = tcp->dest;
+	p->flow.client_port = direction == FROM_CLIENT ? source : destination;
+	p->flow.vip_port = direction == FROM_CLIENT ? destination : source;
+	p->seq = bpf_ntohl(tcp->seq);
+	p->ack = bpf_ntohl(tcp->ack_seq);
+	p->tcp_bytes = tcp->doff * 4;
 	p->tcp_flags = ((__u8 *)at)[13];
 	p->kind = KIND_TCP;
 }
@@ -151,7 +181,7 @@ static __always_inline void parse_icmpv6(void *at, void *end, struct packet *p)
 	parse_quoted_ports(quoted + 1, end, p);
 }
 
-static __always_inline void parse_ipv4(void *at, void *end, struct packet *p)
+static __always_inline void parse_ipv4(void *at, void *end, struct packet *p, enum direction direction)
 {
 	struct iphdr *ip = at;
 	__u16 fragment;
@@ -159,11 +189,12 @@ static __always_inline void parse_ipv4(void *at, void *end, struct packet *p)
 
 	if (is_beyond(ip + 1, end, p) || ip->version != 4 || ip->ihl < 5)
 		return;
-	map_ipv4(p->flow.client, ip->saddr);
-	map_ipv4(p->flow.vip, ip->daddr);
+	map_ipv4(source_of(p, direction), ip->saddr);
+	map_ipv4(destination_of(p, direction), ip->daddr);
 	fragment = bpf_ntohs(ip->frag_off);
 	next = at + ip->ihl * 4;
-	if (ip->protocol == IPPROTO_ICMP && !(fragment & 0x3fff)) {
+	p->l4 = p->l3 + ip->ihl * 4;
+	if (direction == FROM_CLIENT && ip->protocol == IPPROTO_ICMP && !(fragment & 0x3fff)) {
 		parse_icmp(next, end, p);
 		return;
 	}
@@ -176,10 +207,10 @@ static __always_inline void parse_ipv4(void *at, void *end, struct packet *p)
 		return;
 	}
 	p->is_first_fragment = (fragment & 0x2000) != 0;
-	parse_tcp(next, end, p);
+	parse_tcp(next, end, p, direction);
 }
 
-static __always_inline void parse_ipv6(void *at, void *end, struct packet *p)
+static __always_inline void parse_ipv6(void *at, void *end, struct packet *p, enum direction direction)
 {
 	struct ipv6hdr *ip = at;
 	void *next = at + sizeof(*ip);
@@ -187,8 +218,8 @@ static __always_inline void parse_ipv6(void *at, void *end, struct packet *p)
 
 	if (is_beyond(ip + 1, end, p) || ip->version != 6)
 		return;
-	copy_ipv6(p->flow.client, &ip->saddr);
-	copy_ipv6(p->flow.vip, &ip->daddr);
+	copy_ipv6(source_of(p, direction), &ip->saddr);
+	copy_ipv6(destination_of(p, direction), &ip->daddr);
 	protocol = ip->nexthdr;
 #pragma unroll
 	for (int i = 0; i < EXTENSION_HEADERS; i++) {
@@ -215,14 +246,18 @@ static __always_inline void parse_ipv6(void *at, void *end, struct packet *p)
 			next += sizeof(*fragment);
 		}
 	}
+	p->l4 = p->l3 + (next - at);
 	if (protocol == IPPROTO_TCP)
-		parse_tcp(next, end, p);
-	else if (protocol == IPPROTO_ICMPV6 && !p->is_first_fragment)
+		parse_tcp(next, end, p, direction);
+	else if (direction == FROM_CLIENT && protocol == IPPROTO_ICMPV6 && !p->is_first_fragment)
 		parse_icmpv6(next, end, p);
 }
 
-/* Fills `p` from the linear part; kind stays KIND_OTHER for whatever is not TCP or an ICMP error about TCP. True: it was short. */
-static __noinline int parse_linear(struct __sk_buff *skb, struct packet *p)
+/*
+ * Fills `p` from the linear part; kind stays KIND_OTHER for whatever is not TCP or an ICMP error about TCP that the VIP
+ * sent. True: it was short.
+ */
+static __always_inline int parse_linear(struct __sk_buff *skb, struct packet *p, enum direction direction)
 {
 	void *at = (void *)(long)skb->data;
 	void *end = (void *)(long)skb->data_end;
@@ -233,32 +268,53 @@ static __noinline int parse_linear(struct __sk_buff *skb, struct packet *p)
 		return 1;
 	protocol = eth->h_proto;
 	at = eth + 1;
-	if (protocol == bpf_htons(ETH_P_8021Q) || protocol == bpf_htons(ETH_P_8021AD)) {
+	p->l3 = sizeof(*eth);
+#pragma unroll
+	for (int i = 0; i < VLAN_TAGS; i++) {
 		struct vlan_header *vlan = at;
 
+		if (protocol != bpf_htons(ETH_P_8021Q) && protocol != bpf_htons(ETH_P_8021AD))
+			break;
 		if (is_beyond(vlan + 1, end, p))
 			return 1;
 		protocol = vlan->protocol;
 		at = vlan + 1;
+		p->l3 += sizeof(*vlan);
 	}
 	if (protocol == bpf_htons(ETH_P_IP))
-		parse_ipv4(at, end, p);
+		parse_ipv4(at, end, p, direction);
 	else if (protocol == bpf_htons(ETH_P_IPV6))
-		parse_ipv6(at, end, p);
+		parse_ipv6(at, end, p, direction);
 	return p->is_short;
+}
+
+/* Once per object and direction: inlined where it is called twice, it would double what the verifier has to follow. */
+static __noinline int parse_linear_from_client(struct __sk_buff *skb, struct packet *p)
+{
+	return parse_linear(skb, p, FROM_CLIENT);
+}
+
+static __noinline int parse_linear_from_vip(struct __sk_buff *skb, struct packet *p)
+{
+	return parse_linear(skb, p, FROM_VIP);
 }
 
 /*
  * Headers are nearly always in the linear part. Pulling more than they need would copy payload, and for a packet that a
  * local socket sent (a clone) a whole new head: 0.2 us on every small packet.
  */
-static __always_inline void parse_packet(struct __sk_buff *skb, struct packet *p)
+static __always_inline void parse_packet(struct __sk_buff *skb, struct packet *p, enum direction direction)
 {
-	if (!parse_linear(skb, p) || skb->data_end - skb->data >= skb->len)
+	int is_short = direction == FROM_CLIENT ? parse_linear_from_client(skb, p) : parse_linear_from_vip(skb, p);
+
+	if (!is_short || skb->data_end - skb->data >= skb->len)
 		return;
 	if (bpf_skb_pull_data(skb, skb->len < HEADER_BYTES ? skb->len : HEADER_BYTES))
 		return;
 	p->is_short = 0;
 	p->is_first_fragment = 0;
-	parse_linear(skb, p);
+	if (direction == FROM_CLIENT)
+		parse_linear_from_client(skb, p);
+	else
+		parse_linear_from_vip(skb, p);
 }

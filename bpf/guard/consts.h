@@ -2,8 +2,8 @@
 #pragma once
 
 #define MAX_LEASES 1024 /* guarded processes on one host */
-#define HEADER_WORDS 16 /* 128 bytes: Ethernet 14, VLAN 4, IPv6 40, TCP 60 and room */
-/* Behind a header on the stack: 60 bytes may be read from offset 78, and before 6.3 nothing unwritten may be read. */
+#define HEADER_WORDS 16 /* 128 bytes: Ethernet 14, two VLAN tags 8, IPv6 40, TCP 60 and room */
+/* Behind a header on the stack: 60 bytes may be read from offset 82, and before 6.3 nothing unwritten may be read. */
 #define HEADER_ROOM_WORDS 2
 
 /* What is done for a flow. */

@@ -3,15 +3,8 @@
 #include <linux/bpf.h>
 #include <linux/types.h>
 #include <bpf/bpf_helpers.h>
+#include "../common/flow-key.h"
 #include "consts.h"
-
-/* Core's encodeFlowKey: addresses of 16 bytes (IPv4 mapped) and ports, all in network order. 36 bytes. */
-struct flow_key {
-	__u32 client[4];
-	__u32 vip[4];
-	__u16 client_port;
-	__u16 vip_port;
-};
 
 struct guard_flow {
 	struct bpf_spin_lock lock;

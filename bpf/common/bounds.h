@@ -13,6 +13,7 @@
  * It costs a comparison and nothing else. A sum of two bounded numbers needs it too, or room for the largest sum.
  */
 #pragma once
+#include <linux/types.h>
 #include <bpf/bpf_helpers.h>
 
 #define IS_WITHIN(index, last) ({ barrier_var(index); (index) <= (last); })

@@ -84,7 +84,7 @@ static __always_inline int fill_in(struct emission *e)
 	__u64 sack;
 	__s64 sum;
 
-	if (l3 < 14 || !IS_WITHIN(l3, 18) || l4 < l3 + 20 || !IS_WITHIN(l4, 78))
+	if (l3 < 14 || !IS_WITHIN(l3, 22) || l4 < l3 + 20 || !IS_WITHIN(l4, LAST_L4))
 		return 0;
 	if (end < l4 + 20 || end > l4 + 60 || end > HEADER_WORDS * 8)
 		return 0;
@@ -112,7 +112,7 @@ static __always_inline int fill_in(struct emission *e)
 		put_sum(header + l3 + 10, folded(sum));
 		sum = bpf_csum_diff(0, 0, (__be32 *)(header + l3 + 12), 8, 0);
 	} else {
-		put16(header + l3 + 4, tcp_bytes);
+		put16(header + l3 + 4, end - l3 - 40);
 		sum = bpf_csum_diff(0, 0, (__be32 *)(header + l3 + 8), 32, 0);
 	}
 	sum += bpf_htons(IPPROTO_TCP) + bpf_htons(tcp_bytes);
