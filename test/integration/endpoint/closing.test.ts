@@ -6,7 +6,7 @@ import { once } from 'node:events';
 import type { Socket } from 'node:net';
 import type { SessionReport } from '@restitch/core/internal';
 import type { SyscallError } from '@restitch/sys';
-import { closeFd } from '@restitch/sys';
+import { closeFd, listTcpSockets } from '@restitch/sys';
 import {
   connectSocket,
   familyOf,
@@ -14,6 +14,7 @@ import {
   openTcpSocket,
   receiveBytes,
   sendBytes,
+  tcpState,
 } from '@restitch/sys/internal';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { readAll, until } from './streams.js';
@@ -243,5 +244,18 @@ describe('a session at level commit whose application has ended it', () => {
     await heir.ask({ t: 'take-over', moveId: world.newMoveId(), owner: 'a', sessionId, epoch: epoch + 1 });
     world.net.steer('b');
     expect((await world.ended('b', report.id)).reason).toMatch(/closed|ECONNRESET/);
+  }, 15_000);
+
+  it('first, without a buddy, acknowledges what its client sends last', async () => {
+    const a = await world.start('a', { applications: ['lines', 'idle'], ...levels.commit });
+    const { client, report } = await world.open('lines', 'a');
+    await a.tell('end', { id: report.id });
+    client.resume();
+    await once(client, 'end');
+    client.end('the last line\n');
+    await world.ended('a', report.id);
+    await new Promise((resolve) => setTimeout(resolve, 1000));
+    const left = world.net.inside('client', () => listTcpSockets([tcpState.lastAck]));
+    expect(left).toEqual([]);
   }, 15_000);
 });

@@ -139,8 +139,8 @@ it('finds what an endpoint keeps that comes back only after the grace', async ()
 });
 
 it.each([true, false])(
-  'does not wait for an endpoint whose process has ended, as its agent says: %s',
-  async (isSaid) => {
+  'waits for an endpoint unless its agent says that its last process has ended: %s',
+  async (isLast) => {
     const graceful = testConfig(
       directory,
       'rebuildGrace: 3s\nhealth: {heartbeat: 200ms, suspectAfter: 400ms, deadAfter: 5s}',

@@ -366,7 +366,10 @@ export class ProtectedSession extends BuddyPlace implements ReplicatedSession, C
   get isSettled(): boolean {
     if (this.isHeld) return false;
     this.#noteFin();
-    return this.owner.isFinAckable || this.buddy === undefined;
+    // Where a session goes on without a buddy, its commit takes effect at once; but it has to be made before all is over.
+    if (!this.owner.isFinAckable && this.buddy === undefined && this.settings.degraded === 'unprotected')
+      this.session.commitNow?.();
+    return this.owner.isFinAckable;
   }
 
   /** A reset is about to leave: nothing is promised any more. */

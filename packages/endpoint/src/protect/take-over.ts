@@ -22,6 +22,13 @@ const lookMs = 3;
 const longestWaitMs = 500;
 
 /**
+ * No application waits for a tail, and a client whose window is shut says nothing of its own accord: it answers the first
+ * retransmission, after a second (three where the timeout cannot be capped). Without its answer all that was promised
+ * would come segment by segment, each by a timeout.
+ */
+const longestWaitOfTailsMs = 3500;
+
+/**
  * The client's answer may be older than the probe (packets that were held carry old acknowledgements), so it may have
  * more than it seems. Bytes restored as unsent that it already has are harmless as long as the initial congestion window
  * (10 segments) covers them: beyond it its acknowledgement lies ahead of what was sent, and is thrown away.
@@ -46,9 +53,10 @@ type Stage =
 export async function settleTakenSocket(
   active: ActiveTcp,
   flow: Flow,
-  { clock, onFailed }: { readonly clock: Clock; readonly onFailed: () => void },
+  options: { readonly clock: Clock; readonly isTail: boolean; readonly onFailed: () => void },
 ): Promise<ActiveTcp> {
-  const settling = new Settling(active, flow, clock.monotonicMs());
+  const { clock, isTail, onFailed } = options;
+  const settling = new Settling(active, flow, clock.monotonicMs(), isTail);
   try {
     for (;;) {
       const settled = settling.look(clock.monotonicMs());
@@ -66,11 +74,13 @@ export async function settleTakenSocket(
 export class Settling {
   #active: ActiveTcp;
   readonly #flow: Flow;
+  readonly #longestWaitMs: number;
   #stage: Stage;
 
-  constructor(active: ActiveTcp, flow: Flow, nowMs: number) {
+  constructor(active: ActiveTcp, flow: Flow, nowMs: number, isTail = false) {
     this.#active = active;
     this.#flow = flow;
+    this.#longestWaitMs = isTail ? longestWaitOfTailsMs : longestWaitMs;
     this.#stage = { t: 'hear', sinceMs: nowMs };
   }
 
@@ -83,7 +93,7 @@ export class Settling {
     if (remainder <= 0) return this.#active;
     if (stage.t === 'hear') {
       if (!readConfirmation(this.#active).isConfirmed)
-        return waitedMs > longestWaitMs ? this.#active : undefined;
+        return waitedMs > this.#longestWaitMs ? this.#active : undefined;
       if (remainder > harmlessBytes) {
         this.#stage = { t: 'quiet', sinceMs: nowMs, remainder };
         return undefined;

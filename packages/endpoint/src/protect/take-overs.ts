@@ -124,6 +124,7 @@ export class TakeOvers {
       const { image, epoch } = thawed;
       const socket = await settleTakenSocket(thawed.socket, image.flow, {
         clock: this.#ctx.clock,
+        isTail: image.closing !== undefined,
         onFailed: () => void this.#host.guard().allowReset(image.flow, epoch),
       });
       listener.resume({ ...thawed, socket } as TakenSession);

@@ -7,6 +7,7 @@ import { RestitchError } from '@restitch/core';
 import { exitCodes } from '@restitch/console';
 import type { CliEnv } from '@restitch/console';
 import { ClientFleet } from './client-fleet.js';
+import { describeConnections, keepEvidence } from './crash-evidence.js';
 import type { ClientReport, ClientSpec } from '../load/clients/driver-messages.js';
 import { monotonicMs } from '../load/clients/monotonic.js';
 import type { Lab } from './lab.js';
@@ -65,7 +66,7 @@ export async function runLabCrashDaemon(env: CliEnv, options: LabCrashOptions): 
     const report = await killWithDaemon(lab, options, progress);
     env.out(options.json === true ? `${JSON.stringify(report)}\n` : formatDaemon(report));
     const isGood = isClean(report) && report.lost === 0 && report.taken > 0 && areLivesKept(report);
-    if (!isGood) progress(lab.lastLogLines(12));
+    if (!isGood) progress(`evidence: ${keepEvidence(lab, describeConnections(lab))}`);
     return isGood ? exitCodes.ok : exitCodes.failed;
   } finally {
     await lab.down();
