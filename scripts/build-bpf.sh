@@ -10,6 +10,8 @@ for programs in "${!packages[@]}"; do
   mkdir -p "$build"
   newest_source=$(ls -t "$sources"/* bpf/common/* scripts/build-bpf.sh | head -1)
   for source in "$sources"/*.bpf.c; do
+    # Compiled by scripts/generate-layouts.mjs, for its types.
+    [ "$source" != "$sources/layouts.bpf.c" ] || continue
     object="$build/$(basename "${source%.c}").o"
     if [ -e "$object" ] && [ ! "$newest_source" -nt "$object" ]; then continue; fi
     if ! command -v clang >/dev/null; then

@@ -17,6 +17,7 @@ major=$(node -p 'process.versions.node.split(".")[0]')
 wanted=(
   "/usr/bin/clang clang"
   "/usr/include/bpf/bpf_helpers.h libbpf-dev"
+  "/usr/sbin/bpftool bpftool"
   "/usr/lib/*/libbpf.so.1 libbpf1"
   "/usr/sbin/ip,/sbin/ip,/bin/ip iproute2"
   "/usr/sbin/nft nftables"

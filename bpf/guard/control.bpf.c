@@ -10,7 +10,6 @@
 
 char _license[] SEC("license") = "GPL";
 
-#define COMMAND_AT 14
 #define OPTION_SACK 5
 
 struct emission {
@@ -126,13 +125,13 @@ static __always_inline int emit(struct __sk_buff *skb, struct emission *e)
 	__u64 bytes = e->header_bytes;
 
 	if (!fill_in(e))
-		return GUARD_INVALID;
+		return RESULT_INVALID;
 	if (bytes < 54 || !IS_WITHIN(bytes, HEADER_WORDS * 8))
-		return GUARD_INVALID;
+		return RESULT_INVALID;
 	if (bpf_skb_change_tail(skb, bytes, 0) || bpf_skb_store_bytes(skb, 0, e->header, bytes, 0))
-		return GUARD_INVALID;
-	count(bpf_clone_redirect(skb, e->ifindex, 0) ? GUARD_EMIT_FAILED : GUARD_EMITTED);
-	return GUARD_OK_EMITTED;
+		return RESULT_INVALID;
+	count(bpf_clone_redirect(skb, e->ifindex, 0) ? VERDICT_EMIT_FAILED : VERDICT_EMITTED);
+	return RESULT_EMITTED;
 }
 
 /* Epochs begin anew with each connection, so that they do not tell it from an earlier one on the same ports. */
@@ -146,7 +145,7 @@ static __always_inline int on_register(struct guard_command *command)
 	struct guard_flow *flow = bpf_map_lookup_elem(&guard_flows, &command->flow);
 	__u32 flags = command->flags | finishes(command->flags, command->lease);
 	struct guard_flow fresh = {};
-	int result = GUARD_OK;
+	int result = RESULT_OK;
 
 	if (flow && is_another(flow, command)) {
 		bpf_map_delete_elem(&guard_flows, &command->flow);
@@ -165,16 +164,16 @@ static __always_inline int on_register(struct guard_command *command)
 		fresh.fin_seq = command->fin_seq;
 		fresh.birth = command->birth;
 		if (bpf_map_update_elem(&guard_flows, &command->flow, &fresh, BPF_NOEXIST) < 0)
-			return GUARD_FULL;
+			return RESULT_FULL;
 		bpf_map_delete_elem(&guard_half_open, &command->flow);
-		return GUARD_OK;
+		return RESULT_OK;
 	}
 	bpf_spin_lock(&flow->lock);
 	if (command->epoch < flow->epoch) {
-		result = GUARD_STALE;
+		result = RESULT_STALE;
 	} else if (command->epoch == flow->epoch && (flow->flags & command->flags & FLAG_ENDED) &&
 		   flow->fin_seq != command->fin_seq) {
-		result = GUARD_INVALID;
+		result = RESULT_INVALID;
 	} else {
 		__u32 kept = 0;
 
@@ -210,7 +209,7 @@ static __always_inline int on_advance(struct __sk_buff *skb, struct guard_comman
 	int is_stale, has_taken = 0;
 
 	if (!flow)
-		return GUARD_ABSENT;
+		return RESULT_ABSENT;
 	bpf_spin_lock(&flow->lock);
 	/* A connection that no application has accepted may be reset at any time: nothing of it is acknowledged. */
 	is_stale = command->epoch != flow->epoch || !flow->epoch;
@@ -220,30 +219,30 @@ static __always_inline int on_advance(struct __sk_buff *skb, struct guard_comman
 	}
 	bpf_spin_unlock(&flow->lock);
 	if (is_stale)
-		return GUARD_STALE;
-	return has_taken ? emit(skb, &e) : GUARD_OK;
+		return RESULT_STALE;
+	return has_taken ? emit(skb, &e) : RESULT_OK;
 }
 
 /* What may leave at the end of the connection. An end that was promised is never put elsewhere. */
 static __always_inline int on_ending(struct guard_command *command)
 {
 	struct guard_flow *flow = bpf_map_lookup_elem(&guard_flows, &command->flow);
-	int result = GUARD_OK;
+	int result = RESULT_OK;
 	__u32 finisher;
 
 	if (!flow)
-		return GUARD_ABSENT;
+		return RESULT_ABSENT;
 	finisher = finishes(flow->flags | FLAG_ENDED, flow->lease);
 	bpf_spin_lock(&flow->lock);
 	if (command->epoch != flow->epoch) {
-		result = GUARD_STALE;
-	} else if (command->op == GUARD_OP_RESET) {
+		result = RESULT_STALE;
+	} else if (command->op == OP_RESET) {
 		flow->flags |= FLAG_MAY_RESET;
-	} else if (command->op == GUARD_OP_MOVED) {
+	} else if (command->op == OP_MOVED) {
 		flow->flags = FLAG_GUARD;
 	} else if (flow->flags & FLAG_ENDED) {
 		if (flow->fin_seq != command->fin_seq)
-			result = GUARD_INVALID;
+			result = RESULT_INVALID;
 	} else {
 		flow->fin_seq = command->fin_seq;
 		flow->flags |= FLAG_ENDED | finisher;
@@ -257,11 +256,11 @@ static __always_inline int on_remove(struct guard_command *command)
 	struct guard_flow *flow = bpf_map_lookup_elem(&guard_flows, &command->flow);
 
 	if (!flow)
-		return GUARD_ABSENT;
+		return RESULT_ABSENT;
 	if (flow->epoch != command->epoch || is_another(flow, command))
-		return GUARD_STALE;
+		return RESULT_STALE;
 	bpf_map_delete_elem(&guard_flows, &command->flow);
-	return GUARD_OK;
+	return RESULT_OK;
 }
 
 SEC("tc")
@@ -270,20 +269,20 @@ int guard_control(struct __sk_buff *skb)
 	struct guard_command command = {};
 
 	if (bpf_skb_load_bytes(skb, COMMAND_AT, &command, sizeof(command)))
-		return GUARD_INVALID;
+		return RESULT_INVALID;
 	if (command.lease >= MAX_LEASES)
-		return GUARD_INVALID;
+		return RESULT_INVALID;
 	switch (command.op) {
-	case GUARD_OP_REGISTER:
+	case OP_REGISTER:
 		return on_register(&command);
-	case GUARD_OP_COMMIT:
+	case OP_COMMIT:
 		return on_advance(skb, &command);
-	case GUARD_OP_END:
-	case GUARD_OP_RESET:
-	case GUARD_OP_MOVED:
+	case OP_END:
+	case OP_RESET:
+	case OP_MOVED:
 		return on_ending(&command);
-	case GUARD_OP_REMOVE:
+	case OP_REMOVE:
 		return on_remove(&command);
 	}
-	return GUARD_INVALID;
+	return RESULT_INVALID;
 }

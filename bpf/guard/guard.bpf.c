@@ -34,7 +34,7 @@ static __always_inline int on_syn_ack(struct segment *s, struct listener_value *
 	/* A new connection on the same ports: what was known of the old one is over. */
 	bpf_map_delete_elem(&guard_flows, &s->flow);
 	bpf_map_update_elem(&guard_half_open, &s->flow, &half, BPF_ANY);
-	count(GUARD_PASS);
+	count(VERDICT_PASS);
 	return TC_ACT_OK;
 }
 
@@ -52,7 +52,7 @@ static __always_inline struct guard_flow *promote(struct segment *s, struct list
 	fresh.sent_end = half->sent_end;
 	fresh.window_scale = half->window_scale;
 	if (bpf_map_update_elem(&guard_flows, &s->flow, &fresh, BPF_NOEXIST) < 0)
-		count(GUARD_TABLE_FULL);
+		count(VERDICT_TABLE_FULL);
 	bpf_map_delete_elem(&guard_half_open, &s->flow);
 	return bpf_map_lookup_elem(&guard_flows, &s->flow);
 }
@@ -77,7 +77,7 @@ static __always_inline int reset_instead(struct __sk_buff *skb, struct segment *
 	after = (__u16)header[l4 + 12] | ((__u16)flags << 8);
 	bpf_l4_csum_replace(skb, s->l4 + 16, before, after, 2);
 	bpf_skb_store_bytes(skb, s->l4 + 13, &flags, 1, 0);
-	count(GUARD_RESET);
+	count(VERDICT_RESET);
 	return TC_ACT_OK;
 }
 
@@ -172,18 +172,18 @@ static __always_inline int gate(struct __sk_buff *skb, struct segment *s, struct
 	int is_probe;
 
 	if (!is_gated(skb, s, flow, header, &committed, &is_probe)) {
-		count(GUARD_PASS);
+		count(VERDICT_PASS);
 		return TC_ACT_OK;
 	}
 	/* Our own keepalive or window probe repeats an old sequence number: it must leave, the client only answers it. */
 	if (s->payload == 0 && !(s->flags & (TCP_FIN | TCP_RST)) && !is_probe) {
 		__sync_fetch_and_add(&flow->withheld, 1);
-		count(GUARD_WITHHELD);
+		count(VERDICT_WITHHELD);
 		return TC_ACT_SHOT;
 	}
 	__sync_fetch_and_add(&flow->rewritten, 1);
 	lower_ack(skb, s, committed, flow->window_scale, (__u8 *)header);
-	count(GUARD_REWRITTEN);
+	count(VERDICT_REWRITTEN);
 	return TC_ACT_OK;
 }
 
@@ -233,14 +233,14 @@ int guard_egress(struct __sk_buff *skb)
 		if (!listener)
 			return TC_ACT_OK;
 		if (!is_leased(listener->lease)) {
-			count(GUARD_DROP_LEASE);
+			count(VERDICT_DROP_LEASE);
 			return TC_ACT_SHOT;
 		}
 		return on_syn_ack(&s, listener, (__u8 *)header);
 	}
 	/* The listener's process has died, or is about to listen: the client's next SYN finds another one, a refusal would be final. */
 	if (is_refusal(&s) && find_listener(&s)) {
-		count(GUARD_DROP_RST);
+		count(VERDICT_DROP_RST);
 		return TC_ACT_SHOT;
 	}
 	flow = bpf_map_lookup_elem(&guard_flows, &s.flow);
@@ -251,12 +251,12 @@ int guard_egress(struct __sk_buff *skb)
 		flow = promote(&s, listener);
 		if (!flow) {
 			if (!is_leased(listener->lease)) {
-				count(GUARD_DROP_LEASE);
+				count(VERDICT_DROP_LEASE);
 				return TC_ACT_SHOT;
 			}
 			if (!(listener->flags & FLAG_GATE) || (s.flags & TCP_RST))
 				return TC_ACT_OK;
-			count(GUARD_DROP_UNKNOWN);
+			count(VERDICT_DROP_UNKNOWN);
 			return TC_ACT_SHOT;
 		}
 	}
@@ -275,15 +275,15 @@ int guard_egress(struct __sk_buff *skb)
 		if ((s.flags & TCP_FIN) && !is_end)
 			return reset_instead(skb, &s, flow, (__u8 *)header);
 		if ((s.flags & TCP_RST) || is_kernels) {
-			count(GUARD_PASS);
+			count(VERDICT_PASS);
 			return TC_ACT_OK;
 		}
 	}
 	if (!is_leased(flow->lease))
-		return drop(flow, GUARD_DROP_LEASE);
+		return drop(flow, VERDICT_DROP_LEASE);
 	if ((s.flags & TCP_RST) && (flags & FLAG_GUARD) && !(flags & FLAG_MAY_RESET))
-		return drop(flow, GUARD_DROP_RST);
+		return drop(flow, VERDICT_DROP_RST);
 	if ((s.flags & TCP_FIN) && (flags & FLAG_GUARD) && !is_end)
-		return drop(flow, GUARD_DROP_FIN);
+		return drop(flow, VERDICT_DROP_FIN);
 	return gate(skb, &s, flow, header);
 }

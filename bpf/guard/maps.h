@@ -91,7 +91,7 @@ struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
 	__type(key, __u32);
 	__type(value, __u64);
-	__uint(max_entries, GUARD_VERDICT_COUNT);
+	__uint(max_entries, VERDICT_COUNT);
 } guard_verdicts SEC(".maps");
 
 /* One call of the control program: behind 14 bytes in which an Ethernet header could stand. */

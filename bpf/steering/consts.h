@@ -1,19 +1,29 @@
-/* Numbers that programs and user space share; src/layout.ts repeats them and layout.test.ts compares both files. */
+/*
+ * Numbers that user space shares or pinned maps keep are enums, because BTF has enums and no #define; of at most 32 bits,
+ * because clang 14 cuts wider ones without a word. scripts/generate-layouts.mjs makes TypeScript of them, and of maps.h.
+ * What the programs alone go by is a #define.
+ */
 #pragma once
 
-#define MAGLEV_SIZE 65537 /* prime; 655 times the 100 endpoints for which 1 % extra disruption is promised */
-#define MAX_SERVICES 256
-#define MAX_ENDPOINTS 4096
-#define MAX_FRAGMENTS 8192
-#define MAX_COMMANDS 256 /* commands of one call of the control program */
+/* Raised with any change of what pinned maps hold; part of the pins' path, so that another version's maps are never read wrongly. */
+enum layout {
+	LAYOUT_VERSION = 1,
+};
 
-/* flow_value.word: state(8) | outstanding held frames(16) | owner(16) | epoch(24). */
+enum bound {
+	MAGLEV_SIZE = 65537, /* prime; 655 times the 100 endpoints for which 1 % extra disruption is promised */
+	MAX_SERVICES = 256,
+	MAX_ENDPOINTS = 4096, /* ids are 1 ... MAX_ENDPOINTS - 1 */
+	MAX_FRAGMENTS = 8192,
+	MAX_COMMANDS = 256, /* commands of one call of the control program */
+};
+
+/* Widths of struct record_word. */
 #define EPOCH_BITS 24
 #define OWNER_BITS 16
 #define OUTSTANDING_BITS 16
-#define EPOCH_MAX 0xffffffULL
-#define OWNER_MAX 0xffffULL
-#define OUTSTANDING_MAX 0xffffULL
+#define STATE_BITS 8
+#define OUTSTANDING_MAX ((1U << OUTSTANDING_BITS) - 1)
 
 /* Tries of one compare-and-set: contention comes from a few CPUs, more than this means a bug. */
 #define CAS_TRIES 16
@@ -28,7 +38,10 @@ enum flow_state {
 	STATE_CLOSING = 5,
 };
 
-#define FLAG_SAW_RESET 1
+/* Of flow_value.flags. */
+enum record_flag {
+	FLAG_SAW_RESET = 1, /* the client has sent RST */
+};
 
 enum forward_action {
 	ACTION_NONE = 0, /* no such endpoint */

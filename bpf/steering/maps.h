@@ -1,4 +1,4 @@
-/* Every map, with its key, its value, who writes and who reads. All are pinned; layout changes need a new LAYOUT in src/pins.ts. */
+/* Every map, with its key, its value, who writes and who reads. All are pinned; any change needs another LAYOUT_VERSION. */
 #pragma once
 #include <linux/bpf.h>
 #include <linux/types.h>
@@ -6,8 +6,16 @@
 #include "../common/flow-key.h"
 #include "consts.h"
 
+/* What decides about a flow. From the lowest bit on, as the compiler places bit fields on a little-endian machine. */
+struct record_word {
+	__u64 epoch : EPOCH_BITS;
+	__u64 owner : OWNER_BITS;
+	__u64 outstanding : OUTSTANDING_BITS; /* held frames under way */
+	__u64 state : STATE_BITS; /* enum flow_state */
+};
+
 struct flow_value {
-	__u64 word; /* see consts.h; read once per packet, changed by compare-and-set alone */
+	__u64 word; /* struct record_word; read once per packet, changed by compare-and-set alone */
 	__u64 deadline_ns; /* CLOCK_MONOTONIC; of hold, frozen, releasing or closing */
 	__u64 last_seen_ns; /* CLOCK_MONOTONIC, coarse */
 	__u64 packets;

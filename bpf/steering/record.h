@@ -2,39 +2,57 @@
 #pragma once
 #include "maps.h"
 
+union word {
+	__u64 whole;
+	struct record_word parts;
+};
+
 static __always_inline __u64 make_word(__u64 state, __u64 outstanding, __u64 owner, __u64 epoch)
 {
-	return state << 56 | outstanding << 40 | owner << 24 | epoch;
+	union word made = { .parts = { .epoch = epoch, .owner = owner, .outstanding = outstanding, .state = state } };
+
+	return made.whole;
+}
+
+static __always_inline struct record_word parts_of(__u64 word)
+{
+	return ((union word){ .whole = word }).parts;
 }
 
 static __always_inline __u32 word_state(__u64 word)
 {
-	return word >> 56;
+	return parts_of(word).state;
 }
 
 static __always_inline __u32 word_outstanding(__u64 word)
 {
-	return (word >> 40) & OUTSTANDING_MAX;
+	return parts_of(word).outstanding;
 }
 
 static __always_inline __u32 word_owner(__u64 word)
 {
-	return (word >> 24) & OWNER_MAX;
+	return parts_of(word).owner;
 }
 
 static __always_inline __u32 word_epoch(__u64 word)
 {
-	return word & EPOCH_MAX;
+	return parts_of(word).epoch;
 }
 
 static __always_inline __u64 with_state(__u64 word, __u64 state)
 {
-	return (word & ~(0xffULL << 56)) | state << 56;
+	union word changed = { .whole = word };
+
+	changed.parts.state = state;
+	return changed.whole;
 }
 
 static __always_inline __u64 with_outstanding(__u64 word, __u64 outstanding)
 {
-	return (word & ~(OUTSTANDING_MAX << 40)) | outstanding << 40;
+	union word changed = { .whole = word };
+
+	changed.parts.outstanding = outstanding;
+	return changed.whole;
 }
 
 static __always_inline __u64 read_word(struct flow_value *record)

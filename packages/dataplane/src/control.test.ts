@@ -19,7 +19,7 @@ let nextPort = 1000;
 beforeAll(() => {
   loaded = loadPinned(pinDirectory, { maxFlows, maxHalfOpen: 10 });
   control = createControlProgram(loaded.control.value, loaded.maps.command_map.value);
-  const settings = Buffer.alloc(settingsLayout.bytes);
+  const settings = Buffer.alloc(settingsLayout.sizeBytes);
   settings.writeUInt32LE(maxFlows, settingsLayout.maxFlows);
   updateElement(loaded.maps.settings_map.value, Buffer.alloc(4), settings);
 });
@@ -61,7 +61,7 @@ function flowIn(phase: FlowPhase, deadlineNs = soon()): Flow {
 }
 
 const flowCount = (): number => {
-  const value = Buffer.alloc(gaugesLayout.bytes);
+  const value = Buffer.alloc(gaugesLayout.sizeBytes);
   lookupElement(loaded.maps.gauges_map.value, Buffer.alloc(4), value);
   return Number(value.readBigUInt64LE(gaugesLayout.flows));
 };

@@ -34,11 +34,11 @@ export interface ControlProgram {
 
 /** The control program over its command map. */
 export function createControlProgram(programFd: number, commandMapFd: number): ControlProgram {
-  const mapped: MappedMap = openMappedMap(commandMapFd, maxCommands * commandLayout.bytes);
+  const mapped: MappedMap = openMappedMap(commandMapFd, maxCommands * commandLayout.sizeBytes);
   const context = Buffer.alloc(8);
   const runChunk = (commands: readonly Command[]): CommandOutcome[] => {
     const { memory } = mapped;
-    commands.forEach((command, i) => encodeCommand(command, memory, i * commandLayout.bytes));
+    commands.forEach((command, i) => encodeCommand(command, memory, i * commandLayout.sizeBytes));
     context.writeUInt32LE(commands.length, 0);
     const { retval } = testRun(programFd, { context });
     if (retval !== 0)
@@ -46,7 +46,7 @@ export function createControlProgram(programFd: number, commandMapFd: number): C
         'internal',
         `control program answered ${retval} to ${commands.length} commands`,
       );
-    return commands.map((_, i) => decodeOutcome(memory, i * commandLayout.bytes));
+    return commands.map((_, i) => decodeOutcome(memory, i * commandLayout.sizeBytes));
   };
   return {
     run(commands) {
@@ -60,9 +60,11 @@ export function createControlProgram(programFd: number, commandMapFd: number): C
   };
 }
 
-function encodeCommand(command: Command, out: Buffer, at: number): void {
-  if (command.flow instanceof Uint8Array) out.set(command.flow.subarray(0, flowKeyBytes), at);
-  else encodeFlowKey(command.flow, out, at);
+/** Writes a command as the control program reads it. */
+export function encodeCommand(command: Command, out: Buffer, at: number): void {
+  const keyAt = at + commandLayout.flow;
+  if (command.flow instanceof Uint8Array) out.set(command.flow.subarray(0, flowKeyBytes), keyAt);
+  else encodeFlowKey(command.flow, out, keyAt);
   out.writeUInt32LE(commandOps[command.op], at + commandLayout.op);
   out.writeUInt32LE(command.epoch, at + commandLayout.epoch);
   out.writeUInt32LE(command.newEpoch ?? 0, at + commandLayout.newEpoch);
@@ -71,7 +73,8 @@ function encodeCommand(command: Command, out: Buffer, at: number): void {
   out.writeBigUInt64LE(command.deadlineNs ?? 0n, at + commandLayout.deadlineNs);
 }
 
-function decodeOutcome(memory: Buffer, at: number): CommandOutcome {
+/** What the control program wrote into a command. */
+export function decodeOutcome(memory: Buffer, at: number): CommandOutcome {
   const number = memory.readUInt32LE(at + commandLayout.result);
   const result = commandResults[number];
   if (result === undefined) throw new RestitchError('internal', `control program's result ${number}`);

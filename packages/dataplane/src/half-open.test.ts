@@ -3,7 +3,7 @@ import { afterAll, beforeAll, expect, it } from 'vitest';
 import { encodeFlowKey, flowKeyBytes } from '@restitch/core';
 import { deleteElements, lookupElement, updateElement } from '@restitch/sys/internal';
 import { forgetHalfOpenOf } from './half-open.js';
-import { halfOpenLayout } from './layout.js';
+import { halfOpenValueLayout } from './layout.js';
 import { loadPinned, removePins } from './pins.js';
 import type { LoadedPrograms } from './pins.js';
 import { useBpfDirectory } from '../../../test/bpf-directory.js';
@@ -29,13 +29,13 @@ function keyOf(n: number): Buffer {
 }
 
 function put(n: number, endpointId: number): void {
-  const value = Buffer.alloc(halfOpenLayout.bytes);
-  value.writeUInt32LE(endpointId, halfOpenLayout.endpoint);
+  const value = Buffer.alloc(halfOpenValueLayout.sizeBytes);
+  value.writeUInt32LE(endpointId, halfOpenValueLayout.endpoint);
   updateElement(programs.maps.half_open.value, keyOf(n), value);
 }
 
 const isThere = (n: number): boolean =>
-  lookupElement(programs.maps.half_open.value, keyOf(n), Buffer.alloc(halfOpenLayout.bytes));
+  lookupElement(programs.maps.half_open.value, keyOf(n), Buffer.alloc(halfOpenValueLayout.sizeBytes));
 
 it('deletes a batch past keys that are not there any more', () => {
   for (const n of [1, 3, 5]) put(n, 7);

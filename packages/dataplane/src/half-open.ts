@@ -6,18 +6,21 @@
  */
 import { flowKeyBytes } from '@restitch/core';
 import { deleteElements, readMap } from '@restitch/sys/internal';
-import { halfOpenLayout } from './layout.js';
+import { halfOpenValueLayout } from './layout.js';
 
 /** Deletes the entries that name an endpoint; returns how many there were. Others are left as they are. */
 export function forgetHalfOpenOf(halfOpenFd: number, endpointId: number): number {
-  const size = { keyBytes: flowKeyBytes, valueBytes: halfOpenLayout.bytes };
+  const size = { keyBytes: flowKeyBytes, valueBytes: halfOpenValueLayout.sizeBytes };
   let chosen = Buffer.alloc(0);
   let forgotten = 0;
   readMap(halfOpenFd, size, (keys, values, count) => {
     if (chosen.length < count * flowKeyBytes) chosen = Buffer.alloc(count * flowKeyBytes);
     let n = 0;
     for (let i = 0; i < count; i++) {
-      if (values.readUInt32LE(i * halfOpenLayout.bytes + halfOpenLayout.endpoint) !== endpointId) continue;
+      if (
+        values.readUInt32LE(i * halfOpenValueLayout.sizeBytes + halfOpenValueLayout.endpoint) !== endpointId
+      )
+        continue;
       keys.copy(chosen, n++ * flowKeyBytes, i * flowKeyBytes, (i + 1) * flowKeyBytes);
     }
     forgotten += deleteElements(halfOpenFd, chosen, flowKeyBytes, n);

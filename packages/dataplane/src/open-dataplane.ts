@@ -29,7 +29,7 @@ import type { Command, ControlProgram } from './control.js';
 import { createHoldQueue } from './hold-queue.js';
 import type { HoldQueue } from './hold-queue.js';
 import { forgetHalfOpenOf } from './half-open.js';
-import { flowStates, flowValue, maxEpoch } from './layout.js';
+import { flowStates, flowValueLayout, maxEpoch } from './layout.js';
 import { loadPinned, removePins } from './pins.js';
 import type { LoadedPrograms } from './pins.js';
 import { decodeRecord, listRecords, listRecordsOf, listTagged, readStats } from './records.js';
@@ -141,7 +141,7 @@ class BpfDataplane implements Dataplane {
     this.#assertOpen();
     const key = Buffer.alloc(flowKeyBytes);
     encodeFlowKey(flow, key);
-    const value = Buffer.alloc(flowValue.bytes);
+    const value = Buffer.alloc(flowValueLayout.sizeBytes);
     return lookupElement(this.#programs.maps.flows.value, key, value)
       ? decodeRecord(key, value, 0, 0)
       : undefined;

@@ -4,7 +4,15 @@ import type { Fd } from '@restitch/sys';
 import { lookupElement, possibleCpus, readMap, readMapChunks } from '@restitch/sys/internal';
 import type { DataplaneStats, FlowPhase, FlowRecord } from './contract.js';
 import type { HeldRecord } from './hold-queue.js';
-import { decodeWord, flagSawReset, flowStates, flowValue, gaugesLayout, verdictNames } from './layout.js';
+import {
+  decodeWord,
+  endpointCountersLayout,
+  flagSawReset,
+  flowStates,
+  flowValueLayout,
+  gaugesLayout,
+  verdictNames,
+} from './layout.js';
 import type { MapName, RecordWord } from './layout.js';
 
 const phases = Object.fromEntries(
@@ -13,30 +21,34 @@ const phases = Object.fromEntries(
 
 /** One record from its key and value in memory. */
 export function decodeRecord(keys: Buffer, values: Buffer, keyAt: number, at: number): FlowRecord {
-  const word = decodeWord(values, at + flowValue.word);
+  const word = decodeWord(values, at + flowValueLayout.word);
   return {
     flow: decodeFlowKey(keys, keyAt),
     endpointId: word.owner,
     epoch: word.epoch,
     phase: phases[word.state] ?? 'active',
-    holdDeadlineNs: values.readBigUInt64LE(at + flowValue.deadlineNs),
-    lastSeenNs: values.readBigUInt64LE(at + flowValue.lastSeenNs),
-    packets: values.readBigUInt64LE(at + flowValue.packets),
-    bytes: values.readBigUInt64LE(at + flowValue.counted),
-    sawReset: (values.readUInt32LE(at + flowValue.flags) & flagSawReset) !== 0,
+    holdDeadlineNs: values.readBigUInt64LE(at + flowValueLayout.deadlineNs),
+    lastSeenNs: values.readBigUInt64LE(at + flowValueLayout.lastSeenNs),
+    packets: values.readBigUInt64LE(at + flowValueLayout.packets),
+    bytes: values.readBigUInt64LE(at + flowValueLayout.bytes),
+    sawReset: (values.readUInt32LE(at + flowValueLayout.flags) & flagSawReset) !== 0,
   };
 }
 
 /** All records, or those that are idle since then or have seen RST: decided before anything is decoded. */
 export function listRecords(flowsFd: number, idleSinceNs?: bigint): FlowRecord[] {
   const records: FlowRecord[] = [];
-  readMap(flowsFd, { keyBytes: flowKeyBytes, valueBytes: flowValue.bytes }, (keys, values, count) => {
-    for (let i = 0; i < count; i++) {
-      const at = i * flowValue.bytes;
-      if (idleSinceNs === undefined || isIdle(values, at, idleSinceNs))
-        records.push(decodeRecord(keys, values, i * flowKeyBytes, at));
-    }
-  });
+  readMap(
+    flowsFd,
+    { keyBytes: flowKeyBytes, valueBytes: flowValueLayout.sizeBytes },
+    (keys, values, count) => {
+      for (let i = 0; i < count; i++) {
+        const at = i * flowValueLayout.sizeBytes;
+        if (idleSinceNs === undefined || isIdle(values, at, idleSinceNs))
+          records.push(decodeRecord(keys, values, i * flowKeyBytes, at));
+      }
+    },
+  );
   return records;
 }
 
@@ -45,12 +57,12 @@ const recordsPerTurn = 2048;
 
 /** Records that name an endpoint, in portions; decided before anything is decoded. */
 export function* listRecordsOf(flowsFd: number, endpointId: number): Generator<FlowRecord[], void> {
-  const size = { keyBytes: flowKeyBytes, valueBytes: flowValue.bytes };
+  const size = { keyBytes: flowKeyBytes, valueBytes: flowValueLayout.sizeBytes };
   for (const { keys, values, count } of readMapChunks(flowsFd, size, recordsPerTurn)) {
     const records: FlowRecord[] = [];
     for (let i = 0; i < count; i++) {
-      const at = i * flowValue.bytes;
-      if (decodeWord(values, at + flowValue.word).owner === endpointId)
+      const at = i * flowValueLayout.sizeBytes;
+      if (decodeWord(values, at + flowValueLayout.word).owner === endpointId)
         records.push(decodeRecord(keys, values, i * flowKeyBytes, at));
     }
     yield records;
@@ -58,29 +70,33 @@ export function* listRecordsOf(flowsFd: number, endpointId: number): Generator<F
 }
 
 function isIdle(values: Buffer, at: number, sinceNs: bigint): boolean {
-  const sawReset = (values.readUInt32LE(at + flowValue.flags) & flagSawReset) !== 0;
-  return sawReset || values.readBigUInt64LE(at + flowValue.lastSeenNs) <= sinceNs;
+  const sawReset = (values.readUInt32LE(at + flowValueLayout.flags) & flagSawReset) !== 0;
+  return sawReset || values.readBigUInt64LE(at + flowValueLayout.lastSeenNs) <= sinceNs;
 }
 
 /** Records that were ever held, with key and tag as the hold queue wants them. */
 export function listTagged(flowsFd: number): (HeldRecord & { readonly word: RecordWord })[] {
   const found: (HeldRecord & { readonly word: RecordWord })[] = [];
-  readMap(flowsFd, { keyBytes: flowKeyBytes, valueBytes: flowValue.bytes }, (keys, values, count) => {
-    for (let i = 0; i < count; i++) {
-      const at = i * flowValue.bytes;
-      const tag = values.readUInt32LE(at + flowValue.holdTag);
-      if (tag === 0) continue;
-      const word = decodeWord(values, at + flowValue.word);
-      const key = Uint8Array.from(keys.subarray(i * flowKeyBytes, (i + 1) * flowKeyBytes));
-      found.push({
-        key,
-        tag,
-        word,
-        epoch: word.epoch,
-        deadlineNs: values.readBigUInt64LE(at + flowValue.deadlineNs),
-      });
-    }
-  });
+  readMap(
+    flowsFd,
+    { keyBytes: flowKeyBytes, valueBytes: flowValueLayout.sizeBytes },
+    (keys, values, count) => {
+      for (let i = 0; i < count; i++) {
+        const at = i * flowValueLayout.sizeBytes;
+        const tag = values.readUInt32LE(at + flowValueLayout.holdTag);
+        if (tag === 0) continue;
+        const word = decodeWord(values, at + flowValueLayout.word);
+        const key = Uint8Array.from(keys.subarray(i * flowKeyBytes, (i + 1) * flowKeyBytes));
+        found.push({
+          key,
+          tag,
+          word,
+          epoch: word.epoch,
+          deadlineNs: values.readBigUInt64LE(at + flowValueLayout.deadlineNs),
+        });
+      }
+    },
+  );
   return found;
 }
 
@@ -95,15 +111,17 @@ export function readStats(maps: Readonly<Record<MapName, Fd>>): DataplaneStats {
     }
   });
   const endpoints: { endpointId: number; packets: bigint; bytes: bigint }[] = [];
-  readMap(maps.endpoint_stats.value, { keyBytes: 4, valueBytes: 16 * cpus }, (keys, values, count) => {
+  const { sizeBytes } = endpointCountersLayout;
+  readMap(maps.endpoint_stats.value, { keyBytes: 4, valueBytes: sizeBytes * cpus }, (keys, values, count) => {
     for (let i = 0; i < count; i++) {
-      const at = i * 16 * cpus;
-      const packets = sum(values, at, 16, cpus);
+      const at = i * sizeBytes * cpus;
+      const packets = sum(values, at + endpointCountersLayout.packets, sizeBytes, cpus);
       if (packets === 0n) continue;
-      endpoints.push({ endpointId: keys.readUInt32LE(i * 4), packets, bytes: sum(values, at + 8, 16, cpus) });
+      const bytes = sum(values, at + endpointCountersLayout.bytes, sizeBytes, cpus);
+      endpoints.push({ endpointId: keys.readUInt32LE(i * 4), packets, bytes });
     }
   });
-  const gauges = Buffer.alloc(gaugesLayout.bytes);
+  const gauges = Buffer.alloc(gaugesLayout.sizeBytes);
   lookupElement(maps.gauges_map.value, Buffer.alloc(4), gauges);
   return {
     verdicts,

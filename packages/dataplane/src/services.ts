@@ -9,7 +9,7 @@ import { RestitchError, encodeAddress, formatSocketAddress } from '@restitch/cor
 import type { Fd } from '@restitch/sys';
 import { createSingleElementMap, deleteElement, readMap, updateElement } from '@restitch/sys/internal';
 import type { VirtualService } from './contract.js';
-import { maglevSize, maxServices, serviceLayout } from './layout.js';
+import { maglevSize, maxServices, serviceKeyLayout, serviceValueLayout } from './layout.js';
 import type { MapName } from './layout.js';
 import { buildMaglevTable } from './maglev-table.js';
 import { assertEndpointId } from './targets.js';
@@ -80,9 +80,9 @@ function setService({ maps, slots }: State, service: VirtualService, tables: Map
   const table = tables.get(backends) ?? buildMaglevTable(service.backends, maglevSize);
   tables.set(backends, table);
   if (table.length > 0) writeTable(maps.maglev_tables.value, slot, table);
-  const value = Buffer.alloc(serviceLayout.valueBytes);
-  value.writeUInt32LE(slot.table, serviceLayout.table);
-  value.writeUInt32LE(service.backends.length, serviceLayout.backends);
+  const value = Buffer.alloc(serviceValueLayout.sizeBytes);
+  value.writeUInt32LE(slot.table, serviceValueLayout.table);
+  value.writeUInt32LE(service.backends.length, serviceValueLayout.backends);
   updateElement(maps.services.value, slot.key, value);
   slot.backends = backends;
   slots.set(name, slot);
@@ -131,13 +131,14 @@ function setVips(vipsFd: number, services: readonly VirtualService[]): void {
 }
 
 function readSlots(maps: Readonly<Record<MapName, Fd>>): Map<string, Slot> {
-  const { keyBytes, valueBytes } = serviceLayout;
+  const keyBytes = serviceKeyLayout.sizeBytes;
+  const valueBytes = serviceValueLayout.sizeBytes;
   const slots = new Map<string, Slot>();
   readMap(maps.services.value, { keyBytes, valueBytes }, (keys, values, count) => {
     for (let i = 0; i < count; i++) {
       const key = Buffer.alloc(keyBytes);
       keys.copy(key, 0, i * keyBytes, (i + 1) * keyBytes);
-      const table = values.readUInt32LE(i * valueBytes + serviceLayout.table);
+      const table = values.readUInt32LE(i * valueBytes + serviceValueLayout.table);
       slots.set(key.toString('hex'), { key, table, backends: undefined, inner: undefined });
     }
   });
@@ -157,8 +158,8 @@ function serviceName(service: VirtualService): string {
 }
 
 function encodeServiceKey(service: VirtualService): Buffer {
-  const key = Buffer.alloc(serviceLayout.keyBytes);
-  encodeAddress(service.address, key);
-  key.writeUInt16BE(service.port, serviceLayout.port);
+  const key = Buffer.alloc(serviceKeyLayout.sizeBytes);
+  encodeAddress(service.address, key, serviceKeyLayout.vip);
+  key.writeUInt16BE(service.port, serviceKeyLayout.port);
   return key;
 }

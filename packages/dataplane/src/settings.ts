@@ -20,10 +20,10 @@ export interface Settings {
 export function openSettings(
   mapFd: number,
   { isAdopted, holdFrames }: { readonly isAdopted: boolean; readonly holdFrames: number },
-  { maxFlows, holdBounds }: DataplaneOptions,
+  { maxFlows, holdBounds }: Pick<DataplaneOptions, 'maxFlows' | 'holdBounds'>,
 ): Settings {
   const key = Buffer.alloc(4);
-  const memory = Buffer.alloc(settingsLayout.bytes);
+  const memory = Buffer.alloc(settingsLayout.sizeBytes);
   if (isAdopted) lookupElement(mapFd, key, memory);
   else {
     memory.writeUInt32LE(1, settingsLayout.rebuilding);

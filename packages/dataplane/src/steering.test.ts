@@ -7,7 +7,7 @@ import { createControlProgram } from './control.js';
 import type { Command, ControlProgram } from './control.js';
 import { buildIcmpError, buildTcpFrame, tcpFlags } from './frames.js';
 import type { TcpFrame } from './frames.js';
-import { actionL2, endpointLayout, flowValue, gaugesLayout, settingsLayout } from './layout.js';
+import { actionL2, endpointValueLayout, flowValueLayout, gaugesLayout, settingsLayout } from './layout.js';
 import type { VerdictName } from './layout.js';
 import { loadPinned, removePins } from './pins.js';
 import type { LoadedPrograms } from './pins.js';
@@ -55,7 +55,7 @@ interface Stage {
 
 /** Settings, endpoints 1 and 2, and 1 serving. Flows of earlier tests stay; every test has its own. */
 function set(stage: Stage): void {
-  const memory = Buffer.alloc(settingsLayout.bytes);
+  const memory = Buffer.alloc(settingsLayout.sizeBytes);
   memory.writeUInt32LE(stage.isRebuilding === true ? 1 : 0, settingsLayout.rebuilding);
   memory.writeUInt32LE(1, settingsLayout.holdIfindex);
   memory.writeUInt32LE(gauge(gaugesLayout.flows) + (stage.room ?? 1000), settingsLayout.maxFlows);
@@ -75,12 +75,12 @@ const ownMac = Buffer.from([2, 0xaa, 0, 0, 0, 9]);
 function setEndpoint(id: number, state: 'known' | 'no-mac' | 'gone' = 'known'): void {
   const key = Buffer.alloc(4);
   key.writeUInt32LE(id);
-  const value = Buffer.alloc(endpointLayout.bytes);
-  macOf(id).copy(value, endpointLayout.destination);
-  ownMac.copy(value, endpointLayout.source);
-  value.writeUInt16LE(state === 'gone' ? 0 : actionL2, endpointLayout.action);
-  value.writeUInt16LE(state === 'known' ? 1 : 0, endpointLayout.hasMac);
-  value.writeUInt32LE(1, endpointLayout.ifindex);
+  const value = Buffer.alloc(endpointValueLayout.sizeBytes);
+  macOf(id).copy(value, endpointValueLayout.destination);
+  ownMac.copy(value, endpointValueLayout.source);
+  value.writeUInt16LE(state === 'gone' ? 0 : actionL2, endpointValueLayout.action);
+  value.writeUInt16LE(state === 'known' ? 1 : 0, endpointValueLayout.hasMac);
+  value.writeUInt32LE(1, endpointValueLayout.ifindex);
   updateElement(programs.maps.endpoints.value, key, value);
 }
 
@@ -119,20 +119,20 @@ function apply(...commands: Command[]): string[] {
 function record(flow: Flow): ReturnType<typeof decodeRecord> | undefined {
   const key = Buffer.alloc(flowKeyBytes);
   encodeFlowKey(flow, key);
-  const value = Buffer.alloc(flowValue.bytes);
+  const value = Buffer.alloc(flowValueLayout.sizeBytes);
   return lookupElement(programs.maps.flows.value, key, value) ? decodeRecord(key, value, 0, 0) : undefined;
 }
 
 function outstanding(flow: Flow): number {
   const key = Buffer.alloc(flowKeyBytes);
   encodeFlowKey(flow, key);
-  const value = Buffer.alloc(flowValue.bytes);
+  const value = Buffer.alloc(flowValueLayout.sizeBytes);
   lookupElement(programs.maps.flows.value, key, value);
   return value.readUInt16LE(5);
 }
 
 function gauge(at: number): number {
-  const value = Buffer.alloc(gaugesLayout.bytes);
+  const value = Buffer.alloc(gaugesLayout.sizeBytes);
   lookupElement(programs.maps.gauges_map.value, Buffer.alloc(4), value);
   return Number(value.readBigUInt64LE(at));
 }

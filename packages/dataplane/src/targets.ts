@@ -8,7 +8,7 @@ import { RestitchError, normalizeAddress } from '@restitch/core';
 import { interfaceMac, lookupElement, openNeighbourTable, updateElement } from '@restitch/sys/internal';
 import type { Neighbour } from '@restitch/sys/internal';
 import type { ForwardTarget } from './contract.js';
-import { actionL2, endpointLayout, maxEndpoints } from './layout.js';
+import { actionL2, endpointValueLayout, maxEndpoints } from './layout.js';
 
 /** One unicast question per endpoint and second; a lost NIC is noticed within about three. */
 const verifyMs = 1000;
@@ -85,7 +85,11 @@ class NeighbourTargets implements Targets {
   remove(endpointId: number): void {
     assertEndpointId(endpointId);
     this.#targets.delete(endpointId);
-    updateElement(this.#options.endpointMapFd, encodeId(endpointId), Buffer.alloc(endpointLayout.bytes));
+    updateElement(
+      this.#options.endpointMapFd,
+      encodeId(endpointId),
+      Buffer.alloc(endpointValueLayout.sizeBytes),
+    );
   }
 
   close(): void {
@@ -156,21 +160,32 @@ class NeighbourTargets implements Targets {
 
   /** What an earlier daemon learned: better than nothing until the neighbour answers. */
   #readMac(endpointId: number): Buffer | undefined {
-    const value = Buffer.alloc(endpointLayout.bytes);
+    const value = Buffer.alloc(endpointValueLayout.sizeBytes);
     lookupElement(this.#options.endpointMapFd, encodeId(endpointId), value);
-    if (value.readUInt16LE(endpointLayout.hasMac) === 0) return undefined;
-    return value.subarray(endpointLayout.destination, endpointLayout.destination + 6);
+    if (value.readUInt16LE(endpointValueLayout.hasMac) === 0) return undefined;
+    return value.subarray(endpointValueLayout.destination, endpointValueLayout.destination + 6);
   }
 
   #write(target: Target): void {
-    const value = Buffer.alloc(endpointLayout.bytes);
-    target.mac?.copy(value, endpointLayout.destination);
-    value.writeUInt16LE(actionL2, endpointLayout.action);
-    this.#ownMac.copy(value, endpointLayout.source);
-    value.writeUInt16LE(target.mac === undefined ? 0 : 1, endpointLayout.hasMac);
-    value.writeUInt32LE(this.#options.interfaceIndex, endpointLayout.ifindex);
+    const { interfaceIndex } = this.#options;
+    const value = encodeTarget({ mac: target.mac, ownMac: this.#ownMac, interfaceIndex });
     updateElement(this.#options.endpointMapFd, encodeId(target.endpointId), value);
   }
+}
+
+/** What the steering program goes by; without a MAC it drops, and says so. */
+export function encodeTarget(target: {
+  readonly mac: Buffer | undefined;
+  readonly ownMac: Buffer;
+  readonly interfaceIndex: number;
+}): Buffer {
+  const value = Buffer.alloc(endpointValueLayout.sizeBytes);
+  target.mac?.copy(value, endpointValueLayout.destination);
+  value.writeUInt16LE(actionL2, endpointValueLayout.action);
+  target.ownMac.copy(value, endpointValueLayout.source);
+  value.writeUInt16LE(target.mac === undefined ? 0 : 1, endpointValueLayout.hasMac);
+  value.writeUInt32LE(target.interfaceIndex, endpointValueLayout.ifindex);
+  return value;
 }
 
 /** Passes an id on; throws `usage` for one the maps have no place for. */

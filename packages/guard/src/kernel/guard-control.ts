@@ -21,15 +21,19 @@ import {
   decodeGuardedFlow,
   decodeKey,
   encodeCommand,
+  flowKeyLayout,
   type GuardCommand,
   type GuardedFlow,
   guardFlags,
+  guardFlowLayout,
   type GuardResult,
   guardResults,
   type GuardVerdict,
   guardVerdicts,
+  halfOpenFlowLayout,
+  listenerKeyLayout,
+  listenerValueLayout,
   maxLeases,
-  sizes,
 } from './layout.js';
 
 /** Where a connection began, from its SYN-ACK. */
@@ -100,9 +104,9 @@ export function flagsOfLevel(level: ProtectionLevel): number {
 /** The control over opened pins. Throws SyscallError where the kernel refuses. */
 export function createGuardControl(pins: GuardPins): GuardControl {
   const frame = Buffer.alloc(128);
-  const key = Buffer.alloc(sizes.key);
-  const value = Buffer.alloc(sizes.flow);
-  const halfOpen = Buffer.alloc(sizes.halfOpen);
+  const key = Buffer.alloc(flowKeyLayout.sizeBytes);
+  const value = Buffer.alloc(guardFlowLayout.sizeBytes);
+  const halfOpen = Buffer.alloc(halfOpenFlowLayout.sizeBytes);
   const map = (name: keyof GuardPins['maps']): number => pins.maps[name].value;
 
   const run = (command: GuardCommand): GuardResult => {
@@ -119,9 +123,9 @@ export function createGuardControl(pins: GuardPins): GuardControl {
   return {
     setListener(vip, level, lease) {
       assertLease(lease);
-      const listener = Buffer.alloc(sizes.listenerValue);
-      listener.writeUInt32LE(flagsOfLevel(level), 0);
-      listener.writeUInt32LE(lease, 4);
+      const listener = Buffer.alloc(listenerValueLayout.sizeBytes);
+      listener.writeUInt32LE(flagsOfLevel(level), listenerValueLayout.flags);
+      listener.writeUInt32LE(lease, listenerValueLayout.lease);
       updateElement(map('guard_listeners'), listenerKey(vip), listener);
     },
     removeListener: (vip) => deleteElement(map('guard_listeners'), listenerKey(vip)),
@@ -140,7 +144,10 @@ export function createGuardControl(pins: GuardPins): GuardControl {
     originOf(flow) {
       encodeFlowKey(flow, key);
       if (lookupElement(map('guard_half_open'), key, halfOpen)) {
-        return { clientStart: halfOpen.readUInt32LE(0), sentEnd: halfOpen.readUInt32LE(4) };
+        return {
+          clientStart: halfOpen.readUInt32LE(halfOpenFlowLayout.committed),
+          sentEnd: halfOpen.readUInt32LE(halfOpenFlowLayout.sentEnd),
+        };
       }
       const known = lookup(flow);
       return known === undefined ? undefined : { clientStart: known.committed, sentEnd: known.sentEnd };
@@ -162,9 +169,11 @@ export function createGuardControl(pins: GuardPins): GuardControl {
     lookup,
     list() {
       const all: GuardedFlow[] = [];
-      readMap(map('guard_flows'), { keyBytes: sizes.key, valueBytes: sizes.flow }, (keys, values, count) => {
+      const keyBytes = flowKeyLayout.sizeBytes;
+      const valueBytes = guardFlowLayout.sizeBytes;
+      readMap(map('guard_flows'), { keyBytes, valueBytes }, (keys, values, count) => {
         for (let i = 0; i < count; i++) {
-          all.push(decodeGuardedFlow(decodeKey(keys, i * sizes.key), values, i * sizes.flow));
+          all.push(decodeGuardedFlow(decodeKey(keys, i * keyBytes), values, i * valueBytes));
         }
       });
       return all;
@@ -196,8 +205,8 @@ function u32(n: number): Buffer {
 }
 
 function listenerKey(vip: SocketAddress): Buffer {
-  const out = Buffer.alloc(sizes.listenerKey);
-  encodeAddress(vip.address, out, 0);
-  out.writeUInt16BE(vip.port, 16);
+  const out = Buffer.alloc(listenerKeyLayout.sizeBytes);
+  encodeAddress(vip.address, out, listenerKeyLayout.vip);
+  out.writeUInt16BE(vip.port, listenerKeyLayout.port);
   return out;
 }

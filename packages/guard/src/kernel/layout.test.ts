@@ -1,163 +1,77 @@
-/** bpf/consts.h and bpf/maps.h read as text, laid out as C does it, and held against what layout.ts reads and writes. */
-import { createHash } from 'node:crypto';
-import { readFileSync } from 'node:fs';
+/** What reads and writes the guard's maps, held against the record of the layout version (bpf/guard/pinned). */
 import type { Flow } from '@restitch/core';
 import { encodeFlowKey } from '@restitch/core';
-import { describe, expect, it } from 'vitest';
+import { Fd } from '@restitch/sys';
+import {
+  getBufferOption,
+  lookupElement,
+  openSocket,
+  so,
+  solSocket,
+  updateElement,
+} from '@restitch/sys/internal';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { createGuardControl } from './guard-control.js';
+import { ensureGuardPins, type GuardPins, removeGuardPins } from './guard-pins.js';
 import {
   birthOf,
   commandAt,
   decodeGuardedFlow,
   decodeKey,
   encodeCommand,
+  flowKeyLayout,
+  guardCommandLayout,
   guardFlags,
+  guardFlowLayout,
   guardLayoutVersion,
   guardOps,
   guardResults,
   guardVerdicts,
+  halfOpenFlowLayout,
+  listenerKeyLayout,
+  listenerValueLayout,
   maxLeases,
-  sizes,
+  witnessLayout,
 } from './layout.js';
+import { attachWitness } from './witness.js';
+import { useBpfDirectory } from '../../../../test/bpf-directory.js';
+import { camelCase, fillStruct, pinnedStruct, readStruct } from '../../../../test/pinned-fields.js';
 
-const textOf = (name: string): string =>
-  readFileSync(new URL(`../../../../bpf/${name}`, import.meta.url), 'utf8').replace(/\/\*[^]*?\*\//g, '');
-const consts = textOf('guard/consts.h');
-const maps = `${textOf('common/flow-key.h')}\n${textOf('guard/maps.h')}`;
-const control = textOf('guard/control.bpf.c');
-
-const defines = new Map(
-  [...consts.matchAll(/^#define (\w+) (\d+)/gm)].map(([, name, value]) => [name as string, Number(value)]),
-);
-
-/** Names of an enum in order, each with its value. */
-function enumOf(name: string): Array<readonly [string, number]> {
-  const body = new RegExp(`enum ${name} \\{([^}]*)\\}`).exec(consts)?.[1] ?? '';
-  let next = 0;
-  return [...body.matchAll(/(\w+)(?: = (\d+))?,/g)].map(([, key, value]) => {
-    const n = value === undefined ? next : Number(value);
-    next = n + 1;
-    return [key as string, n] as const;
-  });
-}
-
-interface Field {
-  readonly at: number;
-  readonly bytes: number;
-}
-interface Layout {
-  readonly bytes: number;
-  readonly align: number;
-  readonly fields: ReadonlyMap<string, Field>;
-}
-
-const scalars: Readonly<Record<string, number>> = { __u8: 1, __u16: 2, __u32: 4, __u64: 8 };
-
-/** A struct of maps.h as the C compiler places it: each field at a multiple of its alignment, the whole at its largest. */
-function layoutOf(name: string): Layout {
-  const body = new RegExp(`struct ${name} \\{([^}]*)\\};`).exec(maps)?.[1] ?? '';
-  const fields = new Map<string, Field>();
-  let at = 0;
-  let widest = 1;
-  for (const [, type, field, count] of body.matchAll(/(struct \w+|__u\d+) (\w+)(?:\[(\w+)\])?;/g)) {
-    const { bytes, align } = sizeOf(type as string);
-    const times = count === undefined ? 1 : (defines.get(count) ?? Number(count));
-    at = Math.ceil(at / align) * align;
-    fields.set(field as string, { at, bytes: bytes * times });
-    at += bytes * times;
-    widest = Math.max(widest, align);
-  }
-  return { bytes: Math.ceil(at / widest) * widest, align: widest, fields };
-}
-
-function sizeOf(type: string): { readonly bytes: number; readonly align: number } {
-  if (type === 'struct bpf_spin_lock') return { bytes: 4, align: 4 };
-  if (type.startsWith('struct ')) return layoutOf(type.slice(7));
-  const bytes = scalars[type];
-  if (bytes === undefined) throw new Error(`unknown type ${type}`);
-  return { bytes, align: bytes };
-}
-
-const fieldOf = (layout: Layout, name: string): Field => {
-  const field = layout.fields.get(name);
-  if (field === undefined) throw new Error(`no field ${name}`);
-  return field;
-};
-const camel = (upper: string): string =>
-  upper.toLowerCase().replace(/_(\w)/g, (_all, letter: string) => letter.toUpperCase());
-
+const struct = (name: string) => pinnedStruct('guard', guardLayoutVersion, name);
 const flow: Flow = { client: { address: '10.9.0.2', port: 40001 }, vip: { address: 'fd00::1', port: 7000 } };
 
-describe('numbers of bpf/consts.h', () => {
-  it('have the same verdicts in the same order', () => {
-    const named = enumOf('guard_verdict').slice(0, -1);
-    expect(named.map(([name]) => camel(name.replace('GUARD_', '')))).toEqual([...guardVerdicts]);
-    expect(named.map(([, value]) => value)).toEqual(guardVerdicts.map((_v, i) => i));
-    expect(enumOf('guard_verdict').at(-1)).toEqual(['GUARD_VERDICT_COUNT', guardVerdicts.length]);
-  });
-
-  it('have the same operations, results, flags and bounds', () => {
-    const ops = enumOf('guard_op').map(([name, value]) => [camel(name.replace('GUARD_OP_', '')), value]);
-    expect(Object.fromEntries(ops)).toEqual(guardOps);
-    const results = enumOf('guard_result').map(([name, value]) => [
-      camel(name.replace(/^GUARD_(OK_)?/, '')),
-      value,
-    ]);
-    expect(results).toEqual(guardResults.map((name, i) => [name, i]));
-    const flags = [...defines].filter(([name]) => name.startsWith('FLAG_'));
-    expect(Object.fromEntries(flags.map(([name, value]) => [camel(name.slice(5)), value]))).toEqual(
-      guardFlags,
-    );
-    expect(defines.get('MAX_LEASES')).toBe(maxLeases);
-  });
-});
-
-describe('structs of bpf/maps.h', () => {
+describe('structs', () => {
   it('have the same sizes', () => {
-    const of = (name: string): number => layoutOf(name).bytes;
-    expect({
-      flow: of('guard_flow'),
-      halfOpen: of('half_open_flow'),
-      command: of('guard_command'),
-      listenerKey: of('listener_key'),
-      listenerValue: of('listener_value'),
-      key: of('flow_key'),
-    }).toEqual(sizes);
-    expect(control).toContain(`#define COMMAND_AT ${commandAt}\n`);
+    const layouts = {
+      flow_key: flowKeyLayout,
+      guard_flow: guardFlowLayout,
+      half_open_flow: halfOpenFlowLayout,
+      guard_command: guardCommandLayout,
+      listener_key: listenerKeyLayout,
+      listener_value: listenerValueLayout,
+      witness: witnessLayout,
+    };
+    for (const [name, { sizeBytes }] of Object.entries(layouts)) expect(sizeBytes).toBe(struct(name).bytes);
   });
 
   it('have each field of an entry where it is read', () => {
-    const layout = layoutOf('guard_flow');
-    const names = {
-      flags: 'flags',
-      epoch: 'epoch',
-      lease: 'lease',
-      committed: 'committed',
-      sentEnd: 'sent_end',
-      withheldAck: 'withheld_ack',
-      withheldSinceNs: 'withheld_since_ns',
-      withheld: 'withheld',
-      emitted: 'emitted',
-      rewritten: 'rewritten',
-      dropped: 'dropped',
-      windowScale: 'window_scale',
-      finSeq: 'fin_seq',
-      birth: 'birth',
-    };
-    const value = Buffer.alloc(layout.bytes);
+    const layout = struct('guard_flow');
+    // The end is there because its flag is.
+    const numberOf = (name: string, i: number): number => (name === 'flags' ? guardFlags.ended : 17 + i);
+    const value = fillStruct(layout, numberOf);
+    const unread = new Set(['ifindex', 'header_bytes', 'l3_offset', 'l4_offset', 'reserved', 'header']);
     const expected: Record<string, unknown> = { flow };
-    Object.entries(names).forEach(([key, name], i) => {
-      const { at, bytes } = fieldOf(layout, name);
-      // The end is there because its flag is.
-      const n = key === 'flags' ? guardFlags.ended : 17 + i;
-      if (bytes === 8) value.writeBigUInt64LE(BigInt(n), at);
-      else value.writeUIntLE(n, at, bytes);
-      expected[key] = bytes === 8 ? BigInt(n) : n;
+    layout.fields.forEach(({ name, bytes }, i) => {
+      const number = numberOf(name, i);
+      if (!unread.has(name)) expected[camelCase(name)] = bytes === 8 ? BigInt(number) : number;
     });
+    expect(Object.keys(expected)).toHaveLength(15);
     expect(decodeGuardedFlow(flow, value)).toEqual(expected);
+    expect(decodeGuardedFlow(flow, Buffer.concat([Buffer.alloc(7), value]), 7)).toEqual(expected);
   });
 
   it('have each field of a command where it is written', () => {
-    const layout = layoutOf('guard_command');
+    const layout = struct('guard_command');
     const numbers = {
       epoch: 2,
       flags: 3,
@@ -170,25 +84,75 @@ describe('structs of bpf/maps.h', () => {
     };
     const frame = Buffer.alloc(commandAt + layout.bytes);
     encodeCommand({ op: 'remove', flow, ...numbers }, frame);
-    const read = (name: string): number => frame.readUInt32LE(commandAt + fieldOf(layout, name).at);
-    const key = frame.subarray(commandAt, commandAt + sizes.key);
+    const key = frame.subarray(commandAt, commandAt + flowKeyLayout.sizeBytes);
     expect(key).toEqual(Buffer.from(encodeFlowKey(flow)));
     expect(decodeKey(key, 0)).toEqual(flow);
-    expect(read('op')).toBe(guardOps.remove);
-    for (const [name, value] of Object.entries(numbers)) {
-      expect(read(name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`))).toBe(value);
-    }
+    const read = Object.entries(readStruct(layout, frame, commandAt));
+    expect(Object.fromEntries(read.map(([name, value]) => [camelCase(name), value]))).toEqual({
+      op: guardOps.remove,
+      ...numbers,
+    });
+    expect(commandAt).toBe(14);
   });
 
-  it('have a version of their own: whoever changes them raises guardLayoutVersion, and notes it here', () => {
-    const structs = [...maps.matchAll(/^struct (\w+) \{([^}]*)\};/gm)].map(
-      ([, name, body]) => `${name}{${(body ?? '').replace(/\s+/g, ' ')}}`,
-    );
-    const shape = createHash('sha256')
-      .update(JSON.stringify([structs, [...defines]]))
-      .digest('hex')
-      .slice(0, 12);
-    expect({ version: guardLayoutVersion, shape }).toEqual({ version: 3, shape: 'e2e5d4f244d6' });
+  it('know no more leases, verdicts, answers and flags than maps and programs do', () => {
+    expect(maxLeases).toBe(1024);
+    expect(guardVerdicts).toHaveLength(11);
+    expect(guardVerdicts.slice(4, 7)).toEqual(['dropFin', 'dropRst', 'dropLease']);
+    expect(guardResults).toEqual(['ok', 'emitted', 'stale', 'absent', 'full', 'invalid']);
+    expect(guardFlags).toEqual({ guard: 1, gate: 2, ended: 4, resetOnFin: 8, mayReset: 16, finishes: 32 });
+  });
+});
+
+describe('maps', () => {
+  const directory = `${useBpfDirectory()}/pins`;
+  let pins: GuardPins;
+  beforeAll(() => {
+    pins = ensureGuardPins({ pinDirectory: directory });
+  });
+  afterAll(() => {
+    pins?.close();
+    removeGuardPins(directory);
+  });
+
+  it('have a listener’s level and lease where they are', () => {
+    createGuardControl(pins).setListener(flow.vip, 'periodic', 9);
+    const key = Buffer.alloc(struct('listener_key').bytes);
+    key.set(encodeFlowKey(flow).subarray(16, 32), 0);
+    key.writeUInt16BE(7000, 16);
+    const value = Buffer.alloc(struct('listener_value').bytes);
+    expect(lookupElement(pins.maps.guard_listeners.value, key, value)).toBe(true);
+    expect(readStruct(struct('listener_value'), value)).toEqual({ flags: guardFlags.guard, lease: 9 });
+  });
+
+  it('have the origin of a connection where its SYN-ACK put it', () => {
+    const value = fillStruct(struct('half_open_flow'), (_name, i) => 1000 + i);
+    updateElement(pins.maps.guard_half_open.value, Buffer.from(encodeFlowKey(flow)), value);
+    const { committed, sent_end } = readStruct(struct('half_open_flow'), value);
+    expect(createGuardControl(pins).originOf(flow)).toEqual({ clientStart: committed, sentEnd: sent_end });
+  });
+
+  it('have what a witness expects and has seen where it is', () => {
+    const socket = new Fd(openSocket(2, 1, 0));
+    try {
+      const witness = attachWitness(pins, socket.value, { clientSeq: 11, writeSeq: 22 });
+      const key = Buffer.alloc(8);
+      getBufferOption(socket.value, solSocket, so.cookie, key);
+      const value = Buffer.alloc(struct('witness').bytes);
+      lookupElement(pins.witnesses.value, key, value);
+      expect(readStruct(struct('witness'), value)).toMatchObject({
+        expected_seq: 11,
+        expected_ack: 22,
+        seen: 0,
+      });
+      const filled = fillStruct(struct('witness'), (_name, i) => 31 + i);
+      updateElement(pins.witnesses.value, key, filled);
+      const { agreeing, contradicting, seq, ack, seen } = readStruct(struct('witness'), filled);
+      expect(witness.read()).toEqual({ agreeing, contradicting, clientSeq: seq, ack, seen });
+      witness.close();
+    } finally {
+      socket.close();
+    }
   });
 });
 

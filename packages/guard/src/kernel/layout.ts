@@ -1,52 +1,40 @@
-/** Numbers and offsets of bpf/consts.h and bpf/maps.h as user space needs them; layout.test.ts holds both against each other. */
+/**
+ * The guard's maps and commands as user space sees them. Offsets and numbers come from the type information of the C sources
+ * (layout.generated.ts, kept true by `npm run check`); here stands what is made of them.
+ */
 import { decodeFlowKey, encodeFlowKey, type Flow } from '@restitch/core';
+import {
+  guardBounds,
+  guardCommandLayout,
+  guardFlags,
+  guardFlowLayout,
+  guardOps,
+  type guardResults,
+  type guardVerdicts,
+} from './layout.generated.js';
 
-/** Changes with any layout in bpf/maps.h; part of the pins' path, so that another version's maps are never read wrongly. */
-export const guardLayoutVersion = 3;
+export {
+  flowKeyLayout,
+  guardCommandLayout,
+  guardFlags,
+  guardFlowLayout,
+  guardLayoutVersion,
+  guardOps,
+  guardResults,
+  guardVerdicts,
+  halfOpenFlowLayout,
+  listenerKeyLayout,
+  listenerValueLayout,
+  witnessLayout,
+} from './layout.generated.js';
 
-/** Guarded processes on one host. Lease 0 is nobody's and never ends. */
-export const maxLeases = 1024;
+/** Guarded processes on one host (lease 0 is nobody's and never ends); and where a command stands in the frame of a test run. */
+export const { maxLeases, commandAt } = guardBounds;
 
-/** FLAG_… of bpf/consts.h. */
-export const guardFlags = { guard: 1, gate: 2, ended: 4, resetOnFin: 8, mayReset: 16, finishes: 32 } as const;
-
-/** enum guard_verdict, in order. */
-export const guardVerdicts = [
-  'pass',
-  'rewritten',
-  'withheld',
-  'emitted',
-  'dropFin',
-  'dropRst',
-  'dropLease',
-  'dropUnknown',
-  'reset',
-  'tableFull',
-  'emitFailed',
-] as const;
 /** What became of a packet. */
 export type GuardVerdict = (typeof guardVerdicts)[number];
-
-/** enum guard_op. */
-export const guardOps = { register: 1, commit: 2, end: 3, remove: 4, reset: 5, moved: 6 } as const;
-
-/** enum guard_result, in order. */
-export const guardResults = ['ok', 'emitted', 'stale', 'absent', 'full', 'invalid'] as const;
 /** Outcome of one control call; `emitted` is `ok` with an acknowledgement sent. */
 export type GuardResult = (typeof guardResults)[number];
-
-/** Bytes of struct guard_flow, half_open_flow, guard_command, listener_key. */
-export const sizes = {
-  flow: 216,
-  halfOpen: 12,
-  command: 72,
-  listenerKey: 20,
-  listenerValue: 8,
-  key: 36,
-} as const;
-
-/** A command stands behind the place of an Ethernet header, because the test run wants a frame. */
-export const commandAt = 14;
 
 /** A command as the control program reads it. */
 export interface GuardCommand {
@@ -64,19 +52,19 @@ export interface GuardCommand {
 
 /** Writes a command into a frame of at least 86 bytes. */
 export function encodeCommand(command: GuardCommand, frame: Buffer): void {
-  frame.set(keyOf(command.flow), commandAt);
-  const numbers = [
-    guardOps[command.op],
-    command.epoch,
-    command.flags ?? 0,
-    command.lease ?? 0,
-    command.committed ?? 0,
-    command.sentEnd ?? 0,
-    command.windowScale ?? 0,
-    command.finSeq ?? 0,
-    command.birth ?? 0,
-  ];
-  numbers.forEach((n, i) => frame.writeUInt32LE(n >>> 0, commandAt + sizes.key + 4 * i));
+  const put = (number: number, at: number): void => {
+    frame.writeUInt32LE(number >>> 0, commandAt + at);
+  };
+  frame.set(keyOf(command.flow), commandAt + guardCommandLayout.flow);
+  put(guardOps[command.op], guardCommandLayout.op);
+  put(command.epoch, guardCommandLayout.epoch);
+  put(command.flags ?? 0, guardCommandLayout.flags);
+  put(command.lease ?? 0, guardCommandLayout.lease);
+  put(command.committed ?? 0, guardCommandLayout.committed);
+  put(command.sentEnd ?? 0, guardCommandLayout.sentEnd);
+  put(command.windowScale ?? 0, guardCommandLayout.windowScale);
+  put(command.finSeq ?? 0, guardCommandLayout.finSeq);
+  put(command.birth ?? 0, guardCommandLayout.birth);
 }
 
 /** A session's flow is one object that never changes, and each of its commits needs the key. */
@@ -123,22 +111,23 @@ export function birthOf(sessionId: string): number {
 
 /** struct guard_flow. */
 export function decodeGuardedFlow(flow: Flow, value: Buffer, at = 0): GuardedFlow {
+  const flags = value.readUInt32LE(at + guardFlowLayout.flags);
   return {
     flow,
-    flags: value.readUInt32LE(at + 4),
-    epoch: value.readUInt32LE(at + 8),
-    lease: value.readUInt32LE(at + 12),
-    committed: value.readUInt32LE(at + 16),
-    sentEnd: value.readUInt32LE(at + 20),
-    withheldAck: value.readUInt32LE(at + 24),
-    withheldSinceNs: value.readBigUInt64LE(at + 32),
-    withheld: value.readBigUInt64LE(at + 40),
-    emitted: value.readBigUInt64LE(at + 48),
-    rewritten: value.readBigUInt64LE(at + 56),
-    dropped: value.readBigUInt64LE(at + 64),
-    windowScale: value.readUInt8(at + 76),
-    finSeq: (value.readUInt32LE(at + 4) & guardFlags.ended) === 0 ? undefined : value.readUInt32LE(at + 80),
-    birth: value.readUInt32LE(at + 84),
+    flags,
+    epoch: value.readUInt32LE(at + guardFlowLayout.epoch),
+    lease: value.readUInt32LE(at + guardFlowLayout.lease),
+    committed: value.readUInt32LE(at + guardFlowLayout.committed),
+    sentEnd: value.readUInt32LE(at + guardFlowLayout.sentEnd),
+    withheldAck: value.readUInt32LE(at + guardFlowLayout.withheldAck),
+    withheldSinceNs: value.readBigUInt64LE(at + guardFlowLayout.withheldSinceNs),
+    withheld: value.readBigUInt64LE(at + guardFlowLayout.withheld),
+    emitted: value.readBigUInt64LE(at + guardFlowLayout.emitted),
+    rewritten: value.readBigUInt64LE(at + guardFlowLayout.rewritten),
+    dropped: value.readBigUInt64LE(at + guardFlowLayout.dropped),
+    windowScale: value.readUInt8(at + guardFlowLayout.windowScale),
+    finSeq: (flags & guardFlags.ended) === 0 ? undefined : value.readUInt32LE(at + guardFlowLayout.finSeq),
+    birth: value.readUInt32LE(at + guardFlowLayout.birth),
   };
 }
 

@@ -12,6 +12,7 @@ import {
   updateElement,
 } from '@restitch/sys/internal';
 import type { GuardPins } from './guard-pins.js';
+import { witnessLayout } from './layout.js';
 
 /** Where both streams stand if nothing has passed; sequence numbers. */
 export interface WitnessExpectation {
@@ -40,28 +41,25 @@ export interface Witness {
   close(): void;
 }
 
-/** struct witness: seven u32. */
-const witnessBytes = 28;
-
 /** Replaces the socket's filter: contradicting segments are dropped and counted from now on. */
 export function attachWitness(pins: GuardPins, fd: number, expected: WitnessExpectation): Witness {
   const key = Buffer.alloc(8);
   getBufferOption(fd, solSocket, so.cookie, key);
-  const value = Buffer.alloc(witnessBytes);
-  value.writeUInt32LE(expected.clientSeq, 0);
-  value.writeUInt32LE(expected.writeSeq, 4);
+  const value = Buffer.alloc(witnessLayout.sizeBytes);
+  value.writeUInt32LE(expected.clientSeq, witnessLayout.expectedSeq);
+  value.writeUInt32LE(expected.writeSeq, witnessLayout.expectedAck);
   updateElement(pins.witnesses.value, key, value);
   setIntOption(fd, solSocket, so.attachBpf, pins.witness.value);
   return {
     read() {
-      const now = Buffer.alloc(witnessBytes);
+      const now = Buffer.alloc(witnessLayout.sizeBytes);
       lookupElement(pins.witnesses.value, key, now);
       return {
-        agreeing: now.readUInt32LE(8),
-        contradicting: now.readUInt32LE(12),
-        clientSeq: now.readUInt32LE(16),
-        ack: now.readUInt32LE(20),
-        seen: now.readUInt32LE(24),
+        agreeing: now.readUInt32LE(witnessLayout.agreeing),
+        contradicting: now.readUInt32LE(witnessLayout.contradicting),
+        clientSeq: now.readUInt32LE(witnessLayout.seq),
+        ack: now.readUInt32LE(witnessLayout.ack),
+        seen: now.readUInt32LE(witnessLayout.seen),
       };
     },
     close: () => void deleteElement(pins.witnesses.value, key),

@@ -1,0 +1,204 @@
+/**
+ * Plants mistakes in copies of this checkout, one at a time, and demands that what CI runs finds each within a minute.
+ *
+ * usage: node scripts/plant-mistakes.mjs [WORD]      only mistakes whose name has WORD; exit code 1 if one was not found
+ */
+import { spawnSync } from 'node:child_process';
+import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+
+const root = new URL('..', import.meta.url).pathname;
+const limitMs = 60_000;
+
+/** What of CI is enough here: the whole of it would find no less. */
+const check = ['node', 'scripts/generate-layouts.mjs', '--check'];
+const generate = ['node', 'scripts/generate-layouts.mjs'];
+const layoutTests = vitest('packages/dataplane/src/layout.test.ts', 'packages/guard/src/kernel/layout.test.ts');
+const isStale = { finder: check, says: 'run node scripts/generate-layouts.mjs' };
+const isPinned = { finder: generate, says: 'raise LAYOUT_VERSION' };
+const isMisread = { finder: layoutTests, says: 'AssertionError' };
+const dataplaneLayout = 'packages/dataplane/src/layout.generated.ts';
+const guardLayout = 'packages/guard/src/kernel/layout.generated.ts';
+
+/** `edits`: file, what stands there, what is to stand there. `finder` must fail, and say so in these words. */
+const mistakes = [
+  {
+    name: 'C changed without generating: a number',
+    edits: [['bpf/steering/consts.h', 'OP_RESET_HELD = 11', 'OP_RESET_HELD = 12']],
+    ...isStale,
+  },
+  {
+    name: 'C changed without generating: a field moved',
+    edits: [['bpf/guard/maps.h', '	__u32 fin_seq;\n	__u32 birth;', '	__u32 birth;\n	__u32 fin_seq;']],
+    finder: check,
+    says: 'raise LAYOUT_VERSION',
+  },
+  {
+    name: 'generated file edited by hand: an offset',
+    edits: [[dataplaneLayout, 'deadlineNs: 8', 'deadlineNs: 16']],
+    ...isStale,
+  },
+  {
+    name: 'generated file edited by hand: two guardVerdicts swapped',
+    edits: [[guardLayout, "  'dropFin',\n  'dropRst',", "  'dropRst',\n  'dropFin',"]],
+    ...isStale,
+  },
+  {
+    name: 'generated file edited by hand: maxLeases 1024 → 4096',
+    edits: [[guardLayout, 'maxLeases: 1024', 'maxLeases: 4096']],
+    ...isStale,
+  },
+  {
+    name: 'generated file edited by hand: epochs of 16 bits',
+    edits: [[dataplaneLayout, 'epoch: { at: 0, bits: 24 }', 'epoch: { at: 0, bits: 16 }']],
+    ...isStale,
+  },
+  {
+    name: 'pinned without a new version: a struct',
+    edits: [['bpf/steering/maps.h', '	__u64 packets;\n	__u64 bytes;\n	__u32 flags;', '	__u64 bytes;\n	__u64 packets;\n	__u32 flags;']],
+    ...isPinned,
+  },
+  {
+    name: 'pinned without a new version: two guardVerdicts swapped',
+    edits: [
+      ['bpf/guard/consts.h', '	VERDICT_DROP_FIN, ', '	VERDICT_DROP_RST, '],
+      ['bpf/guard/consts.h', '	VERDICT_DROP_RST,       /* RST', '	VERDICT_DROP_FIN,       /* RST'],
+    ],
+    ...isPinned,
+  },
+  {
+    name: 'pinned without a new version: maxLeases 1024 → 4096',
+    edits: [['bpf/guard/consts.h', 'MAX_LEASES = 1024', 'MAX_LEASES = 4096']],
+    ...isPinned,
+  },
+  {
+    name: 'pinned without a new version: epochs of 16 bits',
+    edits: [['bpf/steering/consts.h', '#define EPOCH_BITS 24', '#define EPOCH_BITS 16']],
+    ...isPinned,
+  },
+  {
+    name: 'pinned without a new version: the size of a map',
+    edits: [['bpf/guard/witness.h', '(max_entries, 16384)', '(max_entries, 1024)']],
+    ...isPinned,
+  },
+  {
+    name: 'an enum of more than 32 bits',
+    edits: [['bpf/steering/consts.h', 'MAX_COMMANDS = 256,', 'MAX_COMMANDS = 256, WIDE = 0x1ffffffffULL,']],
+    finder: generate,
+    says: 'clang 14 cuts',
+  },
+  {
+    name: 'an enum that nobody generates',
+    edits: [
+      ['bpf/guard/layouts.bpf.c', 'enum guard_op of_op;', 'enum guard_op of_op;\nenum fresh { FRESH = 1 } of_fresh;'],
+    ],
+    finder: generate,
+    says: 'enum fresh is not in',
+  },
+  {
+    name: 'an offset used wrongly: another field of a record',
+    edits: [['packages/dataplane/src/records.ts', 'lastSeenNs: values.readBigUInt64LE(at + flowValueLayout.lastSeenNs)', 'lastSeenNs: values.readBigUInt64LE(at + flowValueLayout.deadlineNs)']],
+    ...isMisread,
+  },
+  {
+    name: 'an offset used wrongly: another width',
+    edits: [['packages/guard/src/kernel/layout.ts', 'windowScale: value.readUInt8(', 'windowScale: value.readUInt16LE(']],
+    ...isMisread,
+  },
+  {
+    name: 'an offset used wrongly: another field of a command',
+    edits: [['packages/guard/src/kernel/layout.ts', 'put(command.finSeq ?? 0, guardCommandLayout.finSeq)', 'put(command.finSeq ?? 0, guardCommandLayout.birth)']],
+    ...isMisread,
+  },
+  {
+    name: 'an offset used wrongly: another setting',
+    edits: [['packages/dataplane/src/settings.ts', 'holdFrames, settingsLayout.holdFrames', 'holdFrames, settingsLayout.holdFlowBytes']],
+    ...isMisread,
+  },
+  {
+    name: 'an offset used wrongly: what a witness has seen',
+    edits: [['packages/guard/src/kernel/witness.ts', 'witnessLayout.contradicting', 'witnessLayout.agreeing']],
+    ...isMisread,
+  },
+  {
+    name: 'an offset used wrongly: a shift of the word',
+    edits: [['packages/dataplane/src/layout.ts', '(high >>> 8) & 0xffff', '(high >>> 8) & 0xfff']],
+    ...isMisread,
+  },
+  {
+    name: 'maxEpoch of 16 bits',
+    edits: [['packages/dataplane/src/layout.ts', '2 ** recordWordLayout.epoch.bits - 1', '0xffff']],
+    ...isMisread,
+  },
+  {
+    name: 'messages with epochs of 16 bits',
+    edits: [['packages/core/src/messages.ts', '.max(0xffffff)', '.max(0xffff)']],
+    ...isMisread,
+  },
+];
+
+const chosen = mistakes.filter(({ name }) => name.includes(process.argv[2] ?? ''));
+if (chosen.length === 0) {
+  console.error(`plant-mistakes: no mistake has "${process.argv[2]}"`);
+  process.exit(2);
+}
+const copy = makeCopy();
+try {
+  for (const finder of new Set(chosen.map((mistake) => mistake.finder))) {
+    const { isFailed, output } = run(finder);
+    if (isFailed) throw new Error(`${finder.join(' ')} fails without a mistake:\n${output}`);
+  }
+  let survived = 0;
+  for (const mistake of chosen) if (!isFound(mistake)) survived++;
+  console.log(`${chosen.length - survived} of ${chosen.length} planted mistakes found`);
+  process.exitCode = survived > 0 ? 1 : 0;
+} finally {
+  rmSync(copy, { recursive: true });
+}
+
+function vitest(...files) {
+  return ['node_modules/.bin/vitest', 'run', '--reporter=dot', ...files];
+}
+
+function isFound({ name, edits, finder, says }) {
+  const before = new Map();
+  for (const [file, from, to] of edits) {
+    const text = readFileSync(join(copy, file), 'utf8');
+    if (text.split(from).length !== 2) throw new Error(`${name}: ${file} has "${from}" ${text.split(from).length - 1} times`);
+    if (!before.has(file)) before.set(file, text);
+    writeFileSync(join(copy, file), text.replace(from, () => to));
+  }
+  const startMs = performance.now();
+  const { isFailed, output } = run(finder);
+  const seconds = (performance.now() - startMs) / 1000;
+  for (const [file, text] of before) writeFileSync(join(copy, file), text);
+  const isGood = isFailed && output.includes(says) && seconds * 1000 < limitMs;
+  console.log(`${isGood ? 'found   ' : 'SURVIVED'} ${seconds.toFixed(1).padStart(5)} s  ${name}`);
+  if (isFailed && !isGood) console.log(output);
+  return isGood;
+}
+
+function run([command, ...args]) {
+  const { status, stdout, stderr } = spawnSync(command, args, { cwd: copy, encoding: 'utf8', timeout: limitMs });
+  return { isFailed: status !== 0, output: stdout + stderr };
+}
+
+/** What git knows and does not ignore, the objects as they are built, and the modules of here, our packages those of the copy. */
+function makeCopy() {
+  const target = mkdtempSync(join(tmpdir(), 'restitch-planted-'));
+  const list = (...args) => spawnSync('git', ['ls-files', '-z', ...args], { cwd: root, encoding: 'utf8' }).stdout.split('\0');
+  for (const file of [...list(), ...list('--others', '--exclude-standard')]) {
+    if (file === '' || file.startsWith('docs/') || !existsSync(join(root, file))) continue;
+    mkdirSync(dirname(join(target, file)), { recursive: true });
+    cpSync(join(root, file), join(target, file));
+  }
+  for (const room of ['dataplane', 'guard'])
+    cpSync(join(root, 'packages', room, 'build'), join(target, 'packages', room, 'build'), { recursive: true });
+  const modules = join(root, 'node_modules');
+  mkdirSync(join(target, 'node_modules'));
+  for (const name of spawnSync('ls', ['-A', modules], { encoding: 'utf8' }).stdout.split('\n'))
+    if (name !== '' && name !== '@restitch') symlinkSync(join(modules, name), join(target, 'node_modules', name));
+  cpSync(join(modules, '@restitch'), join(target, 'node_modules', '@restitch'), { recursive: true, verbatimSymlinks: true });
+  return target;
+}
