@@ -17,6 +17,9 @@ const generate = ['node', 'scripts/generate-layouts.mjs'];
 const layoutTests = vitest('packages/dataplane/src/layout.test.ts', 'packages/guard/src/kernel/layout.test.ts');
 const isStale = { finder: check, says: 'run node scripts/generate-layouts.mjs' };
 const isPinned = { finder: generate, says: 'raise LAYOUT_VERSION' };
+const contractTests = ['sh', '-c', `scripts/build-bpf.sh && ${vitest('test/integration/dataplane/contract.test.ts').join(' ')}`];
+const isBroken = { finder: contractTests, says: 'AssertionError' };
+const fakeDataplane = 'packages/access-point/src/testing/fake-dataplane.ts';
 const isMisread = { finder: layoutTests, says: 'AssertionError' };
 const dataplaneLayout = 'packages/dataplane/src/layout.generated.ts';
 const guardLayout = 'packages/guard/src/kernel/layout.generated.ts';
@@ -135,6 +138,61 @@ const mistakes = [
     name: 'messages with epochs of 16 bits',
     edits: [['packages/core/src/messages.ts', '.max(0xffffff)', '.max(0xffff)']],
     ...isMisread,
+  },
+  {
+    name: 'the fake data plane never releases slowly',
+    edits: [[fakeDataplane, 'if (entry.outstanding === 0) {', 'if (entry.outstanding >= 0) {']],
+    ...isBroken,
+  },
+  {
+    name: 'the fake data plane releases for 500 ms',
+    edits: [[fakeDataplane, 'releaseLimitNs = 50_000_000n', 'releaseLimitNs = 500_000_000n']],
+    ...isBroken,
+  },
+  {
+    name: 'the fake data plane freezes what is being released',
+    edits: [[fakeDataplane, "if (entry.phase === 'releasing' || entry.phase === 'closing') return 'phase';", "if (entry.phase === 'closing') return 'phase';"]],
+    ...isBroken,
+  },
+  {
+    name: 'the fake data plane lets an owner claim an older epoch',
+    edits: [[fakeDataplane, "if (entry.epoch >= epoch) return 'stale';", "if (entry.epoch > epoch) return 'stale';"]],
+    ...isBroken,
+  },
+  {
+    name: 'the fake data plane forgets no closed flow',
+    edits: [[fakeDataplane, 'if (this.#clock.monotonicNs() >= entry.deadlineNs) this.#delete(key);\n', 'if (this.#clock.monotonicNs() < 0n) this.#delete(key);\n']],
+    ...isBroken,
+  },
+  {
+    name: 'the programs hold what is being released',
+    edits: [['bpf/steering/control.bpf.c', 'state == STATE_ACTIVE || state == STATE_HOLD ? STATE_HOLD : 0', 'state == STATE_ACTIVE || state == STATE_RELEASING || state == STATE_HOLD ? STATE_HOLD : 0']],
+    ...isBroken,
+  },
+  {
+    name: 'the programs release at once whatever is under way',
+    edits: [['bpf/steering/control.bpf.c', 'state == STATE_ACTIVE || outstanding == 0 ? STATE_ACTIVE', 'state == STATE_ACTIVE || outstanding < 9 ? STATE_ACTIVE']],
+    ...isBroken,
+  },
+  {
+    name: 'the programs let anybody claim a closing flow',
+    edits: [['bpf/steering/control.bpf.c', 'word_state(word) == STATE_CLOSING && is_same_owner', 'word_state(word) == STATE_CLOSING']],
+    ...isBroken,
+  },
+  {
+    name: 'the programs switch to the same epoch',
+    edits: [['bpf/steering/control.bpf.c', 'command->new_epoch <= command->epoch', 'command->new_epoch < command->epoch']],
+    ...isBroken,
+  },
+  {
+    name: 'the programs deliver what is frozen once its time is up',
+    edits: [['bpf/steering/hold.h', 'if (state == STATE_FROZEN)\n\t\treturn DECIDE_DROP;', 'if (state == STATE_FROZEN)\n\t\treturn DECIDE_OWNER;']],
+    ...isBroken,
+  },
+  {
+    name: 'the data plane gives a release 500 ms',
+    edits: [['packages/dataplane/src/open-dataplane.ts', 'releaseLimitNs = 50_000_000n', 'releaseLimitNs = 500_000_000n']],
+    ...isBroken,
   },
 ];
 

@@ -50,6 +50,7 @@ describe('in the kernel', () => halfOpenContract(setUpReal));
 
 function setUpFake(): { dataplane: FakeDataplane; syn: (flow: Flow) => number | undefined } {
   const fake = new FakeDataplane(systemClock);
+  fake.setRebuilding(false);
   return { dataplane: fake, syn: (flow) => fake.syn(flow) };
 }
 

@@ -22,6 +22,7 @@ type Op =
   | { t: 'deliver'; picks: number[] }
   | { t: 'advance'; ms: number }
   | { t: 'mishap'; what: 'busy' | 'thaw' | 'prepare' | 'freeze' }
+  | { t: 'lossy'; on: boolean }
   | { t: 'restart' | 'reboot' };
 
 const at = fc.nat(names.length - 1);
@@ -69,6 +70,7 @@ const common = [
       what: fc.constantFrom('busy' as const, 'thaw' as const, 'prepare' as const, 'freeze' as const),
     }),
   },
+  { weight: 1, arbitrary: fc.record({ t: fc.constant('lossy' as const), on: fc.boolean() }) },
   { weight: 1, arbitrary: fc.record({ t: fc.constant('restart' as const) }) },
   { weight: 1, arbitrary: fc.record({ t: fc.constant('reboot' as const) }) },
 ];
@@ -159,6 +161,9 @@ class Run {
           if (world.copiesOf(id).some((c) => c.name === name(op.at))) this.mayBeLost.add(id);
         }
         world.kill(name(op.at));
+        break;
+      case 'lossy':
+        world.dataplane.isLossy = op.on;
         break;
       case 'restart':
         await world.restartDaemon();
