@@ -19,6 +19,8 @@ const isStale = { finder: check, says: 'run node scripts/generate-layouts.mjs' }
 const isPinned = { finder: generate, says: 'raise LAYOUT_VERSION' };
 const contractTests = ['sh', '-c', `scripts/build-bpf.sh && ${vitest('test/integration/dataplane/contract.test.ts').join(' ')}`];
 const isBroken = { finder: contractTests, says: 'AssertionError' };
+const isUntimely = { finder: vitest('test/doubles/clock.test.ts'), says: 'AssertionError' };
+const virtualClock = 'packages/access-point/src/testing/virtual-clock.ts';
 const fakeDataplane = 'packages/access-point/src/testing/fake-dataplane.ts';
 const isMisread = { finder: layoutTests, says: 'AssertionError' };
 const dataplaneLayout = 'packages/dataplane/src/layout.generated.ts';
@@ -193,6 +195,21 @@ const mistakes = [
     name: 'the data plane gives a release 500 ms',
     edits: [['packages/dataplane/src/open-dataplane.ts', 'releaseLimitNs = 50_000_000n', 'releaseLimitNs = 500_000_000n']],
     ...isBroken,
+  },
+  {
+    name: 'the virtual clock runs timers of one time in any order',
+    edits: [[virtualClock, '|| a[0] - b[0]', '|| b[0] - a[0]']],
+    ...isUntimely,
+  },
+  {
+    name: 'the virtual clock runs timers before who set them has gone on',
+    edits: [[virtualClock, '    await settleMicrotasks();\n    for', '    for']],
+    ...isUntimely,
+  },
+  {
+    name: 'the machine’s clock runs a timer of a month at once',
+    edits: [['packages/core/src/clock.ts', 'leftMs <= maxTimerMs', 'leftMs > 0']],
+    ...isUntimely,
   },
 ];
 

@@ -17,13 +17,23 @@ export interface Clock {
   after(delayMs: number, fn: () => void): () => void;
 }
 
+/** The longest that Node's timers hold, 24.8 days: a longer one would run after 1 ms. */
+const maxTimerMs = 2 ** 31 - 1;
+
 /** The machine's own clock. */
 export const systemClock: Clock = {
   wallMs: () => Date.now(),
   monotonicNs: () => process.hrtime.bigint(),
   monotonicMs: () => Number(process.hrtime.bigint() / 1000n) / 1000,
   after(delayMs, fn) {
-    const timer = setTimeout(fn, delayMs);
+    let timer: NodeJS.Timeout;
+    const wait = (leftMs: number): void => {
+      timer =
+        leftMs <= maxTimerMs
+          ? setTimeout(fn, leftMs)
+          : setTimeout(() => wait(leftMs - maxTimerMs), maxTimerMs);
+    };
+    wait(delayMs);
     return () => clearTimeout(timer);
   },
 };

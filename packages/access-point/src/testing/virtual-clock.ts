@@ -28,6 +28,8 @@ export class VirtualClock implements Clock {
   /** Moves time on and runs, in order, what falls due. */
   async advance(byMs: number): Promise<void> {
     const endMs = this.#nowMs + byMs;
+    // Whoever has set the timers goes on first, as everywhere.
+    await settleMicrotasks();
     for (;;) {
       const due = [...this.#timers]
         .filter(([, t]) => t.atMs <= endMs)
