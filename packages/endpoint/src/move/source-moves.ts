@@ -240,12 +240,6 @@ export class SourceMoves {
     return { ...toReport(session), phase: 'frozen', moveId: move.moveId };
   }
 
-  get frozenCount(): number {
-    let count = 0;
-    for (const move of this.#moves.values()) if (move.phase === 'frozen') count++;
-    return count;
-  }
-
   #begin(request: Request<'prepare'>, session: Session): SourceMove {
     const move: SourceMove = {
       moveId: request.moveId,
