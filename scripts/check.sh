@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
-# What CI runs before the tests: types, lint, format, rooms.
+# What CI runs before the tests: types, lint, format, rooms, what nobody uses.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 node_modules/.bin/tsc -b
 node_modules/.bin/oxlint packages test examples bench
 node_modules/.bin/biome format packages test examples bench
 node scripts/check-rooms.mjs
+node_modules/.bin/knip --no-progress --treat-config-hints-as-errors --treat-tag-hints-as-errors
