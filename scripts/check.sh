@@ -3,6 +3,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 node_modules/.bin/tsc -b
+node_modules/.bin/tsc -p test/shipped
 node_modules/.bin/oxlint packages test examples bench
 node_modules/.bin/biome format packages test examples bench
 node scripts/check-rooms.mjs
