@@ -1,8 +1,10 @@
 #!/usr/bin/env bash
-# What CI runs before the tests: types, lint, format, rooms, what nobody uses.
+# What CI runs before the tests: types (of sources, of tests, as shipped), lint, format, rooms, what nobody uses.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 node_modules/.bin/tsc -b
+node_modules/.bin/tsc -p test
+node_modules/.bin/tsc -p examples
 node_modules/.bin/tsc -p test/shipped
 node_modules/.bin/oxlint packages test examples bench
 node_modules/.bin/biome format packages test examples bench

@@ -280,6 +280,7 @@ function runSteps(steps: readonly Step[], deterministic: boolean): void {
     if (s.t === 'answer' || s.t === 'reconnect') {
       for (const answer of answers.splice(0)) {
         if (answer.t === 'commit-refused') throw new Error(`refused ${answer.code} at commit ${answer.n}`);
+        if (answer.t === 'forgotten') throw new Error(`forgotten ${answer.id}, which nobody asked for`);
         for (const { n } of answer.sessions) {
           session.committed(n);
           if (answer.t === 'resume-from') {

@@ -50,7 +50,7 @@ describe('the choice of a buddy', () => {
   it('changes only for the sessions of a buddy that left, and for those a new one wins', () => {
     fc.assert(
       fc.property(fleet, fc.nat(), (all, pick) => {
-        const [owner, ...others] = all as [BuddyCandidate, ...BuddyCandidate[]];
+        const [owner, ...others] = all as BuddyCandidate[] as [BuddyCandidate, ...BuddyCandidate[]];
         const gone = others[pick % Math.max(others.length, 1)];
         if (gone === undefined) return;
         for (const sessionId of sessions.slice(0, 50)) {
