@@ -9,7 +9,7 @@ const lengths = [0, 1, 0x7f, 0x80, 0xff, 0x100, 0x7fff, 0xffff, 0x10000, 0x7ffff
 
 /** One to four changes of bytes; `other` is spliced in now and then. */
 export function mutateBytes(input: Uint8Array, other: Uint8Array, random: Random): Buffer {
-  let bytes = Buffer.from(input);
+  let bytes: Buffer = Buffer.from(input);
   for (let n = 1 + random.below(4); n > 0; n--) bytes = changeBytes(bytes, other, random);
   return bytes;
 }

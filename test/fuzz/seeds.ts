@@ -102,7 +102,6 @@ export const toEndpointSeeds: readonly ToEndpoint[] = [
   { t: 'fenced', reason: 'silent' },
   { t: 'replicas', rq: 11, owner: 'b' },
   { t: 'take-over', rq: 12, moveId: 'm2', owner: 'b', sessionId: 's1', epoch: 5 },
-  { t: 'forget-owner', rq: 13, owner: 'b' },
   { t: 'move-answer', n: 1, outcome: 'refused', reason: 'no room' },
   {
     t: 'verdicts',

@@ -29,7 +29,7 @@ import {
 } from './seeds.js';
 
 /** What became of one input. */
-export type Outcome = 'taken' | 'refused';
+type Outcome = 'taken' | 'refused';
 
 /** One decoder under test. */
 export interface FuzzTarget {
@@ -41,7 +41,7 @@ export interface FuzzTarget {
 }
 
 /** The reason why an input is a finding. */
-export class Finding extends Error {}
+class Finding extends Error {}
 
 function decoded(codes: readonly ErrorCode[], decode: () => void): Outcome {
   try {

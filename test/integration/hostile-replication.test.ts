@@ -26,7 +26,7 @@ import { useBpfDirectory } from '../bpf-directory.js';
 import { type Prey, type Speaker, cutOff, openRaw, speakTo } from './hostile/intruder.js';
 
 const protocol = { major: 1, minor: 0 };
-const settings = { sessionBoundBytes: 1 << 20, logBoundBytes: 65_536, deterministic: false };
+const settings = { sessionBoundBytes: 1 << 20, logBoundBytes: 65_536, replay: false };
 const boundBytes = 256 * 1024;
 const flow = { client: { address: '192.0.2.7', port: 4000 }, vip: { address: '192.0.2.100', port: 7000 } };
 

@@ -1,3 +1,3 @@
 /** Door for sibling packages of @restitch/access-point. */
 export { checkConfig, formatIssue, parseConfig } from './config/index.js';
-export type { ConfigIssue, ConfigResult, DaemonConfig } from './config/index.js';
+export type { ConfigResult, DaemonConfig } from './config/index.js';

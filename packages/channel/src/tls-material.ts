@@ -12,7 +12,7 @@ import type { PeerIdentity, TlsFiles } from './contract.js';
 import { certificateIdentity } from './identity.js';
 
 /** What one reading of the files gave. */
-export interface TlsMaterial {
+interface TlsMaterial {
   readonly identity: PeerIdentity;
   /** For `tls.connect` and `tls.createServer`: TLS 1.3 only, no resumption. */
   readonly options: SecureContextOptions;

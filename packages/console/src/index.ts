@@ -4,7 +4,7 @@ export type { CliEnv } from './cli-env.js';
 export { assertLabHost } from './host/assert-lab-host.js';
 export { checkBpfDirectory, defaultPinDirectories } from './host/check-bpf-directory.js';
 export { checkFeatures, hostChecks, hostRoles, runChecks } from './host/check-host.js';
-export type { Check, CheckResult, CheckStatus, HostRole } from './host/check-host.js';
+export type { Check, CheckResult, HostRole } from './host/check-host.js';
 export { createHostFacts } from './host/host-facts.js';
 export type { HostFacts } from './host/host-facts.js';
 export { stderrLogger } from './stderr-logger.js';

@@ -8,7 +8,7 @@
  */
 
 /** Where a connection is. `tcp` in the table names the states of the server's kernel (include/net/tcp_states.h). */
-export type ConnectionPhase =
+type ConnectionPhase =
   /** The SYN was steered, the handshake is not over. */
   | 'handshake'
   /** The kernel has it, no application does. */

@@ -107,9 +107,6 @@ const protectionSchema = z.object({
     .optional(),
 });
 
-/** What a protected session brings along. */
-export type ImageProtection = z.infer<typeof protectionSchema>;
-
 /** The whole image; `isOrdinaryImage` knows those without protection by hand. */
 export const sessionImageSchema = z.object({
   sessionId: z.string().min(1).max(64),

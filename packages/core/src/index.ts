@@ -1,7 +1,7 @@
 /** Public door of @restitch/core. */
 export { systemClock } from './clock.js';
 export type { Clock } from './clock.js';
-export { RestitchError, errorCodes, isErrorCode, toRestitchError } from './errors.js';
+export { RestitchError, isErrorCode, toRestitchError } from './errors.js';
 export type { ErrorCode, ErrorDetails, RestitchErrorOptions } from './errors.js';
 export {
   decodeAddress,
@@ -17,7 +17,7 @@ export {
 export type { Flow, SocketAddress } from './flow.js';
 export { createCounters, silentLogger } from './observe.js';
 export type { Counters, Logger } from './observe.js';
-export { addSeq, diffSeq, isSeqBefore, isSeqWithin } from './seq.js';
+export { addSeq, diffSeq } from './seq.js';
 export { VerdictList } from './verdict-list.js';
 export type { SessionVerdict, VerdictPart } from './verdict-list.js';
 export type { PlainData } from './image.js';

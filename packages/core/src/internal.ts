@@ -1,16 +1,9 @@
 /** Door for sibling packages of @restitch/core: what travels between parties. */
-export { decodeImage, defaultMaxImageBytes, encodeImage, imageVersion, tcpImageSchema } from './image.js';
-export type { ImageProtection, SessionImage, SessionImageBody, TcpImage } from './image.js';
+export { decodeImage, defaultMaxImageBytes, encodeImage, tcpImageSchema } from './image.js';
+export type { SessionImage, SessionImageBody, TcpImage } from './image.js';
 export { connectionLife } from './connection-life.js';
-export type {
-  ConnectionDeath,
-  ConnectionLifeRow,
-  ConnectionParty,
-  ConnectionPhase,
-} from './connection-life.js';
 export {
   appSchema,
-  closingSchema,
   endpointNameSchema,
   epochSchema,
   flowSchema,
@@ -18,11 +11,9 @@ export {
   fromFailure,
   isPrintable,
   parseMessage,
-  peerSchema,
   protocolVersion,
   replicaReportSchema,
   replicasPerPage,
-  sessionReportSchema,
   socketAddressSchema,
   toEndpointSchema,
   toFailure,
@@ -32,7 +23,6 @@ export {
 export type {
   Closing,
   EndpointRequest,
-  Failure,
   FromEndpoint,
   Peer,
   ReplicaReport,
@@ -44,27 +34,18 @@ export type {
 export type { Fields } from './plain-checks.js';
 export { isBoolean, isBytes, isFields, isNatural, isU32 } from './plain-checks.js';
 export {
-  assertPlain,
   decodePlain,
-  defaultMaxPlainValues,
   encodePlain,
-  maxPlainDepth,
 } from './plain-codec.js';
 export {
-  maxTelemetryRows,
   maxVerdicts,
-  metricNames,
   readTelemetry,
-  telemetrySchema,
-  verdictsSchema,
 } from './telemetry.js';
 export type {
   EndpointMetrics,
-  MetricName,
   SessionTelemetry,
   Telemetry,
   TelemetryMessage,
   TelemetryOrder,
   TelemetryRow,
-  VerdictsMessage,
 } from './telemetry.js';

@@ -43,7 +43,7 @@ const words = (maxLength: number) =>
 const ms = z.number().nonnegative().max(86_400_000);
 
 /** A record of at most `max` keys, counted before any is looked at: zod would collect an issue for each of a million. */
-export function recordOf<T extends z.ZodType>(value: T, max: number) {
+function recordOf<T extends z.ZodType>(value: T, max: number) {
   const isSmall = (v: unknown): boolean =>
     typeof v === 'object' && v !== null && Object.keys(v).length <= max;
   return z.custom<object>(isSmall, `expected at most ${max} keys`).pipe(z.record(z.string().max(64), value));
@@ -72,7 +72,7 @@ export const appSchema = z.object({ name: words(64), version: words(64) });
 export const endpointNameSchema = name;
 
 /** How a session stands whose application has ended it. */
-export const closingSchema = z.object({
+const closingSchema = z.object({
   /** The client has not acknowledged so many bytes, our FIN counted. */
   tailBytes: u32,
   /** Who delivers them if the process dies: its host's kernel (levels none and periodic), or whoever has the replica. */
@@ -84,7 +84,7 @@ export const closingSchema = z.object({
 export type Closing = z.infer<typeof closingSchema>;
 
 /** What an endpoint says of one of its sessions. */
-export const sessionReportSchema = z.object({
+const sessionReportSchema = z.object({
   id,
   flow: flowSchema,
   epoch: epochSchema,
@@ -103,7 +103,7 @@ export const sessionReportSchema = z.object({
 export type SessionReport = z.infer<typeof sessionReportSchema>;
 
 /** An endpoint that can keep replicas. */
-export const peerSchema = z.object({
+const peerSchema = z.object({
   name,
   instance: id,
   stateAddress: socketAddressSchema,
@@ -323,8 +323,6 @@ export const toEndpointSchema = z.discriminatedUnion('t', [
     sessionId: id,
     epoch: epochSchema,
   }),
-  /** Buddy: that owner is gone for good, or back as another process. */
-  z.object({ t: z.literal('forget-owner'), ...request, owner: name }),
 ]);
 /** Access point → endpoint. */
 export type ToEndpoint = z.infer<typeof toEndpointSchema>;

@@ -12,7 +12,7 @@ import { RestitchError } from './errors.js';
 export const maxPlainDepth = 64;
 
 /** Most values in one encoding, keys counted: 64 MiB of empty maps would take the decoder half a minute. */
-export const defaultMaxPlainValues = 2 ** 22;
+const defaultMaxPlainValues = 2 ** 22;
 
 /** `skipValues` is documented but missing from msgpackr's types. */
 const packrOptions = { useRecords: false, encodeUndefinedAsNil: true, skipValues: [undefined] } as const;

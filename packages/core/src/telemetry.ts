@@ -8,7 +8,7 @@
 import { z } from 'zod';
 
 /** Rows in one message, at most; an endpoint sends `telemetry.maxSessions` of its welcome. */
-export const maxTelemetryRows = 4096;
+const maxTelemetryRows = 4096;
 /** Verdicts in one message, at most. */
 export const maxVerdicts = 4096;
 /** A new endpoint metric must not break an older access point, a hostile one must not cost memory. */
@@ -34,9 +34,9 @@ const highest = {
 } as const;
 
 /** Names of the metrics. */
-export type MetricName = keyof typeof highest;
+type MetricName = keyof typeof highest;
 /** All metrics' names, in the order of the documentation. */
-export const metricNames = Object.keys(highest) as MetricName[];
+const metricNames = Object.keys(highest) as MetricName[];
 
 /**
  * One period of one endpoint. What could not be measured is absent, never 0.
@@ -110,9 +110,6 @@ export const verdictsSchema = z.object({
   /** True if this ends the list: sessions not named in it stay. */
   complete: z.boolean(),
 });
-/** Access point → endpoint. */
-export type VerdictsMessage = z.infer<typeof verdictsSchema>;
-
 /** A telemetry message with its numbers judged. */
 export interface Telemetry {
   readonly atMs: number;

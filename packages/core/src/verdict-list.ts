@@ -4,7 +4,7 @@
  * anything move. Pure; time comes in.
  */
 
-/** One verdict: this session had better go there. */
+/** One verdict: this session had better go there. @public */
 export interface SessionVerdict {
   readonly session: string;
   readonly target: string;

@@ -72,7 +72,7 @@ export interface VirtualService {
   readonly backends: ReadonlyArray<{ readonly endpointId: number; readonly weight: number }>;
 }
 
-/** Bounds of holding, per flow and in all. */
+/** Bounds of holding, per flow and in all. @public */
 export interface HoldBounds {
   readonly flowBytes: number;
   readonly totalBytes: number;

@@ -10,7 +10,7 @@ import type { SocketAddress } from '@restitch/core';
 export const tcpFlags = { fin: 0x01, syn: 0x02, rst: 0x04, psh: 0x08, ack: 0x10 } as const;
 
 /** Part of a fragmented datagram; `offset` in units of 8 bytes. */
-export interface FragmentPart {
+interface FragmentPart {
   readonly id: number;
   readonly offset: number;
   readonly more: boolean;
@@ -44,7 +44,7 @@ export interface IcmpErrorFrame {
 }
 
 /** MACs that built frames carry: towards 02:aa…01, from 02:cc…02. */
-export const frameMacs = {
+const frameMacs = {
   destination: Buffer.from('02aa00000001', 'hex'),
   source: Buffer.from('02cc00000002', 'hex'),
 } as const;

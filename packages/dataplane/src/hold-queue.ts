@@ -52,7 +52,7 @@ export interface HoldQueueOptions {
 }
 
 /** Called with frames in their order; it must not keep them. */
-export type FrameListener = (frames: readonly Uint8Array[]) => void;
+type FrameListener = (frames: readonly Uint8Array[]) => void;
 
 /** The frames of moving flows. */
 export interface HoldQueue {

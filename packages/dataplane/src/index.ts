@@ -13,5 +13,4 @@ export type {
   VirtualService,
 } from './contract.js';
 export { openDataplane } from './open-dataplane.js';
-export { verdictNames } from './layout.js';
 export type { VerdictName } from './layout.js';

@@ -4,4 +4,3 @@ export { pinnedPath } from './pins.js';
 export { listPinnedRecords } from './pinned-records.js';
 export { probePrograms } from './probe-programs.js';
 export { segmentFlags, writeSegment } from './segment.js';
-export type { Segment } from './segment.js';

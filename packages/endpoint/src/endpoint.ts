@@ -25,14 +25,12 @@ import {
   resolveEndpointOptions,
 } from './options.js';
 import { type ConnectionListener, Server } from './server.js';
-import type { ServerHost } from './server-host.js';
 import { type LeftBehind, Leaving } from './leaving.js';
 import { SessionTable, toReport } from './session-table.js';
 import { ClosingSessions } from './session/closing-sessions.js';
 import { readResidue, type Residue } from './tcp/kernel-sockets.js';
 import { type MigrateOptions, type MigrateOutcome, SelfMoves } from './session/self-moves.js';
 import type { Session } from './session/session.js';
-import type { SessionWatcher } from './session/session-init.js';
 
 /** An image is at most `maxImageBytes`; its message is a little larger. */
 const messageOverheadBytes = 4096;
@@ -48,11 +46,12 @@ export type EndpointStatus =
   /** The operator drains this endpoint: its sessions are being moved away. */
   | { readonly t: 'draining'; readonly on: boolean };
 
-/** One endpoint process. Emits 'status' with an EndpointStatus, and 'close'. */
-export class Endpoint
-  extends EventEmitter<{ status: [EndpointStatus]; close: [] }>
-  implements SessionWatcher, ServerHost
-{
+/**
+ * One endpoint process. Emits 'status' with an EndpointStatus, and 'close'.
+ *
+ * What it is to its parts (a `ServerHost`, a `SessionWatcher`) is internal: `implements` would promise it in the shipped types.
+ */
+export class Endpoint extends EventEmitter<{ status: [EndpointStatus]; close: [] }> {
   /** @internal */
   readonly options: ResolvedEndpointOptions;
   /** @internal */
@@ -74,6 +73,7 @@ export class Endpoint
   #starting: Promise<void> | undefined;
   #isClosing = false;
 
+  /** @internal */
   constructor(options: EndpointOptions) {
     super();
     this.options = resolveEndpointOptions(options);

@@ -20,13 +20,13 @@ import {
 } from '@restitch/core';
 import { defaultMaxImageBytes, endpointNameSchema } from '@restitch/core/internal';
 
-/** Name and version of the application; a target that does not accept them is refused before anything is frozen. */
+/** Name and version of the application; a target that does not accept them is refused before anything is frozen. @public */
 export interface AppIdentity {
   readonly name: string;
   readonly version: string;
 }
 
-/** The application, as it stands in a hello, a reservation and an image. */
+/** The application, as it stands in a hello, a reservation and an image. @public */
 export interface AppOptions extends AppIdentity {
   /**
    * Whether sessions of that application may come here. Without it: the same name, and the same version unless the
@@ -68,7 +68,7 @@ export interface EndpointOptions {
 }
 
 /** Bounds of closing sessions; the kernel's own for orphans do not apply to them. */
-export interface ClosingOptions {
+interface ClosingOptions {
   /** Since the client last acknowledged a byte, 600,000 by default; its end is a reset. */
   readonly timeoutMs?: number;
   /** Unacknowledged bytes of all of them, 256 MiB by default; beyond it those without progress are reset, longest first. */

@@ -22,13 +22,14 @@ import { runHooks } from './move/source-moves.js';
 import type { ThawedSession } from './move/target-moves.js';
 import { type ProtectionSettings, parseProtection } from '@restitch/guard';
 import { type ServerOptions, defaultNotSentLowWaterBytes } from './options.js';
-import type { CarriedFrom, ProtectedListener, TakenSession } from './protect/protection.js';
+import type { CarriedFrom, TakenSession } from './protect/protection.js';
 import type { ServerHost } from './server-host.js';
-import { Carrier, adoptSocket } from './session/carrier.js';
+import type { Carrier } from './session/carrier.js';
 import { assertNodeSupported, getSocketHandle } from './session/node-handle.js';
 import { assertPlainData } from './session/plain-data.js';
 import { Session } from './session/session.js';
 import { createSessionId, toFlow } from './session/session-init.js';
+import { SocketCarrier, adoptSocket } from './session/socket-carrier.js';
 
 /** Called for each session: new ones, and with `session.resumed` those that were moved here. */
 export type ConnectionListener = (session: Session) => void;
@@ -53,7 +54,7 @@ interface ServerEvents {
 }
 
 /** A server of an endpoint. Emits 'listening', 'session', 'error', 'status', 'close'. */
-export class Server extends EventEmitter<ServerEvents> implements ProtectedListener {
+export class Server extends EventEmitter<ServerEvents> {
   readonly #endpoint: ServerHost;
   readonly #options: ServerOptions;
   /** @internal undefined: level none without a guard. */
@@ -62,6 +63,7 @@ export class Server extends EventEmitter<ServerEvents> implements ProtectedListe
   #vip: SocketAddress | undefined;
   #isClosing = false;
 
+  /** @internal */
   constructor(endpoint: ServerHost, options: ServerOptions, onSession?: ConnectionListener) {
     super();
     this.#endpoint = endpoint;
@@ -284,7 +286,7 @@ export class Server extends EventEmitter<ServerEvents> implements ProtectedListe
   #carry(session: Session, socket: Socket, from: CarriedFrom = {}): Carrier {
     const { protection } = this.#endpoint;
     if (this.protection === undefined || protection === undefined) {
-      return new Carrier(socket, session.carrierEvents);
+      return new SocketCarrier(socket, session.carrierEvents);
     }
     return protection.carry(session, socket, this.protection, from);
   }

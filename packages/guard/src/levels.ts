@@ -1,8 +1,8 @@
 /**
  * The three levels of protection a listener can choose, and what bounds them.
  *
- * A level is fixed at SYN, because the kernel acknowledges as soon as data arrives; it may rise later only at a
- * committed point. docs/crash.md says in plain words what each level promises.
+ * A level is fixed at SYN, because the kernel acknowledges as soon as data arrives.
+ * docs/crash.md says in plain words what each level promises.
  */
 import { RestitchError } from '@restitch/core';
 import { z } from 'zod';
@@ -10,17 +10,17 @@ import { z } from 'zod';
 /** `none`: moves only. `periodic`: resumes only if the client proves nothing passed since. `commit`: nothing lost, nothing contradicted. */
 export type ProtectionLevel = 'none' | 'periodic' | 'commit';
 
-/** What a session does while no endpoint can be its buddy. */
+/** What a session does while no endpoint can be its buddy. @public */
 export type DegradedRule = 'unprotected' | 'stall';
 
 /** Kept output and uncommitted input of one session; at the bound the application is slowed, never unprotected. */
-export const defaultSessionBoundBytes = 4 * 1024 * 1024;
+const defaultSessionBoundBytes = 4 * 1024 * 1024;
 
 /** One second is what a person notices as "just now"; a shorter interval costs a message per session each time. */
-export const defaultPeriodicIntervalMs = 1000;
+const defaultPeriodicIntervalMs = 1000;
 
 /** A log longer than this is replaced by a snapshot: replay at take-over then reads at most this much. */
-export const defaultLogBoundBytes = 64 * 1024;
+const defaultLogBoundBytes = 64 * 1024;
 
 const settingsSchema = z.strictObject({
   level: z.enum(['none', 'periodic', 'commit']).default('none'),
@@ -59,18 +59,4 @@ export function parseProtection(options: ProtectionOptions): ProtectionSettings 
   }
   const faults = parsed.error.issues.map((i) => `${i.path.join('.') || 'protection'}: ${i.message}`);
   throw new RestitchError('usage', `protection settings: ${faults.join('; ')}`);
-}
-
-const rank: Readonly<Record<ProtectionLevel, number>> = { none: 0, periodic: 1, commit: 2 };
-
-/**
- * The level a session has after `wanted` was asked for. Falling is always allowed; rising only where everything
- * received is committed, for bytes acknowledged before that are on one machine alone.
- */
-export function changeLevel(
-  current: ProtectionLevel,
-  wanted: ProtectionLevel,
-  isAtCommittedPoint: boolean,
-): ProtectionLevel {
-  return rank[wanted] <= rank[current] || isAtCommittedPoint ? wanted : current;
 }

@@ -22,7 +22,7 @@ const dayMs = 86_400_000;
 /** Clocks of two hosts differ; a fresh certificate must be valid on both. */
 const backdateMs = 3_600_000;
 
-/** How `issue` works. */
+/** How `issue` works. @public */
 export interface IssueOptions {
   /** Days from now; negative makes one that has expired, for tests. */
   readonly validDays?: number;

@@ -1,25 +1,20 @@
 /** Public door of @restitch/sys. */
 export {
   SyscallError,
-  addressOf,
   check,
   errno,
   errnoName,
-  lastErrno,
   libc,
-  openLibrary,
-  readCString,
 } from './libc.js';
 export type { NativeArgument, NativeFunction, NativeLibrary, NativePointerFunction } from './libc.js';
 export { Fd, closeFd, duplicateFd } from './fd.js';
 export { enterNetworkNamespace, inNetworkNamespace } from './network-namespace.js';
-export { interfaceIndex } from './network-interface.js';
 export { threadCpuNs } from './thread-clock.js';
 export { openPacketTap } from './packet-tap.js';
 export type { PacketTap } from './packet-tap.js';
 export { createReadWaiter, openWireTap } from './wire-tap.js';
 export type { WireTap } from './wire-tap.js';
-export { capabilityBits, effectiveCapabilities, keepCapabilities } from './capabilities.js';
+export { effectiveCapabilities, keepCapabilities } from './capabilities.js';
 export type { CapabilityName } from './capabilities.js';
 export { probeFeatures } from './features.js';
 export type { FeatureNeed, FeatureReport } from './features.js';

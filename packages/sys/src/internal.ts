@@ -12,18 +12,16 @@ export {
   testRun,
   updateElement,
 } from './bpf/bpf-syscall.js';
-export type { ChunkReader, ElementSize, MapChunk, TestRun, TestRunResult } from './bpf/bpf-syscall.js';
-export { BpfLoadError, attachTc, detachTc, loadBpfObject } from './bpf/libbpf.js';
-export type { BpfObject, BpfObjectSpec, TcFilter, TcHook } from './bpf/libbpf.js';
+export { attachTc, detachTc, loadBpfObject } from './bpf/libbpf.js';
+export type { TcFilter, TcHook } from './bpf/libbpf.js';
 export { assertGroupReaches, inspectBpfDirectory, prepareBpfDirectory } from './bpf-directory.js';
 export type { BpfDirectoryState } from './bpf-directory.js';
-export { isBpffs, mountBpffs, unmountBpffs } from './bpffs.js';
+export { mountBpffs, unmountBpffs } from './bpffs.js';
 export { probeProgram } from './bpf/probe-program.js';
-export type { ProgramSpec } from './bpf/probe-program.js';
 export { openMappedMap } from './bpf/mapped-map.js';
 export type { MappedMap } from './bpf/mapped-map.js';
-export { openNeighbourTable, parseNeighbours } from './netlink-neighbours.js';
-export type { Neighbour, NeighbourState, NeighbourTable } from './netlink-neighbours.js';
+export { openNeighbourTable } from './netlink-neighbours.js';
+export type { Neighbour } from './netlink-neighbours.js';
 export { interfaceIndex, interfaceMac } from './network-interface.js';
 export { enterNetworkNamespace } from './network-namespace.js';
 export { openIcmpEcho } from './icmp-echo.js';
@@ -60,10 +58,8 @@ export {
 export {
   afInet,
   afInet6,
-  decodeSocketAddress,
   encodeSocketAddress,
   familyOf,
-  socketAddressBytes,
 } from './socket-address.js';
 export {
   ip,
@@ -83,9 +79,6 @@ export {
   hasPeerFin,
   isFinWaiting,
   ownFinStates,
-  parseTcpInfo,
-  tcpInfoBytes,
-  tcpInfoOffsets,
   tcpState,
 } from './tcp-info.js';
 export type { TcpInfo } from './tcp-info.js';
@@ -99,4 +92,3 @@ export {
 export { pollEvent, pollFd } from './poll.js';
 export { signalUrgentBytes } from './signal-owner.js';
 export { hasProcessEnded, openPidfd, peerCredentials } from './process-watch.js';
-export type { PeerCredentials } from './process-watch.js';

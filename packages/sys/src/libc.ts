@@ -8,7 +8,7 @@ import { constants } from 'node:os';
 import koffi from 'koffi';
 import { RestitchError } from '@restitch/core';
 
-/** What crosses the seam. Pointers go in as Buffers (kept reachable by the caller) and come back as bigint or null. */
+/** What crosses the seam. Pointers go in as Buffers (kept reachable by the caller) and come back as bigint or null. @public */
 export type NativeArgument = number | bigint | string | NodeJS.ArrayBufferView | null;
 
 /** A native function that returns an integer (`int`, `ssize_t`, `long`). */

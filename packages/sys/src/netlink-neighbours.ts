@@ -45,7 +45,7 @@ const states = {
 } as const;
 
 /** NUD state of an entry; `gone` when the kernel deleted it. */
-export type NeighbourState = keyof typeof states | 'none' | 'gone';
+type NeighbourState = keyof typeof states | 'none' | 'gone';
 
 /** One entry of the table. */
 export interface Neighbour {

@@ -9,7 +9,7 @@ import { solTcp, tcp } from './option-names.js';
 export const tcpInfoBytes = 320;
 
 /** Offsets of the fields in use. */
-export const tcpInfoOffsets = {
+const tcpInfoOffsets = {
   state: 0,
   retransmits: 2,
   probes: 3,
@@ -39,7 +39,7 @@ export const tcpInfoOffsets = {
 } as const;
 
 /** Bits of `options`. */
-export const tcpInfoOption = { timestamps: 1, sack: 2, wscale: 4 } as const;
+const tcpInfoOption = { timestamps: 1, sack: 2, wscale: 4 } as const;
 
 /** States of include/net/tcp_states.h. */
 export const tcpState = {

@@ -7,8 +7,8 @@ import type { ChildProcess } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 
 /** Parties and their last address byte. */
-export const parties = { ap: 1, client: 2, a: 11, b: 12 } as const;
-export type Party = keyof typeof parties;
+const parties = { ap: 1, client: 2, a: 11, b: 12 } as const;
+type Party = keyof typeof parties;
 
 export const vip4 = '10.77.0.100';
 export const vip6 = 'fd77::100';

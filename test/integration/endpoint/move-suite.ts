@@ -54,7 +54,7 @@ export function describeMoves(options: ChildOptions): void {
       for (let i = 1; i <= 6; i++) {
         client.write(`request ${i}\n`);
         expect(await take(client, 12)).toBe(`request ${i} ${i}\n`);
-        const to = at === 'a' ? 'b' : 'a';
+        const to: 'a' | 'b' = at === 'a' ? 'b' : 'a';
         moved = await world.move(moved, at, to);
         at = to;
       }

@@ -96,17 +96,22 @@ describe.each([false, true])('level periodic (IPv6: %s)', (ipv6) => {
   }, 60_000);
 
   it.each([
-    ['sent', 'idle', (t: Case) => void t.client.write('x'), { clientSentBytes: 1, clientReceivedBytes: 0 }],
+    [
+      'sent',
+      'idle',
+      (t: Case): void => void t.client.write('x'),
+      { clientSentBytes: 1, clientReceivedBytes: 0 },
+    ],
     [
       'received',
       'idle',
-      (t: Case) => void t.a.tell('write', { id: t.report.id, text: 'news' }),
+      (t: Case): void => void t.a.tell('write', { id: t.report.id, text: 'news' }),
       { clientSentBytes: 0, clientReceivedBytes: 4 },
     ],
     [
       'sent and received',
       'lines',
-      (t: Case) => void t.client.write('a\n'),
+      (t: Case): void => void t.client.write('a\n'),
       { clientSentBytes: 2, clientReceivedBytes: 4 },
     ],
   ] as const)(

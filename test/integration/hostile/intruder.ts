@@ -101,7 +101,7 @@ export async function recordBytes(prey: Prey, files: TlsFiles, messages: readonl
   await once(relay, 'listening');
   const socket = await openRaw({ ...prey, port: (relay.address() as net.AddressInfo).port }, files);
   for (const message of messages) for (const part of encodeFrame(message)) socket.write(part);
-  await new Promise((resolve) => socket.end(resolve));
+  await new Promise<void>((resolve) => socket.end(resolve));
   await new Promise((resolve) => relay.close(resolve));
   return Buffer.concat(chunks);
 }

@@ -10,7 +10,7 @@ const name = z.string().min(1).max(63);
 const sessionId = z.string().min(1).max(64);
 
 /** Every command with its arguments. */
-export const adminRequestSchema = z.discriminatedUnion('cmd', [
+const adminRequestSchema = z.discriminatedUnion('cmd', [
   z.strictObject({ cmd: z.literal('status') }),
   z.strictObject({ cmd: z.literal('endpoints') }),
   /** Pages through sessions in the order of their opening; `after` is the last id of the page before. */
@@ -108,8 +108,3 @@ export const adminAnswerSchema = z.union([
     }),
   }),
 ]);
-/** One line of answer. */
-export type AdminAnswer = z.infer<typeof adminAnswerSchema>;
-
-/** A line longer than this is refused: 10,000 recommendations fit. */
-export const maxAdminLineBytes = 4 * 1024 * 1024;

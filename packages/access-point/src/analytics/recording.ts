@@ -7,7 +7,7 @@ import type { EngineInput, EngineOptions } from '@restitch/analytics';
 const maxBytes = 1024 * 1024 * 1024;
 
 /** First line of a recording. */
-export interface RecordingHead {
+interface RecordingHead {
   readonly recording: 'restitch-analytics';
   readonly version: 1;
   readonly options: EngineOptions;

@@ -33,8 +33,8 @@ class Told {
   }
 
   view(name: string): unknown {
-    const { telemetry, endpoints } = this.world.core.state;
-    return telemetry.viewOf(endpoints.require(name));
+    const { collectors, endpoints } = this.world.core.state;
+    return collectors.telemetry.viewOf(endpoints.require(name));
   }
 }
 

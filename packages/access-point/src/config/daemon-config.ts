@@ -49,7 +49,7 @@ export interface InputsConfig {
 }
 
 /** Longest time of each step of a move, in milliseconds. */
-export interface MoveDeadlines {
+interface MoveDeadlines {
   readonly reserveMs: number;
   readonly prepareMs: number;
   readonly activateMs: number;

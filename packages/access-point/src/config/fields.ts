@@ -154,7 +154,7 @@ function addressParts(raw: unknown): { address: string; port: number } | undefin
 }
 
 /** A value in a message, cut short. */
-export function show(raw: unknown): string {
+function show(raw: unknown): string {
   if (raw === undefined) return 'nothing';
   const text = JSON.stringify(raw) ?? String(raw);
   return text.length > 60 ? `${text.slice(0, 57)}...` : text;

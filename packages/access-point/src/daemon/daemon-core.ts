@@ -9,7 +9,6 @@ import { ClientEnds } from '../ownership/client-ends.js';
 import { ControlPlane } from '../control/control-plane.js';
 import { Coordinator } from '../moves/coordinator.js';
 import type { DaemonState } from '../admin/daemon-state.js';
-import { forgetAffinityOf } from '../ownership/dead-affinity.js';
 import { Drains } from '../moves/drains.js';
 import type { EndpointIds } from '../model/endpoint-ids.js';
 import { EndpointRegistry } from '../model/endpoint-registry.js';
@@ -20,6 +19,8 @@ import { FlowSweep } from '../ownership/flow-sweep.js';
 import { HealthMonitor } from '../control/health-monitor.js';
 import { createMoveHistory } from '../model/history.js';
 import { Protection } from '../failover/protection.js';
+import { CurrentConfig } from './current-config.js';
+import { EndpointChanges } from './endpoint-changes.js';
 import { Rebuild } from './rebuild.js';
 import { Reconciler } from '../ownership/reconciler.js';
 import { AnalyticsHost } from '../analytics/analytics-host.js';
@@ -27,7 +28,7 @@ import type { StartRunner } from '../analytics/engine-runner.js';
 import { Collectors } from '../analytics/collectors.js';
 import { SelfMoveDesk } from '../analytics/self-move-desk.js';
 import { SessionRegistry } from '../model/session-registry.js';
-import type { Session } from '../model/session-registry.js';
+import { createSignal } from '../model/signal.js';
 import { createTakeOverHistory } from '../model/take-over-history.js';
 
 /** What the parts stand on. */
@@ -47,152 +48,150 @@ export interface DaemonCoreDeps {
   readonly idPrefix?: string;
 }
 
-/** The schema's default weight: an endpoint that is not listed counts like one that is. */
-const defaultWeight = 100;
-/** Take-overs go first: milliseconds count there, the sweep may take a hundred, and a SYN is repeated after a second. */
-const affinityPauseMs = 100;
-
-/** All parts of a daemon. */
+/** All parts of a daemon, in the order in which they stand on each other. */
 export class DaemonCore {
   readonly state: DaemonState;
   readonly sweep: FlowSweep;
-  #config: DaemonConfig;
+  readonly #config: CurrentConfig;
   readonly #control: ControlPlane;
   readonly #health: HealthMonitor;
   readonly #rebuild: Rebuild;
-  #isClosed = false;
+  readonly #changes: EndpointChanges;
 
   constructor(deps: DaemonCoreDeps) {
-    const { config, dataplane, clock, logger, counters } = deps;
-    this.#config = config;
-    const base = { clock, logger, counters, dataplane };
-    const endpoints = new EndpointRegistry(deps.ids, (name) => this.#weightOf(name));
-    const sessions = new SessionRegistry();
-    const history = createMoveHistory(config.historyMoves);
-    const takeOverHistory = createTakeOverHistory(config.historyMoves);
-    const feed = createEventFeed();
-    const batch = createFlowBatch(dataplane, clock, counters);
-    const policy = (): DaemonConfig['moves'] => this.#config.moves;
-    const lingerMs = (): number => this.#config.flows.closingLingerMs;
+    const { clock, logger, counters, dataplane } = deps;
+    const { historyMoves, rebuildGraceMs, stateDirectory, name: accessPointName } = deps.config;
+    const config = new CurrentConfig(deps.config);
     const idPrefix = deps.idPrefix ?? `${randomBytes(6).toString('base64url')}-`;
-    const parties = { endpoints, sessions, history, batch };
-    const reconciler = new Reconciler({
-      ...base,
-      ...parties,
-      lingerMs,
-      onStale: (endpoint) => this.state.protection.contradicted(endpoint),
-      onOwnerGone: (session) => this.state.protection.closingLeft(session),
-    });
-    const onDoubt = (session: Session): void => reconciler.askOwner(session);
-    const mayReceive = (endpoint: Endpoint): boolean => protection.mayReceive(endpoint);
-    const coordinator = new Coordinator({ ...base, ...parties, policy, idPrefix, onDoubt, mayReceive });
-    const onChange = (endpoint: Endpoint): void => {
-      this.#health.publishServices();
-      collectors.notices.drainChanged(endpoint);
+    const heard = {
+      drain: createSignal<[Endpoint]>(),
+      death: createSignal<[Endpoint, string]>(),
+      liveness: createSignal<[Endpoint]>(),
+      processEnded: createSignal<[string]>(),
+      startOver: createSignal<[]>(),
     };
-    const { stateDirectory } = config;
-    const drains = new Drains({ ...base, endpoints, coordinator, policy, stateDirectory, onChange });
-    const heartbeatMs = (): number => this.#config.health.heartbeatMs;
-    const newId = (): string => `${idPrefix}t${++takeOvers}`;
-    let takeOvers = 0;
-    const clientEnds = new ClientEnds({ ...base, batch, lingerMs });
+
+    const model = {
+      clock,
+      logger,
+      counters,
+      dataplane,
+      endpoints: new EndpointRegistry(deps.ids, (name) => config.weightOf(name)),
+      sessions: new SessionRegistry(),
+      history: createMoveHistory(historyMoves),
+      takeOverHistory: createTakeOverHistory(historyMoves),
+      feed: createEventFeed(),
+      batch: createFlowBatch(dataplane, clock, counters),
+      heartbeatMs: () => config.value.health.heartbeatMs,
+      lingerMs: () => config.value.flows.closingLingerMs,
+    };
+    const { sessions, history, feed } = model;
+    const clientEnds = new ClientEnds(model);
     const protection = new Protection({
-      ...base,
+      ...model,
       clientEnds,
-      batch,
-      endpoints,
-      sessions,
-      feed,
-      takeOverHistory,
-      heartbeatMs,
-      lingerMs,
-      newId,
-      onDeath: (endpoint, instance) => this.#onDeath(endpoint, instance),
+      newId: countUp(`${idPrefix}t`),
+      onDeath: heard.death.tell,
+    });
+    const reconciler = new Reconciler({
+      ...model,
+      onStale: (endpoint) => protection.contradicted(endpoint),
+      onOwnerGone: (session) => protection.closingLeft(session),
+    });
+    const coordinator = new Coordinator({
+      ...model,
+      policy: () => config.value.moves,
+      idPrefix,
+      onDoubt: (session) => reconciler.askOwner(session),
+      mayReceive: (endpoint) => protection.mayReceive(endpoint),
+    });
+    const drains = new Drains({
+      ...model,
+      coordinator,
+      policy: () => config.value.moves,
+      stateDirectory,
+      onChange: heard.drain.tell,
     });
     const collectors = new Collectors({
-      ...base,
-      endpoints,
-      sessions,
+      ...model,
       drains,
-      feed,
-      config: () => this.#config,
+      config: () => config.value,
       openEcho: deps.openEcho,
     });
+    const { inputs, telemetry } = collectors;
     const analytics =
-      deps.startAnalytics === undefined
-        ? undefined
-        : new AnalyticsHost({
-            ...base,
-            endpoints,
-            sessions,
-            coordinator,
-            feed,
-            inputs: collectors.inputs,
-            config: () => this.#config.analytics,
-            endpointConfig: () => this.#config.endpoints,
-            locationOf: (address) => collectors.locationOf(address),
-            maxQueued: () => this.#config.moves.maxQueued,
-            start: deps.startAnalytics,
-          });
+      deps.startAnalytics &&
+      new AnalyticsHost({
+        ...model,
+        coordinator,
+        inputs,
+        config: () => config.value.analytics,
+        endpointConfig: () => config.value.endpoints,
+        locationOf: (address) => collectors.locationOf(address),
+        maxQueued: () => config.value.moves.maxQueued,
+        start: deps.startAnalytics,
+      });
     const parts = {
-      ...base,
-      inputs: collectors.inputs,
-      telemetry: collectors.telemetry,
+      ...model,
+      inputs,
+      telemetry,
       collectors,
       analytics,
-      batch,
-      endpoints,
-      sessions,
       coordinator,
       reconciler,
       protection,
       drains,
-      feed,
-      history,
-      takeOverHistory,
     };
-    this.#control = new ControlPlane({
+    const control = new ControlPlane({
       ...parts,
       selfMoves: new SelfMoveDesk({ sessions, coordinator, counters, analytics }),
-      accessPointName: config.name,
-      heartbeatMs,
-      lingerMs,
+      accessPointName,
       telemetryOrder: () => collectors.telemetryOrder,
-      mayJoin: (name) => this.#mayJoin(name),
-      onLiveness: (endpoint) => this.#onLiveness(endpoint),
-      onProcessEnded: (name) => this.#rebuild.processEnded(name),
+      mayJoin: (name) => config.mayJoin(name),
+      onLiveness: heard.liveness.tell,
+      onProcessEnded: heard.processEnded.tell,
     });
-    this.#health = new HealthMonitor({
+    const health = new HealthMonitor({
       ...parts,
-      policy: () => this.#config.health,
-      services: () => this.#config.listeners,
-      setLiveness: (endpoint, liveness) => this.#control.setLiveness(endpoint, liveness),
+      policy: () => config.value.health,
+      services: () => config.value.listeners,
+      setLiveness: (endpoint, liveness) => control.setLiveness(endpoint, liveness),
       onDown: () => reconciler.ownerAbsent(),
       isDead: (endpoint) => protection.isDead(endpoint),
     });
-    this.sweep = new FlowSweep({ ...parts, clientEnds, policy: () => this.#config.flows });
-    const onOver = (): void => {
-      for (const endpoint of endpoints.all()) this.#forgetAffinity(endpoint);
-    };
-    this.#rebuild = new Rebuild({ ...parts, graceMs: config.rebuildGraceMs, onOver });
-    this.state = {
-      ...parts,
-      config: () => this.#config,
-      isRebuilding: () => this.#rebuild.isRebuilding,
-      startedAtMs: clock.wallMs(),
-      reload: deps.reload,
-    };
+    const sweep = new FlowSweep({ ...parts, clientEnds, policy: () => config.value.flows });
+    const rebuild = new Rebuild({ ...parts, graceMs: rebuildGraceMs, onOver: heard.startOver.tell });
+    const changes = new EndpointChanges({ ...parts, health, rebuild });
+
+    heard.drain.hear((endpoint) => changes.drain(endpoint));
+    heard.death.hear((endpoint, instance) => changes.death(endpoint, instance));
+    heard.liveness.hear((endpoint) => changes.liveness(endpoint));
+    heard.processEnded.hear((name) => rebuild.processEnded(name));
+    heard.startOver.hear(() => changes.startOver());
     history.watch((move) => {
       if (feed.isWatched) feed.emit({ t: 'move', atMs: clock.wallMs(), move });
     });
+
+    this.state = {
+      ...parts,
+      config: () => config.value,
+      isRebuilding: () => rebuild.isRebuilding,
+      startedAtMs: clock.wallMs(),
+      reload: deps.reload,
+    };
+    this.sweep = sweep;
+    this.#config = config;
+    this.#control = control;
+    this.#health = health;
+    this.#rebuild = rebuild;
+    this.#changes = changes;
   }
 
   /** Begins: waits for the known endpoints, takes up drains, watches. */
   start(): void {
     const { endpoints, drains } = this.state;
-    for (const name of [...this.#config.endpoints.map((e) => e.name), ...endpoints.namesOfThePast()]) {
-      endpoints.ensure(name);
-    }
+    const listed = this.#config.value.endpoints.map((e) => e.name);
+    for (const name of [...listed, ...endpoints.namesOfThePast()]) endpoints.ensure(name);
     this.#rebuild.start();
     drains.resumeSaved();
     this.#health.start();
@@ -210,8 +209,7 @@ export class DaemonCore {
 
   /** Goes on with another configuration, which has been checked. */
   useConfig(next: DaemonConfig): void {
-    const before = this.#config;
-    this.#config = next;
+    const before = this.#config.replace(next);
     this.state.analytics?.reconfigured(before.analytics);
     for (const { name } of next.endpoints) this.state.endpoints.ensure(name);
     this.state.endpoints.refreshWeights();
@@ -221,7 +219,7 @@ export class DaemonCore {
 
   /** Resolves when what it remembers is on the disk. */
   async close(): Promise<void> {
-    this.#isClosed = true;
+    this.#changes.close();
     this.#health.close();
     this.sweep.close();
     this.state.protection.close();
@@ -230,46 +228,10 @@ export class DaemonCore {
     this.state.drains.close();
     await this.state.collectors.close();
   }
+}
 
-  #weightOf(name: string): number {
-    return this.#config.endpoints.find((e) => e.name === name)?.weight ?? defaultWeight;
-  }
-
-  #mayJoin(name: string): boolean {
-    return this.#config.registration === 'certificate' || this.#config.endpoints.some((e) => e.name === name);
-  }
-
-  #onLiveness(endpoint: Endpoint): void {
-    this.#health.publishServices();
-    this.#rebuild.check();
-    if (endpoint.liveness === 'down') this.#onDown(endpoint);
-    if (endpoint.liveness === 'healthy') this.state.coordinator.pump();
-  }
-
-  #onDown(endpoint: Endpoint): void {
-    const { clock, inputs, drains } = this.state;
-    // Who left as it had said has not failed.
-    if (!endpoint.hasLeft)
-      inputs.push({ kind: 'failed', atMs: clock.monotonicMs(), endpoint: endpoint.name });
-    if (endpoint.leavingInstance !== undefined) drains.processEnded(endpoint, endpoint.leavingInstance);
-    this.#forgetAffinity(endpoint);
-  }
-
-  #onDeath(endpoint: Endpoint, instance: string): void {
-    this.state.drains.processEnded(endpoint, instance);
-    // In a turn of its own: it may be a successor's hello that told of the death, and is being read.
-    queueMicrotask(() => {
-      if (!this.#isClosed) this.#health.publishServices();
-    });
-    this.state.clock.after(affinityPauseMs, () => this.#forgetAffinity(endpoint));
-  }
-
-  #forgetAffinity(endpoint: Endpoint): void {
-    if (this.#isClosed) return;
-    forgetAffinityOf(endpoint, {
-      ...this.state,
-      afterPublish: (done) => this.#health.afterPublish(done),
-      isDead: ({ liveness }) => liveness === 'down' || this.state.protection.isDead(endpoint),
-    });
-  }
+/** Ids of one kind: the prefix, and a number of its own. */
+function countUp(prefix: string): () => string {
+  let n = 0;
+  return () => `${prefix}${++n}`;
 }

@@ -13,7 +13,7 @@ export function holdDeadlineNs(clock: Clock): bigint {
 }
 
 /** Whose packets are kept when their endpoint is suspect: what a kernel delivers by itself needs its acknowledgements. */
-export function isHeldForSuspect(session: Session): boolean {
+function isHeldForSuspect(session: Session): boolean {
   return session.isFinishing !== true && session.closing?.finisher !== 'kernel';
 }
 

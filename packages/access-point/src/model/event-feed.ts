@@ -3,7 +3,7 @@ import type { Flow } from '@restitch/core';
 import type { MoveRecord } from './history.js';
 import type { SessionTakeOver } from './take-over-history.js';
 
-/** One thing that happened. `atMs` is wall time. */
+/** One thing that happened. `atMs` is wall time. @public */
 export type DaemonEvent =
   | { readonly t: 'move'; readonly atMs: number; readonly move: MoveRecord }
   /** The session's endpoint died: its buddy serves it, or it is lost and its client was told. */

@@ -7,7 +7,7 @@ import type { Clock, Counters } from '@restitch/core';
 import type { Dataplane, FlowChange, FlowChangeResult } from '@restitch/dataplane';
 
 /** Called with the result and CLOCK_MONOTONIC just before (`beganNs`) and just after the batch. */
-export type FlowChangeDone = (result: FlowChangeResult, beganNs: bigint, endedNs: bigint) => void;
+type FlowChangeDone = (result: FlowChangeResult, beganNs: bigint, endedNs: bigint) => void;
 
 /** Gathers changes of flow records. */
 export interface FlowBatch {

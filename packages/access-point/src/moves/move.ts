@@ -382,7 +382,7 @@ export class Move implements MoveUnderWay {
 }
 
 /** The reason of a move that ended because a party was not there. */
-export function peerLost(endpoint: Endpoint): RestitchError {
+function peerLost(endpoint: Endpoint): RestitchError {
   return new RestitchError('peer_lost', `the control connection to ${endpoint.name} is lost`);
 }
 

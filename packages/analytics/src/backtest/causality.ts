@@ -35,7 +35,7 @@ export function findLeak(data: PanelData, method: CheckedMethod, cut: number): L
 }
 
 /** The same past, and a future that is upside down, larger and reversed in time. */
-export function withOtherFuture(data: PanelData, cut: number): PanelData {
+function withOtherFuture(data: PanelData, cut: number): PanelData {
   const flip = (values: Float64Array): Float64Array => {
     const reference = values[cut]!;
     const rest = values.length - cut - 1;

@@ -13,14 +13,14 @@ import { crossedLimit, type MethodOptions, runRestitch, type SeriesForecasts } f
 const REPEATED_BOUND = 0.2;
 
 /** Scores of probabilities of an event. */
-export interface EventScores {
+interface EventScores {
   readonly ap: number;
   readonly brier: number;
   readonly ece: number;
 }
 
 /** Overload within one horizon. */
-export interface OverloadScores {
+interface OverloadScores {
   readonly restitch: EventScores;
   /** The present value, scaled to 0..1 by its place below the limit, as a threshold rule sees it. */
   readonly reactive: EventScores;
@@ -43,7 +43,7 @@ export interface HorizonScores {
 }
 
 /** One series. */
-export interface SeriesScores {
+interface SeriesScores {
   readonly name: string;
   readonly repeatedRatio: number;
   readonly horizons: readonly HorizonScores[];

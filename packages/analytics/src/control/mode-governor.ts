@@ -66,11 +66,6 @@ export function stepGovernor(
   return { state: { ...state, rule: 'predictive', goodEvaluations: 0 }, events: [{ t: 'returned', skill }] };
 }
 
-/** Whether planned moves may be carried out without a person. */
-export function actsAlone(state: GovernorState): boolean {
-  return state.mode === 'act';
-}
-
 function ruleOf(mode: AnalyticsMode): ActiveRule {
   return mode === 'off' ? 'none' : 'predictive';
 }

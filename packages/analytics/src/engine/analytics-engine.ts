@@ -23,7 +23,7 @@ import { planRound } from '../control/planning-round.js';
 import type { Plan } from '../plan/planner.js';
 import { SESSION_PINNED } from '../plan/fleet.js';
 import type { OwnModelRows } from '../risk/own-model.js';
-import { ClientHistory, type StoredHistory } from '../risk/client-history.js';
+import { ClientHistory } from '../risk/client-history.js';
 import { EndpointBook } from './endpoint-book.js';
 import type {
   EngineEventName,
@@ -145,11 +145,6 @@ export class AnalyticsEngine {
   /** Trained models as text, for the store; undefined while there are none. */
   exportModel(): string | undefined {
     return encodeStoredModel(this.loads.store());
-  }
-
-  /** What is known of clients, for the store. */
-  storeHistory(): StoredHistory {
-    return this.sessions.history.store();
   }
 
   private tick(nowMs: number): EngineOutput[] {

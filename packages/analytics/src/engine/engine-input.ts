@@ -35,7 +35,7 @@ export interface OwnCounts {
 export type NoticeKind = 'drain' | 'maintenance' | 'preemption' | 'none';
 
 /** What happened to a session. `refused`: a planned move did not begin, or ended without having moved anything. */
-export type SessionEventKind = 'opened' | 'ended' | 'moved' | 'reverted' | 'refused' | 'pinned' | 'unpinned';
+type SessionEventKind = 'opened' | 'ended' | 'moved' | 'reverted' | 'refused' | 'pinned' | 'unpinned';
 
 /** One input. */
 export type EngineInput =
@@ -128,7 +128,7 @@ export interface EngineMove {
 }
 
 /** What becomes of a plan: carried out, waits for an accept, or is only shown. */
-export type Disposition = 'move' | 'ask' | 'show' | 'nothing';
+type Disposition = 'move' | 'ask' | 'show' | 'nothing';
 
 /** A plan of one tick. */
 export interface PlanOutput {

@@ -5,7 +5,7 @@ import { DEFAULT_OBJECTIVE, type Objective } from '../plan/objective.js';
 import type { StoredHistory } from '../risk/client-history.js';
 
 /** Levels above which sessions are disturbed; a metric without a limit is forecast, but nothing moves because of it. */
-export interface EngineLimits {
+interface EngineLimits {
   /** Share of the CPU quota. */
   readonly cpu: number;
   readonly memory?: number;

@@ -12,7 +12,7 @@ import { MetricForecast, type ModelNews } from './metric-forecast.js';
 import { parseStoredModel, type StoredMetric } from './stored-model.js';
 
 /** Metrics that are forecast; those with a limit also make endpoints leave. */
-export const FORECAST_METRICS = ['cpu', 'memory', 'io', 'app'] as const;
+const FORECAST_METRICS = ['cpu', 'memory', 'io', 'app'] as const;
 /** One of them. */
 export type ForecastMetric = (typeof FORECAST_METRICS)[number];
 

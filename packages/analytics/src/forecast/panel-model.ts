@@ -37,7 +37,7 @@ export function isTrainingDue(rows: TrainingRows, step: number, model: PanelMode
 }
 
 /** Size of the ensemble by the number of rows: few rows carry few leaves. */
-export function boostOptionsFor(rowCount: number): BoostOptions {
+function boostOptionsFor(rowCount: number): BoostOptions {
   const young = rowCount < 3_000;
   return {
     ...DEFAULT_BOOST,

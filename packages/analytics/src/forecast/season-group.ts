@@ -68,11 +68,6 @@ export class SeasonGroup implements ExpertGroup {
     }
   }
 
-  /** Period found for the series in steps, 0 when none. */
-  detectedPeriod(series: number): number {
-    return this.profiles[1].period(series);
-  }
-
   private detect(series: number): void {
     const seen = this.seen[series]!;
     const count = Math.min(seen, HISTORY);

@@ -28,7 +28,7 @@ import { findPrices } from './prices.js';
 import { sortByKeyDescending } from './sort-keys.js';
 
 /** One recommended move. */
-export interface PlannedMove {
+interface PlannedMove {
   /** Handle of the session. */
   readonly session: number;
   readonly from: number;
@@ -47,7 +47,7 @@ export interface PlannedMove {
 }
 
 /** What the fleet lacks. */
-export interface InsufficientCapacity {
+interface InsufficientCapacity {
   /** Load that should move and found no place, in the unit of the limits. */
   readonly missing: number;
   /** Sources it is on. */

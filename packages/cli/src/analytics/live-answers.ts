@@ -6,7 +6,7 @@ const risk = z.union([z.number(), z.literal('unknown')]).optional();
 const amount = z.union([z.number(), z.literal('all')]).optional();
 
 /** One endpoint in a status, or explained. */
-export const endpointLineSchema = z.looseObject({
+const endpointLineSchema = z.looseObject({
   name: z.string(),
   uncertain: z.boolean(),
   sessions: z.number(),
@@ -30,7 +30,7 @@ export type EndpointLine = z.infer<typeof endpointLineSchema>;
 const skillSchema = z.object({ skill: z.number().nullable(), certainty: z.number(), cases: z.number() });
 
 /** How good the forecasts of a metric have been. */
-export const metricSchema = z.looseObject({
+const metricSchema = z.looseObject({
   metric: z.string(),
   horizonsS: z.array(z.number()),
   pinball: z.array(skillSchema),
@@ -83,7 +83,7 @@ export const statusSchema = z.object({
 export type StatusAnswer = z.infer<typeof statusSchema>;
 
 /** One move of a plan. */
-export const plannedMoveSchema = z.looseObject({
+const plannedMoveSchema = z.looseObject({
   session: z.string(),
   from: z.string(),
   to: z.string(),

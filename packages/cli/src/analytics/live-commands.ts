@@ -86,7 +86,7 @@ async function show(
 }
 
 /** Prints how the analytics are; exit code 3 while the engine does not answer. */
-export async function showStatus(env: CliEnv, flags: PlotFlags): Promise<void> {
+async function showStatus(env: CliEnv, flags: PlotFlags): Promise<void> {
   const answer = await ask(env, flags, { cmd: 'analytics.status' }, statusSchema);
   const { engine } = answer;
   if ('unavailable' in engine) process.exitCode = exitCodes.degraded;
@@ -95,20 +95,20 @@ export async function showStatus(env: CliEnv, flags: PlotFlags): Promise<void> {
 }
 
 /** Prints the plan of the last tick. */
-export async function showPlan(env: CliEnv, flags: PlotFlags): Promise<void> {
+async function showPlan(env: CliEnv, flags: PlotFlags): Promise<void> {
   const answer = await ask(env, flags, { cmd: 'analytics.plan' }, planSchema);
   await show(env, flags, { answer, text: planText(answer), svg: () => plotPlan(answer.plan?.moves ?? []) });
 }
 
 /** Prints why a session or an endpoint has its score. */
-export async function showExplanation(env: CliEnv, name: string, flags: PlotFlags): Promise<void> {
+async function showExplanation(env: CliEnv, name: string, flags: PlotFlags): Promise<void> {
   const answer = await ask(env, flags, { cmd: 'analytics.explain', name }, explanationSchema);
   const svg = (): string => (answer.kind === 'endpoint' ? plotEndpoint(answer) : plotSession(answer));
   await show(env, flags, { answer, text: explanationText(answer), svg });
 }
 
 /** Sets the mode; automatic moves that wait are dropped unless it is `act`. */
-export async function setMode(env: CliEnv, mode: AnalyticsMode, flags: AdminFlags): Promise<void> {
+async function setMode(env: CliEnv, mode: AnalyticsMode, flags: AdminFlags): Promise<void> {
   const schema = z.object({ mode: z.string(), dropped: z.number() });
   const answer = await ask(env, flags, { cmd: 'analytics.mode', mode }, schema);
   const dropped = answer.dropped > 0 ? `, ${answer.dropped} waiting moves dropped` : '';
@@ -116,7 +116,7 @@ export async function setMode(env: CliEnv, mode: AnalyticsMode, flags: AdminFlag
 }
 
 /** Accepts a plan. */
-export async function accept(env: CliEnv, planId: string, flags: AdminFlags): Promise<void> {
+async function accept(env: CliEnv, planId: string, flags: AdminFlags): Promise<void> {
   const id = Number(planId);
   if (!Number.isInteger(id) || id < 1)
     throw new RestitchError('usage', `plan ${planId}: expected the number that analytics plan shows`);
@@ -124,7 +124,7 @@ export async function accept(env: CliEnv, planId: string, flags: AdminFlags): Pr
 }
 
 /** Begins or ends a recording. */
-export async function record(
+async function record(
   env: CliEnv,
   file: string | undefined,
   flags: AdminFlags & { stop?: boolean },
@@ -142,11 +142,7 @@ async function tell(env: CliEnv, request: AdminCall, text: string, flags: AdminF
 }
 
 /** Plays a recording again and prints its plans and events. */
-export async function showReplay(
-  env: CliEnv,
-  file: string,
-  flags: ReplayFlags & { plot?: string },
-): Promise<void> {
+async function showReplay(env: CliEnv, file: string, flags: ReplayFlags & { plot?: string }): Promise<void> {
   const { lines, seconds, summary } = await runReplay(file, flags);
   if (flags.plot !== undefined) await writeFile(flags.plot, plotReplay(seconds));
   env.out(`${[...lines, summary].join('\n')}\n`);

@@ -41,7 +41,7 @@ export function registerDaemonCommands(program: Command, env: () => CliEnv): voi
 }
 
 /** Runs the daemon in this process. */
-export async function runAccessPoint(env: CliEnv, options: { config: string; json: boolean }): Promise<void> {
+async function runAccessPoint(env: CliEnv, options: { config: string; json: boolean }): Promise<void> {
   await runDaemon({
     configFile: options.config,
     signal: env.signal,
@@ -53,7 +53,7 @@ export async function runAccessPoint(env: CliEnv, options: { config: string; jso
 }
 
 /** Prints the daemon's status; exit code 3 while something is in doubt. */
-export async function showStatus(env: CliEnv, flags: AdminFlags): Promise<void> {
+async function showStatus(env: CliEnv, flags: AdminFlags): Promise<void> {
   const s = await withAdmin(flags, env, (client) => callAdmin(client, { cmd: 'status' }, statusSchema));
   if (s.isRebuilding || s.doubts > 0) process.exitCode = exitCodes.degraded;
   if (flags.json) {
@@ -72,7 +72,7 @@ export async function showStatus(env: CliEnv, flags: AdminFlags): Promise<void> 
 }
 
 /** Asks the daemon to read its configuration again. */
-export async function reload(env: CliEnv, flags: AdminFlags): Promise<void> {
+async function reload(env: CliEnv, flags: AdminFlags): Promise<void> {
   const answer = z.object({ reloaded: z.boolean() });
   const done = await withAdmin(flags, env, (client) => callAdmin(client, { cmd: 'reload' }, answer));
   env.out(flags.json ? `${JSON.stringify(done)}\n` : 'reloaded\n');

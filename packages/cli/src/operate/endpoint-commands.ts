@@ -59,7 +59,7 @@ export function registerEndpointCommands(program: Command, env: () => CliEnv): v
 }
 
 /** Prints all endpoints; exit code 3 if one is not well. */
-export async function listEndpoints(env: CliEnv, flags: AdminFlags): Promise<void> {
+async function listEndpoints(env: CliEnv, flags: AdminFlags): Promise<void> {
   const endpoints = await withAdmin(flags, env, (client) =>
     callAdmin(client, { cmd: 'endpoints' }, z.array(endpointSchema)),
   );
@@ -70,7 +70,7 @@ export async function listEndpoints(env: CliEnv, flags: AdminFlags): Promise<voi
 }
 
 /** Drains, with progress on standard error; exit code 3 if something is left behind the deadline. */
-export async function drainEndpoint(env: CliEnv, name: string, flags: DrainFlags): Promise<void> {
+async function drainEndpoint(env: CliEnv, name: string, flags: DrainFlags): Promise<void> {
   const { deadline, onDeadline, detach } = flags;
   let last: DrainAnswer | undefined;
   const answer = await withAdmin(flags, env, async (client) => {
@@ -94,7 +94,7 @@ export async function drainEndpoint(env: CliEnv, name: string, flags: DrainFlags
 }
 
 /** Ends a drain. */
-export async function undrainEndpoint(env: CliEnv, name: string, flags: AdminFlags): Promise<void> {
+async function undrainEndpoint(env: CliEnv, name: string, flags: AdminFlags): Promise<void> {
   const endpoint = await withAdmin(flags, env, (client) =>
     callAdmin(client, { cmd: 'undrain', endpoint: name }, endpointSchema),
   );
@@ -106,7 +106,7 @@ export async function undrainEndpoint(env: CliEnv, name: string, flags: AdminFla
 }
 
 /** Announces a certain event, or takes the announcement back. */
-export async function noticeEndpoint(env: CliEnv, name: string, flags: NoticeFlags): Promise<void> {
+async function noticeEndpoint(env: CliEnv, name: string, flags: NoticeFlags): Promise<void> {
   const request = {
     cmd: 'notice' as const,
     endpoint: name,

@@ -39,7 +39,7 @@ export function registerSessionCommands(program: Command, env: () => CliEnv): vo
 }
 
 /** Prints sessions, one a line with `--json`. */
-export async function listSessions(env: CliEnv, flags: AdminFlags & { endpoint?: string }): Promise<void> {
+async function listSessions(env: CliEnv, flags: AdminFlags & { endpoint?: string }): Promise<void> {
   const page = z.object({ total: z.number(), sessions: z.array(sessionSchema) });
   const all: SessionAnswer[] = [];
   await withAdmin(flags, env, async (client) => {
@@ -56,7 +56,7 @@ export async function listSessions(env: CliEnv, flags: AdminFlags & { endpoint?:
 }
 
 /** Prints one session's story. */
-export async function showSession(env: CliEnv, id: string, flags: AdminFlags): Promise<void> {
+async function showSession(env: CliEnv, id: string, flags: AdminFlags): Promise<void> {
   const story = await withAdmin(flags, env, (client) =>
     callAdmin(client, { cmd: 'session', id }, storySchema),
   );
@@ -64,7 +64,7 @@ export async function showSession(env: CliEnv, id: string, flags: AdminFlags): P
 }
 
 /** Prints what happens until interrupted. */
-export async function watchSessions(env: CliEnv, id: string | undefined, flags: AdminFlags): Promise<void> {
+async function watchSessions(env: CliEnv, id: string | undefined, flags: AdminFlags): Promise<void> {
   const request = { cmd: 'watch' as const, ...(id === undefined ? {} : { session: id }) };
   const show = (event: unknown): void => {
     env.out(flags.json ? `${JSON.stringify(event)}\n` : `${eventLine(readAnswer(eventSchema, event))}\n`);
@@ -77,7 +77,7 @@ export async function watchSessions(env: CliEnv, id: string | undefined, flags: 
 }
 
 /** Moves a session; exit code 1 unless it is committed. */
-export async function migrateSession(env: CliEnv, id: string, flags: MigrateFlags): Promise<void> {
+async function migrateSession(env: CliEnv, id: string, flags: MigrateFlags): Promise<void> {
   const request = {
     cmd: 'migrate' as const,
     id,

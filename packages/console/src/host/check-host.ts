@@ -10,7 +10,7 @@ export type HostRole = 'access-point' | 'endpoint' | 'lab';
 export const hostRoles: readonly HostRole[] = ['access-point', 'endpoint', 'lab'];
 
 /** `missing` is needed and not there; `absent` would be good to have. */
-export type CheckStatus = 'ok' | 'missing' | 'absent';
+type CheckStatus = 'ok' | 'missing' | 'absent';
 
 /** One line of the list. */
 export interface CheckResult {

@@ -71,14 +71,24 @@ export function createHostFacts(release: string): HostFacts {
       libraryDirectories()
         .map((d) => `${d}/${name}`)
         .find((file) => existsSync(file)),
-    features: async () => [
-      ...(await import('@restitch/sys')).probeFeatures(),
-      ...(await import('@restitch/dataplane/internal')).probePrograms(),
-      ...(await import('@restitch/guard/internal')).probePrograms(),
-    ],
-    bpfDirectory: async (path) => (await import('@restitch/sys/internal')).inspectBpfDirectory(path),
-    capabilities: async () => (await import('@restitch/sys')).effectiveCapabilities(),
-    fileLimit: async () => (await import('@restitch/sys')).readFileLimit().hard,
+    features: async () => {
+      const { probeFeatures } = await import('@restitch/sys');
+      const { probePrograms: probeSteering } = await import('@restitch/dataplane/internal');
+      const { probePrograms: probeGuard } = await import('@restitch/guard/internal');
+      return [...probeFeatures(), ...probeSteering(), ...probeGuard()];
+    },
+    async bpfDirectory(path) {
+      const { inspectBpfDirectory } = await import('@restitch/sys/internal');
+      return inspectBpfDirectory(path);
+    },
+    async capabilities() {
+      const { effectiveCapabilities } = await import('@restitch/sys');
+      return effectiveCapabilities();
+    },
+    async fileLimit() {
+      const { readFileLimit } = await import('@restitch/sys');
+      return readFileLimit().hard;
+    },
     nodeFault: findNodeFault,
     async run(program, args) {
       try {

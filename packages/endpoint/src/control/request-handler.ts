@@ -61,8 +61,6 @@ export class RequestHandler {
         return this.#need().replicasOf(request.owner, request.offset ?? 0);
       case 'take-over':
         return this.#need().takeOvers.takeOver(request);
-      case 'forget-owner':
-        return { forgotten: this.#need().store.forgetOwner(request.owner) };
       default:
         throw new RestitchError('message_invalid', 'a request of an unknown kind');
     }

@@ -10,7 +10,7 @@ import type { Channel } from '@restitch/channel';
 import { closeFd, threadCpuNs } from '@restitch/sys';
 import { type SessionTable, toReport } from '../session-table.js';
 import type { Protection } from '../protect/protection.js';
-import { Carrier, adoptSocket } from '../session/carrier.js';
+import { SocketCarrier, adoptSocket } from '../session/socket-carrier.js';
 import { isUnderTls } from '../session/node-handle.js';
 import { assertPlainData } from '../session/plain-data.js';
 import type { FreezeHook } from '../session/move-guards.js';
@@ -240,12 +240,6 @@ export class SourceMoves {
     return { ...toReport(session), phase: 'frozen', moveId: move.moveId };
   }
 
-  get frozenCount(): number {
-    let count = 0;
-    for (const move of this.#moves.values()) if (move.phase === 'frozen') count++;
-    return count;
-  }
-
   #begin(request: Request<'prepare'>, session: Session): SourceMove {
     const move: SourceMove = {
       moveId: request.moveId,
@@ -398,7 +392,7 @@ export class SourceMoves {
       return;
     }
     const protection = this.#ctx.protection();
-    if (protection === undefined) session.attach(new Carrier(adoptSocket(fd), session.carrierEvents));
+    if (protection === undefined) session.attach(new SocketCarrier(adoptSocket(fd), session.carrierEvents));
     else protection.moves.unfreeze(session, adoptSocket(fd));
   }
 

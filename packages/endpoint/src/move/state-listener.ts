@@ -11,7 +11,7 @@ export interface IncomingImage {
 }
 
 /** Takes an image, or throws; `forbidden`, `stale_epoch` and `message_invalid` also end the sender's connection. */
-export type TakeImage = (source: string, incoming: IncomingImage) => void;
+type TakeImage = (source: string, incoming: IncomingImage) => void;
 
 /** What the state listener needs. */
 export interface StateListenerOptions {

@@ -1,6 +1,7 @@
 /** A carrier that hides nothing from the client, but tells what passes, and tells the guard where the stream ends. */
 import type { Socket } from 'node:net';
-import { Carrier, type CarrierEvents, type WriteDone } from '../session/carrier.js';
+import type { CarrierEvents, WriteDone } from '../session/carrier.js';
+import { SocketCarrier } from '../session/socket-carrier.js';
 import { readWrittenEnd } from '../tcp/index.js';
 
 /** What a guarded carrier tells. */
@@ -17,7 +18,7 @@ export interface GuardedEvents {
 }
 
 /** A connection whose death is hidden or told honestly, and whose bytes go their ordinary way. */
-export class GuardedCarrier extends Carrier {
+export class GuardedCarrier extends SocketCarrier {
   readonly #told: GuardedEvents;
 
   constructor(socket: Socket, events: CarrierEvents, told: GuardedEvents) {

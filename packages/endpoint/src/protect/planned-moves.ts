@@ -90,8 +90,8 @@ export class PlannedMoves {
   }
 
   /** Another endpoint serves it now: what still comes here draws no answer. */
-  movedAway({ flow, epoch }: Session): void {
-    this.#host.guard().movedAway(flow, epoch);
+  movedAway(session: Session): void {
+    this.#host.guard().movedAway(session.flow, session.epoch);
   }
 
   /** The replica an image stands on, once it is here: `done` runs now, later, or never. The returned function gives up. */

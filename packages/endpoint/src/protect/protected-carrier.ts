@@ -1,10 +1,11 @@
 /** The carrier of a protected session: the same connection, with the buddy between it and the application. */
 import type { Socket } from 'node:net';
-import { Carrier, type CarrierEvents, type DetachedCarrier, type WriteDone } from '../session/carrier.js';
+import type { CarrierEvents, DetachedCarrier, WriteDone } from '../session/carrier.js';
+import { SocketCarrier } from '../session/socket-carrier.js';
 import type { ProtectedSession } from './protected-session.js';
 
 /** A connection whose bytes wait for their commit. */
-export class ProtectedCarrier extends Carrier {
+export class ProtectedCarrier extends SocketCarrier {
   readonly #protected: ProtectedSession;
 
   constructor(socket: Socket, events: CarrierEvents, session: ProtectedSession) {

@@ -20,7 +20,8 @@ import {
 } from '@restitch/guard/internal';
 import { afInet, afInet6, familyOf } from '@restitch/sys/internal';
 import type { AcceptingListener, ThawedSession } from '../move/target-moves.js';
-import { Carrier } from '../session/carrier.js';
+import type { Carrier } from '../session/carrier.js';
+import { SocketCarrier } from '../session/socket-carrier.js';
 import { getSocketHandle } from '../session/node-handle.js';
 import type { Session } from '../session/session.js';
 import { discardFrozenSocket, freezeSocket, readTemplate, type TemplateOffsets } from '../tcp/index.js';
@@ -238,7 +239,7 @@ export class Protection {
     const owned = this.replication.find(session.id);
     if (owned instanceof PeriodicSession) return owned.carrierOf(socket);
     if (this.#bare.has(session)) return this.#bare.carrierOf(session, socket, this.#needGuard());
-    return new Carrier(socket, session.carrierEvents);
+    return new SocketCarrier(socket, session.carrierEvents);
   }
 
   #own(

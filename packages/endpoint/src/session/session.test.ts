@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import { type AddressInfo, type Socket, connect, createServer } from 'node:net';
 import fc from 'fast-check';
 import { afterEach, describe, expect, it } from 'vitest';
-import { Carrier, adoptSocket } from './carrier.js';
+import { SocketCarrier, adoptSocket } from './socket-carrier.js';
 import { Session } from './session.js';
 import type { ResumedInit } from './session-init.js';
 
@@ -44,7 +44,7 @@ async function connectSession(allowHalfOpen = true): Promise<{ client: Socket; s
   const [accepted] = (await once(server, 'connection')) as [Socket];
   server.close();
   const session = newSession(allowHalfOpen);
-  session.attach(new Carrier(accepted, session.carrierEvents));
+  session.attach(new SocketCarrier(accepted, session.carrierEvents));
   return { client, session };
 }
 
@@ -61,7 +61,7 @@ function moveSession(session: Session, allowHalfOpen = true): Session {
     outputEnded: half.outputEnded,
   });
   next.prime(half.unread, half.unwritten.length > 0 ? [half.unwritten] : [], half.outputEnded);
-  next.attach(new Carrier(adoptSocket(half.fd), next.carrierEvents));
+  next.attach(new SocketCarrier(adoptSocket(half.fd), next.carrierEvents));
   session.leave('other');
   return next;
 }
@@ -69,7 +69,7 @@ function moveSession(session: Session, allowHalfOpen = true): Session {
 /** The session goes on as the same object. */
 function revertSession(session: Session): void {
   const half = session.freeze();
-  session.attach(new Carrier(adoptSocket(half.fd), session.carrierEvents));
+  session.attach(new SocketCarrier(adoptSocket(half.fd), session.carrierEvents));
 }
 
 // A prime length, so that no chunk boundary repeats it.

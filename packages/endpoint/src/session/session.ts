@@ -5,11 +5,10 @@
  * back (revert), or given to a Session object in another process (thaw), and a net.Socket cannot let go of its handle.
  * The carrier decides when the session ends, so autoDestroy is off.
  */
-import type { Socket } from 'node:net';
 import type { DuplexOptions } from 'node:stream';
 import { type Flow, type PlainData, RestitchError } from '@restitch/core';
 import type { ReplicationCost } from '../protect/commit-cost.js';
-import type { Carrier, CarrierEvents, WriteDone } from './carrier.js';
+import type { Carrier, CarrierEvents, CarryingSocket, WriteDone } from './carrier.js';
 import { type OutputOrigin, OutputQueue } from './output-queue.js';
 import { type FreezeHook, MoveGuards } from './move-guards.js';
 import type { MigrateOptions, MigrateOutcome } from './self-moves.js';
@@ -97,6 +96,7 @@ export class Session extends SocketLike {
   readonly #wasOutputEnded: boolean;
   #isInputDone: boolean;
 
+  /** @internal */
   constructor(init: SessionInit) {
     const r = init.resumed;
     // node:stream takes `readable` and `writable`; @types/node does not know them.
@@ -136,7 +136,8 @@ export class Session extends SocketLike {
 
   // ---- what net.Socket has, with SocketLike ----
 
-  protected override get carryingSocket(): Socket | undefined {
+  /** @internal */
+  protected override get carryingSocket(): CarryingSocket | undefined {
     return this.#carrier?.socket;
   }
 

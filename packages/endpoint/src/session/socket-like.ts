@@ -2,9 +2,9 @@
  * What a session has of a net.Socket besides being a stream: addresses, timer, options. A base class, for it is the
  * surface that applications call, and holds nothing but the idle timer, which is set anew on each carrier.
  */
-import type { Socket } from 'node:net';
 import { Duplex } from 'node:stream';
 import type { Flow } from '@restitch/core';
+import type { CarryingSocket } from './carrier.js';
 
 /** A Duplex that may be taken for a net.Socket. */
 export abstract class SocketLike extends Duplex {
@@ -14,7 +14,7 @@ export abstract class SocketLike extends Duplex {
   #timeoutMs = 0;
 
   /** @internal The socket that carries it now; undefined while it is frozen and once it has ended. */
-  protected abstract get carryingSocket(): Socket | undefined;
+  protected abstract get carryingSocket(): CarryingSocket | undefined;
 
   get remoteAddress(): string {
     return this.flow.client.address;

@@ -142,11 +142,6 @@ export class HostAgent {
     return this.#guard;
   }
 
-  /** Flows whose gate has been shut for too long at the last look. */
-  get stuckFlows(): readonly string[] {
-    return [...this.#stuck];
-  }
-
   /** Lets go; programs, maps, leases and filters stay. */
   async close(): Promise<void> {
     this.#isClosed = true;

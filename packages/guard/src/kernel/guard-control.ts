@@ -37,7 +37,7 @@ import {
 } from './layout.js';
 
 /** Where a connection began, from its SYN-ACK. */
-export interface FlowOrigin {
+interface FlowOrigin {
   /** Sequence number of the client's first byte. */
   readonly clientStart: number;
   /** Sequence number of our first byte, if nothing has been sent since; else of the next one. */
@@ -45,7 +45,7 @@ export interface FlowOrigin {
 }
 
 /** What a flow is registered with. */
-export interface Registration {
+interface Registration {
   readonly epoch: number;
   readonly level: ProtectionLevel;
   readonly lease: number;
@@ -96,7 +96,7 @@ export interface GuardControl {
 }
 
 /** Flags of a level. */
-export function flagsOfLevel(level: ProtectionLevel): number {
+function flagsOfLevel(level: ProtectionLevel): number {
   if (level === 'none') return guardFlags.resetOnFin;
   return level === 'periodic' ? guardFlags.guard : guardFlags.guard | guardFlags.gate;
 }

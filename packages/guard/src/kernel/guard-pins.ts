@@ -34,7 +34,7 @@ const mapNames = [
   'guard_verdicts',
 ] as const;
 /** A map of the guard. */
-export type GuardMapName = (typeof mapNames)[number];
+type GuardMapName = (typeof mapNames)[number];
 
 /** Descriptors of the pinned maps and of the control program. */
 export interface GuardPins {

@@ -11,14 +11,14 @@ import { chainOf, type Commit, commitBytes, type ToBuddy, type ToOwner } from '.
 import { foldState } from './owner-session.js';
 
 /** Memory for other endpoints' sessions by default: a hundred at their bound of 4 MiB, or a million idle ones. */
-export const defaultStoreBoundBytes = 400 * 1024 * 1024;
+const defaultStoreBoundBytes = 400 * 1024 * 1024;
 
 /**
  * Replicas given away that go on refusing: the sessions of five endpoints at 20,000 each would have to die before the
  * first is forgotten. It is the second line of defence; the first is the lease, which ended before anything was given
  * away, so an owner that wakes up after that many deaths has its commits kept and still sends nothing.
  */
-export const defaultMaxTombstones = 100_000;
+const defaultMaxTombstones = 100_000;
 
 /** One session as the buddy would go on with it. */
 export interface Replica {
@@ -44,7 +44,7 @@ export interface Replica {
 }
 
 /** Where one replica stands, for the coordinator. */
-export interface ReplicaStatus {
+interface ReplicaStatus {
   readonly id: string;
   readonly owner: string;
   readonly epoch: number;
@@ -75,8 +75,6 @@ export interface BuddyStore {
   list(owner?: string): ReplicaStatus[];
   /** Ends everything: this process was declared dead, and what it keeps may be old. */
   clear(): void;
-  /** Ends what is kept of an owner, tombstones included: it is gone for good, or back as another instance. */
-  forgetOwner(owner: string): number;
 }
 
 interface Entry {
@@ -251,11 +249,6 @@ export function createBuddyStore(
       entries.clear();
       tombstones.clear();
       keptBytes = 0;
-    },
-    forgetOwner(owner) {
-      const gone = [...entries].filter(([, e]) => e.owner === owner);
-      for (const [key, entry] of gone) remove(key, entry);
-      return gone.length;
     },
   };
 }

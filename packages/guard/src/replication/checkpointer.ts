@@ -10,7 +10,7 @@ import { createByteLog } from './byte-log.js';
 import { chainOf, type Commit, commitBytes, maxPartBytes } from './messages.js';
 
 /** What a checkpoint says. */
-export interface CheckpointPoint {
+interface CheckpointPoint {
   /** Input consumed by the application, and what it has been given and not consumed. */
   readonly consumed: number;
   readonly unread: Uint8Array;

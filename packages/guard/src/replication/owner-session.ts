@@ -14,7 +14,7 @@ import { chainOf, type Commit, commitBytes, maxPartBytes } from './messages.js';
 import { applyPlainPatch, diffPlain, type PlainPatch } from './plain-patch.js';
 
 /** A safe point: the application's state after `consumed` bytes of input and `produced` bytes of output. */
-export interface SafePoint {
+interface SafePoint {
   readonly consumed: number;
   readonly state: PlainData;
 }
@@ -41,7 +41,7 @@ export interface OwnerSessionOptions {
 }
 
 /** From where an application is run again. */
-export interface ReplayBase extends SafePoint {
+interface ReplayBase extends SafePoint {
   /** Output at `state`. */
   readonly outputAt: number;
   /** Input from `consumed` on. */

@@ -199,7 +199,13 @@ describe('a buddy', () => {
     const again = createOwnerSession({ id: 's2', epoch: 2, opening, settings });
     store.receive('a', must(again.commit({ consumed: 0, state: null })));
     expect([store.sessions, store.tombstones]).toEqual([2, 2]);
-    expect(store.forgetOwner('a')).toBe(4);
+    for (const [id, epoch] of [
+      ['s1', 1],
+      ['s2', 2],
+    ] as const)
+      store.receive('a', { t: 'forget', id, epoch });
+    expect([store.sessions, store.tombstones, store.keptBytes]).toEqual([0, 2, 2 * 256]);
+    store.clear();
     expect([store.sessions, store.tombstones, store.keptBytes]).toEqual([0, 0, 0]);
   });
 
@@ -274,6 +280,7 @@ function runSteps(steps: readonly Step[], deterministic: boolean): void {
     if (s.t === 'answer' || s.t === 'reconnect') {
       for (const answer of answers.splice(0)) {
         if (answer.t === 'commit-refused') throw new Error(`refused ${answer.code} at commit ${answer.n}`);
+        if (answer.t === 'forgotten') throw new Error(`forgotten ${answer.id}, which nobody asked for`);
         for (const { n } of answer.sessions) {
           session.committed(n);
           if (answer.t === 'resume-from') {

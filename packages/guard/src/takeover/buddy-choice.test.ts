@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { type BuddyCandidate, chooseBuddy, planBuddies, rankBuddies } from './buddy-choice.js';
+import { type BuddyCandidate, chooseBuddy, rankBuddies } from './buddy-choice.js';
 
 const named = (n: number): BuddyCandidate[] => Array.from({ length: n }, (_, i) => ({ name: `e${i}` }));
 const sessions = Array.from({ length: 4000 }, (_, i) => `session-${i}`);
@@ -50,7 +50,7 @@ describe('the choice of a buddy', () => {
   it('changes only for the sessions of a buddy that left, and for those a new one wins', () => {
     fc.assert(
       fc.property(fleet, fc.nat(), (all, pick) => {
-        const [owner, ...others] = all as [BuddyCandidate, ...BuddyCandidate[]];
+        const [owner, ...others] = all as BuddyCandidate[] as [BuddyCandidate, ...BuddyCandidate[]];
         const gone = others[pick % Math.max(others.length, 1)];
         if (gone === undefined) return;
         for (const sessionId of sessions.slice(0, 50)) {
@@ -79,23 +79,8 @@ describe('the choice of a buddy', () => {
     expect(share('closed')).toBe(0);
   });
 
-  it('plans only what changed, unprotected sessions first, and says who is left degraded', () => {
+  it('ranks everybody but the owner', () => {
     const all = named(4);
-    const owner = all[0] as BuddyCandidate;
-    const assignments = sessions.slice(0, 300).map((sessionId) => ({
-      sessionId,
-      owner: 'e0',
-      buddy: chooseBuddy({ sessionId, owner }, all),
-    }));
-    expect(planBuddies(assignments, all)).toEqual([]);
-    const without = planBuddies(
-      assignments,
-      all.filter((c) => c.name !== 'e2'),
-    );
-    expect(without).toHaveLength(assignments.filter((a) => a.buddy === 'e2').length);
-    const bare = [...assignments.slice(0, 1), { sessionId: 'x', owner: 'e0', buddy: undefined }];
-    expect(planBuddies(bare, [...all, { name: 'new', weight: 1e9 }])[0]?.sessionId).toBe('x');
-    expect(planBuddies(bare, named(1)).every((c) => c.next === undefined)).toBe(true);
-    expect(rankBuddies({ sessionId: 'x', owner }, all)).toHaveLength(3);
+    expect(rankBuddies({ sessionId: 'x', owner: all[0] as BuddyCandidate }, all)).toHaveLength(3);
   });
 });

@@ -22,19 +22,6 @@ export interface BuddyQuery {
   readonly domains?: readonly string[];
 }
 
-/** A session and the buddy it has. */
-export interface BuddyAssignment {
-  readonly sessionId: string;
-  readonly owner: string;
-  readonly buddy: string | undefined;
-}
-
-/** One session to be replicated anew. */
-export interface BuddyChange extends BuddyAssignment {
-  /** undefined: nobody can be its buddy, it is degraded. */
-  readonly next: string | undefined;
-}
-
 /** All candidates but the owner, best first: fewest shared domains, then highest score. */
 export function rankBuddies(query: BuddyQuery, candidates: readonly BuddyCandidate[]): string[] {
   const others = candidates.filter((c) => c.name !== query.owner.name && (c.weight ?? 1) > 0);
@@ -50,22 +37,6 @@ export function rankBuddies(query: BuddyQuery, candidates: readonly BuddyCandida
 /** The buddy of a session; undefined if there is none. */
 export function chooseBuddy(query: BuddyQuery, candidates: readonly BuddyCandidate[]): string | undefined {
   return rankBuddies(query, candidates)[0];
-}
-
-/** The sessions whose buddy is another one now that the candidates are these; those without any come first. */
-export function planBuddies(
-  assignments: readonly BuddyAssignment[],
-  candidates: readonly BuddyCandidate[],
-  domains: readonly string[] = [],
-): BuddyChange[] {
-  const byName = new Map(candidates.map((c) => [c.name, c]));
-  const changes = assignments.flatMap((a) => {
-    const owner = byName.get(a.owner) ?? { name: a.owner };
-    const next = chooseBuddy({ sessionId: a.sessionId, owner, domains }, candidates);
-    return next === a.buddy ? [] : [{ ...a, next }];
-  });
-  const isBare = (c: BuddyChange): number => (c.buddy === undefined || !byName.has(c.buddy) ? 0 : 1);
-  return changes.sort((a, b) => isBare(a) - isBare(b));
 }
 
 /** Bit i from the narrow end is set if the domain is shared, so that a wider one outweighs all narrower ones. */

@@ -6,8 +6,8 @@
  */
 import { mayGrant, mayTakeOver } from '../rules.js';
 
-/** process: the agent saw it end. stopped: its agent answers, it does not. cut: its peers hear it. host: nobody does. */
-export type DeathReason = 'process' | 'stopped' | 'cut' | 'host';
+/** process: the agent saw it end. stopped: its agent answers, it does not. host: nobody hears anything of it. */
+export type DeathReason = 'process' | 'stopped' | 'host';
 
 /** Times of detection. */
 export interface WatchSettings {
@@ -50,13 +50,8 @@ export type WatchEvent =
   | { readonly t: 'lease-requested'; readonly nowMs: number }
   /** Its connection broke: as good as a missed heartbeat, and known at once. */
   | { readonly t: 'link-lost'; readonly nowMs: number }
-  /** Time passed; `agentHeardAtMs` and `peersHeardAtMs` say who else has heard from that host and when. */
-  | {
-      readonly t: 'tick';
-      readonly nowMs: number;
-      readonly agentHeardAtMs?: number;
-      readonly peersHeardAtMs?: number;
-    }
+  /** Time passed; `agentHeardAtMs`: when its agent was last heard. */
+  | { readonly t: 'tick'; readonly nowMs: number; readonly agentHeardAtMs?: number }
   /** Its agent saw the process end; `isFenced`: and has ended its lease in the map. */
   | { readonly t: 'process-ended'; readonly nowMs: number; readonly isFenced: boolean };
 
@@ -160,6 +155,5 @@ function takeIfAllowed(state: WatchState, nowMs: number): WatchStep {
 }
 
 function reasonOf(event: Extract<WatchEvent, { t: 'tick' }>, sinceMs: number): DeathReason {
-  if ((event.agentHeardAtMs ?? 0) > sinceMs) return 'stopped';
-  return (event.peersHeardAtMs ?? 0) > sinceMs ? 'cut' : 'host';
+  return (event.agentHeardAtMs ?? 0) > sinceMs ? 'stopped' : 'host';
 }

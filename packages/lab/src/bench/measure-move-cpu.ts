@@ -9,7 +9,7 @@ import { discardFrozenSocket, freezeSocket } from '@restitch/endpoint/internal';
 import { thawSocket } from '@restitch/endpoint/internal';
 
 /** Runs synchronous code where an endpoint's sockets are made, e.g. inside its network namespace. */
-export type Place = <T>(fn: () => T) => T;
+type Place = <T>(fn: () => T) => T;
 
 /** What is measured, and how often. */
 export interface MoveCpuOptions {
@@ -35,7 +35,7 @@ export interface MoveCpu {
 }
 
 /** Nearest-rank percentiles. */
-export interface Percentiles {
+interface Percentiles {
   readonly p50: number;
   readonly p90: number;
   readonly p99: number;

@@ -21,7 +21,7 @@ export interface LpSolver {
 }
 
 /** A sparse problem by columns. */
-export interface LpProblem {
+interface LpProblem {
   readonly values: readonly number[];
   readonly rowUpper: readonly number[];
   readonly starts: readonly number[];

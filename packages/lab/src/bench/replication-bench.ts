@@ -68,7 +68,7 @@ export interface ReplicationBenchResult extends ComparedLevel {
 }
 
 /** One level against level none. */
-export interface ComparedLevel {
+interface ComparedLevel {
   readonly uploadRatio: number;
   readonly uploadRatioInterval: readonly [number, number];
   readonly rttAddedUs: { readonly p50: number; readonly p99: number };
@@ -79,7 +79,7 @@ export interface ComparedLevel {
 }
 
 /** One level by itself; medians. */
-export interface LevelResult {
+interface LevelResult {
   readonly uploadGbps: number;
   readonly rttUs: { readonly p50: number; readonly p99: number };
   readonly ownerCpuPerGbit: number;

@@ -3,7 +3,7 @@ import type { CliEnv } from '@restitch/console';
 import type { DriverTotals } from '../load/clients/driver-messages.js';
 
 /** One row of the table. */
-export interface EndpointRow {
+interface EndpointRow {
   readonly name: string;
   readonly state: string;
   readonly sessions: number;
@@ -86,7 +86,7 @@ export function createTableView(write: (text: string) => void): DemoView {
 }
 
 /** The table's lines. */
-export function tableLines(frame: DemoFrame): string[] {
+function tableLines(frame: DemoFrame): string[] {
   const rows = frame.endpoints.map((row) => {
     const bar = '█'
       .repeat(Math.ceil(row.sessions / barUnit))

@@ -25,7 +25,7 @@ import { createRandom, pickOne } from '../load/seeded-random.js';
 import { awaitHealthy, startEndpoint } from './start-parties.js';
 
 /** What `lab crash --fault both --json` prints. `clientResets` and `bytes` are those of clients that had a copy left. */
-export interface BothReport extends CrashReport {
+interface BothReport extends CrashReport {
   /** Sessions whose two holders were killed, by the laboratory's own reckoning. */
   readonly doomed: number;
   /** Resets of those, named by the access point. */

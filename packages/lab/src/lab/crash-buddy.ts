@@ -24,7 +24,7 @@ import { createRandom } from '../load/seeded-random.js';
 import { awaitHealthy, startEndpoint } from './start-parties.js';
 
 /** What `lab crash --fault buddy --json` prints. */
-export interface BuddyReport extends CrashReport {
+interface BuddyReport extends CrashReport {
   /** Sessions that lost their buddy, summed over the faults. */
   readonly bereaved: number;
   /** Replicas that were made anew at another endpoint. */

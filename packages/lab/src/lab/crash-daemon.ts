@@ -32,7 +32,7 @@ import { createRandom, pickOne } from '../load/seeded-random.js';
 import { accessPointName, awaitHealthy, startAccessPoint, startEndpoint } from './start-parties.js';
 
 /** What `lab crash --fault daemon --json` prints. */
-export interface DaemonReport extends CrashReport {
+interface DaemonReport extends CrashReport {
   /** How long after the endpoint each daemon was killed. */
   readonly daemonDelaysMs: readonly number[];
 }

@@ -7,7 +7,7 @@ import { guardPinsOf } from './start-parties.js';
 import { runTool } from './run-tool.js';
 
 /** Where the evidence of a laboratory is kept. */
-export function evidenceFile(lab: Lab, suffix = ''): string {
+function evidenceFile(lab: Lab, suffix = ''): string {
   return `/tmp/restitch-crash-${lab.plan.id}${suffix}.log`;
 }
 

@@ -45,7 +45,7 @@ export interface SettledClient {
 }
 
 /** The object that both print with --json; times in milliseconds. */
-export interface ConnectsReport {
+interface ConnectsReport {
   readonly experiment: MomentKind;
   readonly connects: number;
   readonly fault: LabConnectsOptions['fault'];
@@ -100,7 +100,7 @@ export async function runLabConnects(
 }
 
 /** True if nobody was left alone. */
-export function isSettled(report: ConnectsReport): boolean {
+function isSettled(report: ConnectsReport): boolean {
   const { refused, cutShort, stuck, late, resetAccepted, level } = report;
   return refused + cutShort + stuck + late + (level === 'commit' ? resetAccepted : 0) === 0;
 }

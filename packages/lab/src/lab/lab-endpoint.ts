@@ -22,7 +22,7 @@ export interface LabEndpointOptions {
 }
 
 /** Longest a process may take to move its sessions away and end. */
-export const termLimitMs = 30_000;
+const termLimitMs = 30_000;
 
 /** Does it, and waits until it is done. */
 export async function runLabEndpoint(

@@ -90,7 +90,7 @@ function withClientAhead(options: LabMoveOptions, aheadBytes: number): LabMoveOp
 }
 
 /** The experiment in a laboratory that is up. */
-export async function moveUnderLoad(
+async function moveUnderLoad(
   lab: Lab,
   options: LabMoveOptions,
   run: { readonly progress: (text: string) => void; readonly signal: AbortSignal },

@@ -7,7 +7,7 @@
 import { RestitchError } from '@restitch/core';
 
 /** Party names: `client`, `access-point`, and endpoints `a`, `b`, … `z`. */
-export type PartyName = string;
+type PartyName = string;
 
 /** Where a party stands: its network namespace and its addresses on the laboratory's network. */
 export interface PartyPlan {
@@ -100,7 +100,7 @@ export function labListeners(isProtected: boolean): readonly LabListener[] {
 export const labControlPort = 7600;
 
 /** Endpoints are single letters, so there are at most this many. */
-export const maxEndpoints = 26;
+const maxEndpoints = 26;
 
 const prefixIpv4 = '10.77';
 const prefixIpv6 = 'fd77::';

@@ -34,7 +34,7 @@ export interface LabRollingOptions {
 }
 
 /** The object `lab rolling --by drain --json` prints; times in milliseconds. */
-export interface RollingReport {
+interface RollingReport {
   readonly sessions: number;
   readonly restarts: number;
   /** Moves that emptied endpoints, and how many of them went to the session's own buddy. */

@@ -31,7 +31,7 @@ export interface LabTailsOptions {
 }
 
 /** The object `lab tails --json` prints. */
-export interface TailsReport {
+interface TailsReport {
   readonly sessions: number;
   readonly level: CrashLevel;
   /** Connections with bytes in their send queues at the endpoint before it was drained, and those bytes. */
@@ -84,7 +84,7 @@ export async function runLabTails(env: CliEnv, options: LabTailsOptions): Promis
 }
 
 /** True if nobody lacks anything, and the endpoint was drained. */
-export function areTailsWhole(report: TailsReport): boolean {
+function areTailsWhole(report: TailsReport): boolean {
   const { isDrained, complete, sessions, lostBytes, doubledBytes, wrongBytes } = report;
   return isDrained && complete === sessions && lostBytes + doubledBytes + wrongBytes === 0;
 }

@@ -63,7 +63,7 @@ export interface MoveReport {
 }
 
 /** Bytes that travelled for moves of protected sessions: to their buddies, and to others. */
-export interface ProtectedMoves {
+interface ProtectedMoves {
   readonly toBuddy: number;
   readonly toOthers: number;
   readonly imageBytesToBuddy: Distribution;

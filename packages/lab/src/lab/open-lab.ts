@@ -95,7 +95,7 @@ async function joinClient(lab: Lab, options: LabOptions): Promise<void> {
 }
 
 /** Takes down laboratories whose maker has died; those of "lab up" stay. */
-export async function removeAbandonedLabs(): Promise<void> {
+async function removeAbandonedLabs(): Promise<void> {
   for (const id of listLabIds()) {
     const state = readLabState(id);
     if (state.owner.pid !== 0 && !isOwned(state)) await Lab.attach(id).down();

@@ -20,7 +20,7 @@ export interface RtoComparison {
 }
 
 /** Events of one role. */
-export interface RtoRate {
+interface RtoRate {
   readonly rtos: number;
   readonly sessionSeconds: number;
   readonly per1000SessionSeconds: number;

@@ -37,7 +37,7 @@ export interface LabChaosOptions {
 }
 
 /** The object `lab chaos --json` prints. */
-export interface ChaosReport {
+interface ChaosReport {
   readonly seed: number;
   readonly steps: number;
   /** Steps by kind. */

@@ -36,7 +36,7 @@ export interface RunFigures {
 }
 
 /** One mode's figures: medians over its runs, sums for what must be nought. */
-export interface ModeFigures {
+interface ModeFigures {
   readonly overloadSeconds: number;
   readonly clientP99Ms: number;
   readonly moves: number;

@@ -3,7 +3,7 @@ import type { Session } from '@restitch/endpoint';
 import { encodeRecord } from '../clients/records.js';
 
 /** Between two records. */
-export const tickPeriodMs = 20;
+const tickPeriodMs = 20;
 /** Bytes of a record. */
 export const tickBytes = 64;
 

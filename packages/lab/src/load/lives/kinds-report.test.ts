@@ -1,6 +1,7 @@
 import { tcpState } from '@restitch/sys/internal';
 import { describe, expect, it } from 'vitest';
 import {
+  type LifeFinding,
   countKinds,
   findLifeFaults,
   findRareKinds,
@@ -89,8 +90,11 @@ describe('countKinds', () => {
 });
 
 describe('findLifeFaults', () => {
-  const faultsOf = (change: Partial<LifeRecord>, level: 'none' | 'commit', faults = [fault()]): string[] =>
-    findLifeFaults(run([life(change)], faults), level);
+  const faultsOf = (
+    change: Partial<LifeRecord>,
+    level: 'none' | 'commit',
+    faults = [fault()],
+  ): LifeFinding[] => findLifeFaults(run([life(change)], faults), level);
 
   it('allows a reset below commit, and only to whom a fault has hit', () => {
     const reset = { end: 'reset', error: 'ECONNRESET' } as const;

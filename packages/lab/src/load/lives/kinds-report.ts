@@ -67,7 +67,7 @@ export interface LifeFinding {
 }
 
 /** Nobody who wants to read waits longer. */
-export const silentLimitMs = 5000;
+const silentLimitMs = 5000;
 /** A run of full size has at least so many clients of each kind in their phase at faults. */
 export const inPhaseAtLeast = 20;
 
@@ -80,7 +80,7 @@ export function countKinds(run: LifeRun): KindsReport {
 }
 
 /** True if `record` was in its phase, seen from both ends, at the instant of the fault. */
-export function isInPhase(record: LifeRecord, fault: LifeFault): boolean {
+function isInPhase(record: LifeRecord, fault: LifeFault): boolean {
   if (record.kind === 'connect-burst') return isAtInstant(record, fault);
   const isIn = record.phases.some(([from, to]) => from <= fault.atMs && fault.atMs <= to);
   return isIn && hasServerState(record.kind, fault.sockets.get(record.localPort));
@@ -131,7 +131,7 @@ export function formatKinds(kinds: KindsReport): string[] {
 }
 
 /** True if an application has shown that it knows of the connection. */
-export function wasAccepted(record: LifeRecord): boolean {
+function wasAccepted(record: LifeRecord): boolean {
   return record.firstByteAtMs !== undefined;
 }
 

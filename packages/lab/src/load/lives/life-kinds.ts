@@ -15,7 +15,7 @@ export const standingKinds = [
 ] as const;
 
 /** Opened by the laboratory in the moment of a fault. */
-export const momentKinds = ['accept-queue', 'connect-burst'] as const;
+const momentKinds = ['accept-queue', 'connect-burst'] as const;
 
 /** All kinds. */
 export const lifeKinds = [...standingKinds, ...momentKinds] as const;

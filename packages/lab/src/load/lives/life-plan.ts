@@ -5,7 +5,7 @@ import type { LifeKind } from './life-kinds.js';
 /** Who ends first, while the client has stopped reading. `open`: the server waits for the client's end. */
 export const closings = ['server', 'client', 'both', 'open'] as const;
 /** Who ends first. */
-export type Closing = (typeof closings)[number];
+type Closing = (typeof closings)[number];
 
 /** One connection's script. */
 export interface LifePlan {

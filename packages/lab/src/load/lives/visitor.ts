@@ -3,7 +3,7 @@ import { ClientLife } from './client-life.js';
 import type { Script } from './client-life.js';
 
 /** Little enough to be there in one round trip. */
-export const visitBytes = 4096;
+const visitBytes = 4096;
 
 /** A client that waits in the accept queue of a server that does not accept. */
 export class QueueVisitor extends ClientLife {
