@@ -1,6 +1,7 @@
 /*
- * The one way a packet leaves for an endpoint. Another way (encapsulation) is another enum forward_action and another
- * branch here; nobody else knows how endpoints are reached.
+ * The one way a packet leaves for an endpoint; nobody else knows how endpoints are reached. There is one action besides none:
+ * forward() sends whatever is not ACTION_NONE by layer 2. Another way (encapsulation) needs another enum forward_action, and
+ * the first branch on it in forward().
  */
 #pragma once
 #include <linux/if_ether.h>

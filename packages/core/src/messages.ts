@@ -151,6 +151,7 @@ export const fromEndpointSchema = z.discriminatedUnion('t', [
     /** Its address on the network of the VIP: the data plane learns the MAC from it. */
     dataAddress: ipAddress,
     listeners: z.array(z.object({ name, vip: socketAddressSchema })).max(256),
+    /** For whoever lists endpoints; no decision goes by them yet. */
     features: z.array(words(40)).max(64),
     capacitySessions: u32.optional(),
     /** It takes part in surviving crashes: keeps replicas for others and sends only under a lease. */
@@ -246,7 +247,7 @@ export const toEndpointSchema = z.discriminatedUnion('t', [
     accessPoint: name,
     telemetry: telemetryOrderSchema.optional(),
   }),
-  /** Target: keep a place, say whether app and features fit. */
+  /** Target: keep a place, say whether the app fits. Answer {features}, which nobody compares yet. */
   z.object({
     t: z.literal('reserve'),
     ...request,

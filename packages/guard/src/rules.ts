@@ -1,8 +1,10 @@
 /**
  * The decisions everything else in this room rests on, each a pure function of plain values.
  *
- * They stand apart so that the running code and the exhaustive exploration (model/) use the same ones: a rule that is
- * changed here is explored again by the next test run.
+ * The exhaustive exploration (model/) goes by these, and so does the running code where it can: a rule that is changed here is
+ * explored again by the next test run. Where it cannot, the comment says who repeats the rule: C cannot call it (`judgeEgress`,
+ * `mayEmit`), a lease is counted in whole nanoseconds (`leaseEnd`), or the rule follows from what several parts do (`fateOf`,
+ * `keepsHalfOpen`, `judgeSocketEnd`, `mayPromiseEnd`, `mayHaveBeenSent`).
  *
  * Positions are of two kinds. An *offset* counts bytes of a stream from 0. A *sequence number* is what stands in packets:
  * 32 bits that wrap, and everything takes one that the other side must acknowledge: bytes, urgent bytes, a FIN.
@@ -46,13 +48,14 @@ export function sendableOffset(producedEnd: number, committedEnd: number): numbe
 
 /**
  * When a granted lease ends at its holder. Counted from when the request left, so that it ends before the granter's
- * own reckoning (which counts from when it answered) whatever the delay of request and answer.
+ * own reckoning (which counts from when it answered) whatever the delay of request and answer. `Protection.renew` in the
+ * endpoint repeats it, in nanoseconds and as a bigint.
  */
 export function leaseEnd(requestSentAt: number, length: number): number {
   return requestSentAt + length;
 }
 
-/** True while the host may emit for guarded flows: retransmissions, FIN and RST included. */
+/** True while the host may emit for guarded flows: retransmissions, FIN and RST included. `is_leased` in bpf/maps.h repeats it. */
 export function mayEmit(now: number, leaseEndsAt: number): boolean {
   return now < leaseEndsAt;
 }

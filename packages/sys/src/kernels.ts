@@ -1,8 +1,9 @@
 /**
  * Kernels on which restitch was tried: every program loaded, a move, a kill at level commit and a drain without a loss.
  *
- * One list for `restitch check`, for the documents (check.test.ts compares them) and for the virtual machines that CI boots
- * (test/kernels). A kernel in between is likely to work, and `check` loads the programs to see; an older one was not tried.
+ * One list for `restitch check`, for the documents (packages/cli/src/check/check.test.ts compares them) and for the virtual
+ * machines that CI boots (test/kernels). A kernel in between is likely to work, and `check` loads the programs to see; an older
+ * one was not tried.
  */
 export const triedKernels = ['6.1', '6.12', '6.18'] as const;
 

@@ -5,7 +5,11 @@ import type { Closing, SessionReport } from '@restitch/core/internal';
 import type { Endpoint } from './endpoint-registry.js';
 import type { MoveUnderWay } from './move-under-way.js';
 
-/** One session as the access point knows it. Everything that changes is written by the registry's owner only. */
+/**
+ * One session as the access point knows it. What others follow (owner, buddy, pin, closing) changes through the registry, which
+ * tells its watcher. The rest is written by the wing that finds it out: a move by `moves`, what a death left by `failover`, an end
+ * by `control`, and a doubt by whichever of `moves`, `ownership` and `failover` loses the owner or finds it again.
+ */
 export interface Session {
   readonly id: string;
   readonly flow: Flow;
