@@ -5,7 +5,7 @@
 import { readFileSync } from 'node:fs';
 
 /** A field in a value's bytes; what has no other width is an array. */
-export interface PinnedField {
+interface PinnedField {
   readonly name: string;
   readonly at: number;
   readonly bytes: number;
