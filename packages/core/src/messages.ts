@@ -323,6 +323,8 @@ export const toEndpointSchema = z.discriminatedUnion('t', [
     owner: name,
     sessionId: id,
     epoch: epochSchema,
+    // Its client, or somebody in its name, has sent a reset that nobody answered for.
+    isClientInDoubt: z.boolean().optional(),
   }),
 ]);
 /** Access point → endpoint. */

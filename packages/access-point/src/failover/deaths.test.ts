@@ -66,6 +66,21 @@ describe('a session whose opening was not told before the process died', () => {
   });
 });
 
+describe('a client that has sent a reset which its endpoint did not live to answer', () => {
+  it('is asked by the buddy before it is served', async () => {
+    const world = await openWorld();
+    world.open('s1', 'a', 10_001);
+    world.open('s2', 'a', 10_002);
+    await world.run(200);
+    world.dataplane.packet(flowOfPort(10_001), true);
+    world.kill('a', false);
+    await world.run(500);
+    const doubted = [...world.processes.values()].flatMap((process) => [...process.doubted]);
+    expect(doubted).toEqual(['s1']);
+    expect(world.core.state.protection.records[0]).toMatchObject({ taken: 2, lost: 0 });
+  });
+});
+
 describe('connections that no application had accepted', () => {
   const ports = Array.from({ length: 45 }, (_, i) => 20_000 + i);
 

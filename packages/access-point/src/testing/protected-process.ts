@@ -26,6 +26,8 @@ export class ProtectedProcess {
   /** What it serves, and would send for while its lease runs. */
   readonly copies = new Map<string, Served>();
   readonly replicas = new Map<string, Kept>();
+  /** Sessions whose client it was told to ask before it serves them. */
+  readonly doubted = new Set<string>();
   leaseEndsMs = 0;
   isFenced = false;
   /** SIGSTOP: it says nothing and reads nothing; its kernel lives. */
@@ -99,7 +101,8 @@ export class ProtectedProcess {
       return { replicas: all.filter((r) => message.owner === undefined || r.owner === message.owner) };
     }
     if (message.t !== 'take-over') throw new RestitchError('forbidden', `${message.t} is not played here`);
-    const { sessionId: id, epoch } = message;
+    const { sessionId: id, epoch, isClientInDoubt = false } = message;
+    if (isClientInDoubt) this.doubted.add(id);
     if (this.copies.get(id)?.epoch === epoch) return { isRepeat: true };
     const kept = this.replicas.get(id);
     if (kept === undefined || kept.epoch >= epoch) throw new RestitchError('unknown_session', 'no replica');

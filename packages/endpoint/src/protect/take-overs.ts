@@ -9,6 +9,8 @@ import { type PeriodicReplica, PeriodicTakeOvers } from './periodic-take-over.js
 import type { SafeState } from './protected-session.js';
 import type { ProtectedListener, ProtectionContext, TakenSession } from './protection.js';
 import { imageOf } from './replica-image.js';
+import { resetClient } from './client-witness.js';
+import { identifyClient, locateOther } from './returned-client.js';
 import { settleTakenSocket } from './take-over.js';
 
 type TakeOverRequest = Extract<ToEndpoint, { t: 'take-over' }>;
@@ -110,9 +112,12 @@ export class TakeOvers {
     const taken = { commit, continued, opening };
     this.#taking.set(sessionId, { epoch, flow: opening.flow });
     const thawed = { moveId, image, state, epoch, source: owner, taken };
-    if (opening.level === 'commit')
-      void this.#serve(listener, { ...thawed, socket: activateSocket(pending) });
-    else void this.#ask(listener, { pending, replica, opening, epoch, thawed });
+    if (opening.level === 'commit') {
+      const whole = { ...thawed, socket: activateSocket(pending) };
+      void (request.isClientInDoubt === true
+        ? this.#serveIfSame(listener, whole)
+        : this.#serve(listener, whole));
+    } else void this.#ask(listener, { pending, replica, opening, epoch, thawed });
     this.#ctx.counters.add('endpoint_take_overs_total');
     const what = { owner, closing: safe?.closing, ...describeImage(sessionId, opening.flow, epoch, tcp) };
     this.#ctx.logger.debug(what, 'session taken over');
@@ -138,6 +143,23 @@ export class TakeOvers {
     } finally {
       this.#taking.delete(thawed.image.sessionId);
     }
+  }
+
+  /** Its client was reset by itself, or by somebody in its name: it is served unless it has another connection by now. */
+  async #serveIfSame(listener: ProtectedListener, thawed: TakenSession): Promise<void> {
+    const { image, epoch, socket } = thawed;
+    const { sessionId: id, flow } = image;
+    if ((await identifyClient(socket.fd, this.#ctx.clock)) !== 'other') return this.#serve(listener, thawed);
+    this.#host.guard().allowReset(flow, epoch);
+    const { clock } = this.#ctx;
+    const stand = await locateOther(socket.fd, this.#needPins(), clock);
+    const { template } = thawed.taken.opening;
+    if (stand !== undefined) resetClient({ flow, template, ...stand }, clock.wallMs());
+    this.#host.removeLater(flow, epoch, id);
+    this.#taking.delete(id);
+    this.#ctx.counters.add('endpoint_take_overs_reset_returned_total');
+    this.#ctx.logger.warn({ session: id }, 'session is over: its client has another connection by now');
+    this.#ctx.tell({ t: 'ended', sessions: [{ id, flow, epoch, reason: 'client_returned' }] });
   }
 
   /** Level periodic: the client is served only if it says that nothing has passed since the checkpoint. */
