@@ -1,6 +1,6 @@
 /** Sessions of dead endpoints go on here: a replica becomes a socket, and then a session or an honest reset. */
 import { addSeq, type Flow, formatFlow, RestitchError, toRestitchError } from '@restitch/core';
-import type { TcpImage, ToEndpoint } from '@restitch/core/internal';
+import type { SessionReport, TcpImage, ToEndpoint } from '@restitch/core/internal';
 import { attachWitness } from '@restitch/guard/internal';
 import type { BuddyStore, GuardControl, GuardPins, Witness } from '@restitch/guard/internal';
 import { describeImage } from '../tcp/describe-image.js';
@@ -38,8 +38,8 @@ export class TakeOvers {
   readonly #ctx: ProtectionContext;
   readonly #host: TakeOverHost;
   readonly #periodic: PeriodicTakeOvers;
-  /** Epochs of sessions whose socket stands and whose application does not have them yet. */
-  readonly #taking = new Map<string, { readonly epoch: number; readonly flow: Flow }>();
+  /** Sessions whose socket stands and whose application does not have them yet, by id. */
+  readonly #taking = new Map<string, SessionReport>();
   /** What is being taken over now belongs to this process as long as this is the same. */
   #life = {};
 
@@ -52,6 +52,11 @@ export class TakeOvers {
   /** True for a session that was taken over and that its application does not have yet. */
   isTaking(flow: Flow): boolean {
     return [...this.#taking.values()].some((taking) => formatFlow(taking.flow) === formatFlow(flow));
+  }
+
+  /** What is said of them to an access point that has not heard of their take-over: that they are served. */
+  reports(): SessionReport[] {
+    return [...this.#taking.values()];
   }
 
   /** The record names this endpoint: make the socket, serve. Throws what the access point is told. */
@@ -115,7 +120,8 @@ export class TakeOvers {
       outputEnded: isEnded,
     };
     const taken = { commit, continued, opening };
-    this.#taking.set(sessionId, { epoch, flow: opening.flow });
+    const { flow, openedAtMs } = opening;
+    this.#taking.set(sessionId, { id: sessionId, flow, epoch, phase: 'live', openedAtMs });
     const thawed = { moveId, image, state, epoch, source: owner, taken };
     if (opening.level === 'commit') {
       const whole = { ...thawed, socket: activateSocket(pending) };
