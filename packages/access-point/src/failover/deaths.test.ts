@@ -138,6 +138,27 @@ describe('connections that no application had accepted', () => {
     expect(world.dataplane.resets).toEqual([text(20_000)]);
   });
 
+  it.each([
+    ['while another takes its place', true],
+    ['for good', false],
+  ])(
+    'are reset when their process ended with the daemon, %s, though their clients go on sending',
+    async (_when, isRestarted) => {
+      const world = await openWorld();
+      world.open('s1', 'b', 10_001);
+      const flow = world.accept('a', 20_000);
+      const served = world.accept('b', 20_001);
+      await world.restartDaemon(false);
+      world.kill('a', isRestarted);
+      for (let i = 0; i < 15; i++) {
+        await world.run(200);
+        world.dataplane.packet(flow);
+        world.dataplane.packet(served);
+      }
+      expect(world.dataplane.resets).toEqual([text(20_000)]);
+    },
+  );
+
   it('are asked for again, and not reset, while the next process does not answer', async () => {
     const world = await openWorld();
     world.accept('a', 20_000);

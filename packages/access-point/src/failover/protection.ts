@@ -69,6 +69,8 @@ export class Protection {
   readonly #deps: ProtectionDeps;
   readonly #watched = new Map<string, Watched>();
   readonly #agents: HostAgents;
+  /** Endpoints whose last process has ended, fenced, as their agents say; until another comes. */
+  readonly #ended = new Set<string>();
   #lookedAtMs = Number.POSITIVE_INFINITY;
   #judgeFromMs = 0;
   /** undefined before the start is over. */
@@ -85,6 +87,7 @@ export class Protection {
       agents: this.#agents,
       detectionMs: () => detectionMsOf(deps.heartbeatMs()),
       members: () => this.#members(),
+      hasEnded: ({ name }) => this.#ended.has(name),
       hasDied: (instance) => (this.#watched.get(instance)?.state.t ?? 'taken') === 'taken',
     });
   }
@@ -105,6 +108,7 @@ export class Protection {
   /** An endpoint has said hello. */
   greeted(endpoint: Endpoint): void {
     const { hello } = endpoint;
+    this.#ended.delete(endpoint.name);
     if (hello?.protection === undefined) return;
     const nowMs = this.#deps.clock.monotonicMs();
     const known = this.#watched.get(hello.instance);
@@ -161,11 +165,13 @@ export class Protection {
     event: {
       readonly instance: string;
       readonly isFenced: boolean;
+      readonly isLast?: boolean | undefined;
       readonly isLeaving?: boolean | undefined;
       readonly finishing?: ReadonlyArray<{ readonly flow: Flow; readonly epoch: number }> | undefined;
     },
   ): void {
     const known = this.#watched.get(event.instance);
+    if (event.isFenced && event.isLast === true) this.#lastEnded(name);
     if (known === undefined) return;
     if (known.endpoint.name !== name) {
       throw new RestitchError(
@@ -182,6 +188,13 @@ export class Protection {
       nowMs: this.#deps.clock.monotonicMs(),
       isFenced: event.isFenced,
     });
+  }
+
+  #lastEnded(name: string): void {
+    const endpoint = this.#deps.endpoints.byName(name);
+    if (endpoint === undefined || endpoint.link !== undefined) return;
+    this.#ended.add(name);
+    if (this.#recoverUntilMs !== undefined) void this.#deaths.forsaken.look();
   }
 
   /** What the guard had been promised decides, not what the process said of it: that may be older or newer. */
