@@ -75,6 +75,9 @@ export class Protection {
   #judgeFromMs = 0;
   /** undefined before the start is over. */
   #recoverUntilMs: number | undefined;
+  /** Whoever died while no daemon was there is known. */
+  #isRecovered = false;
+  #takingOver = 0;
   #cancel: (() => void) | undefined;
   readonly #deaths: Deaths;
   readonly #peers = new PeerList();
@@ -194,7 +197,14 @@ export class Protection {
     const endpoint = this.#deps.endpoints.byName(name);
     if (endpoint === undefined || endpoint.link !== undefined) return;
     this.#ended.add(name);
-    if (this.#recoverUntilMs !== undefined) void this.#deaths.forsaken.look();
+    this.#lookForForsaken();
+  }
+
+  /** What a dead process has left may be in no list and yet somebody's: not before all of it has been given away. */
+  #lookForForsaken(): void {
+    if (!this.#isRecovered || this.#deps.clock.monotonicMs() > (this.#recoverUntilMs ?? 0)) return;
+    const isLeftOver = [...this.#watched.values()].some(({ estate }) => estate !== undefined);
+    if (!isLeftOver && this.#takingOver === 0) void this.#deaths.forsaken.look();
   }
 
   /** What the guard had been promised decides, not what the process said of it: that may be older or newer. */
@@ -251,7 +261,8 @@ export class Protection {
       counters.add('protection_recoveries_total');
       void this.#takeOver(known, 'host');
     }
-    if (isWhole) void this.#deaths.forsaken.look();
+    if (isWhole) this.#isRecovered = true;
+    this.#lookForForsaken();
   }
 
   /** An endpoint's list is complete. One that comes after the start may keep replicas that were asked for in vain. */
@@ -398,7 +409,13 @@ export class Protection {
     const estate = this.#estateOf(known);
     known.estate = undefined;
     // After the first question: at this word everybody begins to replicate anew what the dead one kept.
-    await this.#deaths.settle(estate, reason, lastHeardMs, () => this.#publishPeers());
+    this.#takingOver++;
+    try {
+      await this.#deaths.settle(estate, reason, lastHeardMs, () => this.#publishPeers());
+    } finally {
+      this.#takingOver--;
+    }
+    this.#lookForForsaken();
     known.held.clear();
     // As long as no other process speaks for its name it may come back, and must learn that it is fenced.
     const isReplaced = endpoint.hello !== undefined && endpoint.hello.instance !== instance;

@@ -211,6 +211,7 @@ export class Settling {
 
   #resend(nowMs: number): ActiveTcp | undefined {
     try {
+      this.#leaveWitness();
       const replaceFilter = (fd: number): void => {
         this.#witness = this.#context.attachWitness(fd);
       };
