@@ -9,9 +9,12 @@ import {
   familyOf,
   receiveBytes,
   sendBytes,
+  getTcpInfo,
   setIntOption,
+  shutdownSend,
   so,
   solSocket,
+  tcpState,
   unacknowledgedBytes,
 } from '@restitch/sys/internal';
 import {
@@ -201,33 +204,50 @@ describe.each(['4', '6'] as const)('a take-over far behind the client over IPv%s
     closeFd(client);
   }, 30_000);
 
-  it('sends nothing in vain while the lease has lapsed, and at once when it is back', async () => {
-    const gated = await openWide(version);
-    const { client, server, flow } = gated;
-    const promised = randomBytes(400_000);
-    await writeAll(server, promised.subarray(0, 10_000));
-    await readExactly(client, 10_000);
-    const at = { inputEnd: 0, finReceived: false, outputStart: 5000, output: promised.subarray(5000) };
-    const active = takeOver(gated, at);
-    await waitFor(() => readRemainder(active.fd) === 390_000);
-    // In the middle of it, for longer than a client is waited for.
-    let isLeased = true;
-    const settled = settle(active, flow, () => isLeased);
-    await pause(5);
-    isLeased = false;
-    net.run('b', 'nft add table inet lapse');
-    net.run('b', "nft add chain inet lapse out '{ type filter hook output priority 0; policy drop; }'");
-    await pause(2500);
-    net.run('b', 'nft delete table inet lapse');
-    isLeased = true;
-    const beganMs = performance.now();
-    const { fd, unsent } = await settled;
-    const [got] = await Promise.all([readExactly(client, 390_000), writeAll(fd, unsent)]);
-    expect(performance.now() - beganMs).toBeLessThan(1500);
-    expect(got.equals(promised.subarray(10_000))).toBe(true);
-    closeFd(fd);
-    closeFd(client);
-  }, 30_000);
+  it.each([
+    ['', false],
+    [', both ends over', true],
+  ])(
+    'sends nothing in vain while the lease has lapsed, and at once when it is back%s',
+    async (_what, isTail) => {
+      const gated = await openWide(version);
+      const { client, server, flow } = gated;
+      const promised = randomBytes(400_000);
+      await writeAll(server, promised.subarray(0, 10_000));
+      await readExactly(client, 10_000);
+      if (isTail) {
+        shutdownSend(client);
+        await waitFor(() => getTcpInfo(server).state === tcpState.closeWait);
+      }
+      const at = {
+        inputEnd: 0,
+        finReceived: isTail,
+        outputStart: 5000,
+        output: promised.subarray(5000),
+        isEnded: isTail,
+      };
+      const active = takeOver(gated, at);
+      await waitFor(() => readRemainder(active.fd) <= 390_001);
+      // In the middle of it, for longer than a client is waited for.
+      let isLeased = true;
+      const settled = settle(active, flow, () => isLeased);
+      await pause(5);
+      isLeased = false;
+      net.run('b', 'nft add table inet lapse');
+      net.run('b', "nft add chain inet lapse out '{ type filter hook output priority 0; policy drop; }'");
+      await pause(2500);
+      net.run('b', 'nft delete table inet lapse');
+      isLeased = true;
+      const beganMs = performance.now();
+      const { fd, unsent } = await settled;
+      const [got] = await Promise.all([readExactly(client, 390_000), writeAll(fd, unsent)]);
+      expect(performance.now() - beganMs).toBeLessThan(1500);
+      expect(got.equals(promised.subarray(10_000))).toBe(true);
+      closeFd(fd);
+      closeFd(client);
+    },
+    30_000,
+  );
 
   it('finds its way back when the client has more than it seemed', async () => {
     const gated = await openWide(version);

@@ -14,6 +14,7 @@ import {
   detachFilter,
   getTcpInfo,
   sendBytes,
+  tcpState,
   unacknowledgedBytes,
   unsentBytes,
 } from '@restitch/sys/internal';
@@ -35,10 +36,7 @@ const lapsedLookMs = 20;
 /** A client that has not answered by then gets its tail by the kernel's own timeout. */
 const longestWaitMs = 1500;
 
-/**
- * No application waits for a tail, and a client may answer nothing before the first retransmission, after a second (three
- * where the timeout cannot be capped): of a half-closed socket the kernel sends no probe.
- */
+/** No application waits for a tail. */
 const longestWaitOfTailsMs = 3500;
 
 /** A probe or its answer may be lost; a client answers at most one in 500 ms (tcp_invalid_ratelimit). */
@@ -191,14 +189,26 @@ export class Settling {
   #askAnew(nowMs: number): undefined {
     this.#leaveWitness();
     this.#active = { ...this.#active, ownSegsIn: getTcpInfo(this.#active.fd).segsIn };
-    probeClient(this.#active.fd);
+    this.#probe();
     this.#stage = { t: 'hear', sinceMs: nowMs, probedAtMs: nowMs };
+  }
+
+  /** For a socket with a FIN in either direction the kernel sends no probe; made anew it is open for a moment, and does. */
+  #probe(): void {
+    const { fd, endAfterUnsent, timers } = this.#active;
+    if (getTcpInfo(fd).state === tcpState.established) return probeClient(fd);
+    try {
+      this.#active = { ...rethawAsSent(this.#active, this.#flow), endAfterUnsent, timers };
+    } catch (error) {
+      // It serves on as it is, and its client answers a retransmission.
+      if (!(error instanceof RestitchError) || error.code !== 'freeze_failed') throw error;
+    }
   }
 
   #waitForWord(stage: Extract<Stage, { t: 'hear' }>, nowMs: number): ActiveTcp | undefined {
     if (nowMs - stage.sinceMs > this.#longestWaitMs) return this.#settled();
     if (nowMs - stage.probedAtMs < probeAgainMs) return undefined;
-    probeClient(this.#active.fd);
+    this.#probe();
     this.#stage = { ...stage, probedAtMs: nowMs };
     return undefined;
   }
