@@ -65,7 +65,10 @@ export class LostSessions {
     sessions.remove(session);
     counters.add('protection_sessions_ended_total');
     const { id, flow } = session;
-    logger.info({ session: id, flow: formatFlow(flow), owner: dead.name }, 'session ended: its flow is another');
+    logger.info(
+      { session: id, flow: formatFlow(flow), owner: dead.name },
+      'session ended: its flow is another',
+    );
     const reason = 'its flow is another connection';
     this.note(session, { from: dead.name, to: null, outcome: 'ended', reason });
   }
