@@ -34,6 +34,7 @@ import {
   resetClosing,
   rethawAsSent,
   rethawRemainder,
+  uncapTimeouts,
 } from '../tcp/index.js';
 import { closeSilently } from './client-witness.js';
 
@@ -253,6 +254,8 @@ export class Settling {
       };
       const before = this.#active;
       const fresh = rethawRemainder(before.fd, this.#flow, { replaceFilter });
+      // A client that has no room may throw away what lies within the window it had offered.
+      uncapTimeouts(fresh.fd);
       this.#active = {
         ...fresh,
         unsent: Buffer.concat([fresh.unsent, before.unsent]),
