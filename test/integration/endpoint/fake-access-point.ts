@@ -13,8 +13,10 @@ import {
 } from '@restitch/core/internal';
 
 type Hello = Extract<FromEndpoint, { t: 'hello' }>;
-type Data = Record<string, unknown>;
-type WithoutNumber<T> = T extends { rq: number } ? Omit<T, 'rq'> : never;
+/** What a reply says. */
+export type Data = Record<string, unknown>;
+/** A request before it has its number. */
+export type WithoutNumber<T> = T extends { rq: number } ? Omit<T, 'rq'> : never;
 
 /** One endpoint as it has spoken. */
 export class FakePeer {
@@ -24,6 +26,8 @@ export class FakePeer {
   readonly announced: SessionReport[] = [];
   isAnnounced = false;
   readonly events: FromEndpoint[] = [];
+  /** All it has said but heartbeats, in order. */
+  readonly heard: FromEndpoint[] = [];
   readonly #waiting = new Map<number, { resolve(data: Data): void; reject(error: Error): void }>();
   readonly #listeners: Array<{ matches(m: FromEndpoint): boolean; resolve(m: FromEndpoint): void }> = [];
   readonly #telemetry: TelemetryOrder | undefined;
@@ -59,6 +63,7 @@ export class FakePeer {
   }
 
   #onMessage(message: FromEndpoint): void {
+    if (message.t !== 'heartbeat') this.heard.push(message);
     if (message.t === 'hello') {
       this.hello = message;
       const welcome = { t: 'welcome', protocol: protocolVersion, heartbeatMs: 50, accessPoint: 'ap' };
