@@ -25,6 +25,8 @@ export class ProtectedProcess {
   readonly instance: string;
   /** What it serves, and would send for while its lease runs. */
   readonly copies = new Map<string, Served>();
+  /** Connections that its application has not accepted, as text: its kernel has them. */
+  readonly acceptQueue = new Set<string>();
   readonly replicas = new Map<string, Kept>();
   /** Sessions whose client it was told to ask before it serves them. */
   readonly doubted = new Set<string>();
@@ -114,6 +116,6 @@ export class ProtectedProcess {
 
   #knows(flow: string): boolean {
     const isOwn = [...this.copies.values()].some((copy) => formatFlow(copy.flow) === flow);
-    return isOwn || this.#world.kernel(this.name).has(flow);
+    return isOwn || this.acceptQueue.has(flow) || this.#world.kernel(this.name).has(flow);
   }
 }
