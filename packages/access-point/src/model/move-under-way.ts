@@ -4,6 +4,9 @@ import type { Endpoint } from './endpoint-registry.js';
 import type { MoveEvent, MoveOutcome, MoveState, MoveStep } from './life-cycle.js';
 import type { Session } from './session-registry.js';
 
+/** Who wants a move: an operator or an application, a session that was told it had better, a drain, or the plan. */
+export type MoveOrigin = 'manual' | 'session' | 'drain' | 'recommended';
+
 /** Why a move did not commit, and at which step. */
 export interface MoveFailure {
   readonly step: MoveStep;
@@ -14,6 +17,7 @@ export interface MoveFailure {
 /** What is known of a move; `moves/move.ts` is the one that runs. */
 export interface MoveUnderWay {
   readonly id: string;
+  readonly origin: MoveOrigin;
   readonly session: Session;
   readonly flow: Flow;
   readonly source: Endpoint;
