@@ -4,7 +4,7 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import type { MoveStep } from '@restitch/access-point';
+import type { MoveStep } from '@restitch/wire/internal';
 import { ClientFleet } from '../../packages/lab/src/lab/client-fleet.js';
 import { LabAdmin } from '../../packages/lab/src/lab/lab-admin.js';
 import type { SessionLine } from '../../packages/lab/src/lab/lab-admin.js';

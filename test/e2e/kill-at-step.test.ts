@@ -4,7 +4,8 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import type { MoveRecord, MoveStep } from '@restitch/access-point';
+import type { MoveRecord } from '@restitch/access-point';
+import type { MoveStep } from '@restitch/wire/internal';
 import { ClientFleet } from '../../packages/lab/src/lab/client-fleet.js';
 import { LabAdmin } from '../../packages/lab/src/lab/lab-admin.js';
 import type { Lab } from '../../packages/lab/src/lab/lab.js';

@@ -2,7 +2,8 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { openAdminClient } from '@restitch/access-point';
-import type { MoveRecord, MoveStep } from '@restitch/access-point';
+import type { MoveRecord } from '@restitch/access-point';
+import type { MoveStep } from '@restitch/wire/internal';
 import type { LabAdmin, SessionStory } from '../../packages/lab/src/lab/lab-admin.js';
 import { adminSocketOf } from '../../packages/lab/src/lab/lab-config.js';
 import type { Lab } from '../../packages/lab/src/lab/lab.js';

@@ -9,7 +9,7 @@ import type { AddressInfo } from 'node:net';
 import { type Server, type TLSSocket, createServer } from 'node:tls';
 import { type Counters, type Logger, RestitchError, createCounters, silentLogger } from '@restitch/core';
 import type { Channel, PeerRole, TlsFiles } from './contract.js';
-import { encodeFrame } from './frames.js';
+import { encodeFrame } from '@restitch/wire/internal';
 import { assertPeerAllowed, certificateIdentity } from './identity.js';
 import { countRefusal, handshakeError, verificationError } from './refusals.js';
 import { TlsChannel } from './tls-channel.js';

@@ -10,7 +10,7 @@ import {
   fromFailure,
   parseMessage,
   protocolVersion,
-} from '@restitch/core/internal';
+} from '@restitch/wire/internal';
 
 type Hello = Extract<FromEndpoint, { t: 'hello' }>;
 type Data = Record<string, unknown>;

@@ -1,6 +1,6 @@
 /** Everything an endpoint refuses, and that the session serves on afterwards. */
 import type { Socket } from 'node:net';
-import type { SessionReport } from '@restitch/core/internal';
+import type { SessionReport } from '@restitch/wire/internal';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import type { FakePeer } from './fake-access-point.js';
 import { codeOf, readAll, take, until } from './streams.js';

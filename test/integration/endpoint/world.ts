@@ -12,7 +12,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { RestitchError } from '@restitch/core';
-import { type FromEndpoint, type SessionReport, fromFailure } from '@restitch/core/internal';
+import { type FromEndpoint, type SessionReport, fromFailure } from '@restitch/wire/internal';
 import type { ProtectionOptions } from '@restitch/guard';
 import { enterNetworkNamespace } from '@restitch/sys';
 import { type DevPki, createDevPki } from '../../../packages/pki/src/dev-pki.js';

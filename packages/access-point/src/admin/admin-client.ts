@@ -2,9 +2,8 @@
 import { connect } from 'node:net';
 import { createInterface } from 'node:readline';
 import { RestitchError } from '@restitch/core';
-import { fromFailure } from '@restitch/core/internal';
-import { adminAnswerSchema } from './admin-protocol.js';
-import type { AdminCall } from './admin-protocol.js';
+import { fromFailure, adminAnswerSchema } from '@restitch/wire/internal';
+import type { AdminCall } from '@restitch/wire';
 
 /** A connection to a daemon's admin socket. */
 export interface AdminClient {

@@ -1,13 +1,13 @@
 /** What the commands of the admin socket do. */
 import { RestitchError } from '@restitch/core';
 import { answerAnalytics } from './analytics-commands.js';
-import type { AdminRequest } from './admin-protocol.js';
+import type { AdminRequest, MoveStep } from '@restitch/wire/internal';
 import type { AdminHandler } from './admin-server.js';
 import type { DaemonState } from './daemon-state.js';
 import { requestSlowly } from '../model/endpoint-link.js';
 import type { Endpoint } from '../model/endpoint-registry.js';
 import { lifeCycle, stepOfState } from '../model/life-cycle.js';
-import type { MoveState, MoveStep } from '../model/life-cycle.js';
+import type { MoveState } from '../model/life-cycle.js';
 import { isThrough } from '../model/session-registry.js';
 import type { Session } from '../model/session-registry.js';
 

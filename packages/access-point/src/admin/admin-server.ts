@@ -6,9 +6,8 @@ import { dirname } from 'node:path';
 import { createInterface } from 'node:readline';
 import { RestitchError, toRestitchError } from '@restitch/core';
 import type { Logger } from '@restitch/core';
-import { parseMessage, toFailure } from '@restitch/core/internal';
-import { adminLineSchema } from './admin-protocol.js';
-import type { AdminRequest } from './admin-protocol.js';
+import { parseMessage, toFailure, adminLineSchema } from '@restitch/wire/internal';
+import type { AdminRequest } from '@restitch/wire/internal';
 
 /** Answers one request; `emit` sends an event line before; `signal` is aborted when the caller has gone. */
 export type AdminHandler = (

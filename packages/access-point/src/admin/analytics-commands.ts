@@ -1,6 +1,6 @@
 /** What the `analytics.…` commands of the admin socket do. */
 import { RestitchError, toRestitchError } from '@restitch/core';
-import type { AdminRequest } from './admin-protocol.js';
+import type { AdminRequest } from '@restitch/wire/internal';
 import type { AnalyticsHost } from '../analytics/analytics-host.js';
 
 /** Requests about the analytics. */

@@ -4,8 +4,8 @@
  */
 import { RestitchError, normalizeAddress } from '@restitch/core';
 import type { Clock, Counters, Flow, Logger } from '@restitch/core';
-import { protocolVersion } from '@restitch/core/internal';
-import type { Closing, SessionReport, TelemetryOrder } from '@restitch/core/internal';
+import { protocolVersion } from '@restitch/wire/internal';
+import type { Closing, SessionReport, TelemetryOrder } from '@restitch/wire/internal';
 import type { Channel } from '@restitch/channel';
 import type { Dataplane } from '@restitch/dataplane';
 import type { Coordinator } from '../moves/coordinator.js';

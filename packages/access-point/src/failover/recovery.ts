@@ -4,8 +4,8 @@
  * keep, and of which process. What is to be done with one replica is a pure function.
  */
 import type { Clock, Flow } from '@restitch/core';
-import { replicaReportSchema, replicasPerPage } from '@restitch/core/internal';
-import type { ReplicaReport } from '@restitch/core/internal';
+import { replicaReportSchema, replicasPerPage } from '@restitch/wire/internal';
+import type { ReplicaReport } from '@restitch/wire/internal';
 import type { FlowRecord } from '@restitch/dataplane';
 import { requestSlowly } from '../model/endpoint-link.js';
 import type { Endpoint } from '../model/endpoint-registry.js';

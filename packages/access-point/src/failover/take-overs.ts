@@ -6,8 +6,8 @@
  */
 import { RestitchError, toRestitchError } from '@restitch/core';
 import type { Clock, Logger } from '@restitch/core';
-import { replicaReportSchema } from '@restitch/core/internal';
-import type { ReplicaReport } from '@restitch/core/internal';
+import { replicaReportSchema } from '@restitch/wire/internal';
+import type { ReplicaReport } from '@restitch/wire/internal';
 import type { FlowChange, FlowChangeResult } from '@restitch/dataplane';
 import { requestSlowly } from '../model/endpoint-link.js';
 import type { Endpoint } from '../model/endpoint-registry.js';

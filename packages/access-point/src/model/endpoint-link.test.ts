@@ -1,5 +1,5 @@
 import { RestitchError } from '@restitch/core';
-import { fromEndpointSchema } from '@restitch/core/internal';
+import { fromEndpointSchema } from '@restitch/wire/internal';
 import { describe, expect, it } from 'vitest';
 import { EndpointLink, requestSlowly } from './endpoint-link.js';
 import type { EndpointEvent } from './endpoint-link.js';

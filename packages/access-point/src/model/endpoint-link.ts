@@ -6,8 +6,8 @@
  */
 import { RestitchError } from '@restitch/core';
 import type { Clock } from '@restitch/core';
-import { fromEndpointSchema, fromFailure, parseMessage } from '@restitch/core/internal';
-import type { EndpointRequest, FromEndpoint, ToEndpoint } from '@restitch/core/internal';
+import { fromEndpointSchema, fromFailure, parseMessage } from '@restitch/wire/internal';
+import type { EndpointRequest, FromEndpoint, ToEndpoint } from '@restitch/wire/internal';
 import type { Channel } from '@restitch/channel';
 
 type WithoutNumber<T> = T extends { rq: number } ? Omit<T, 'rq'> : never;

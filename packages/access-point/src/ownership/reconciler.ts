@@ -4,7 +4,7 @@
  */
 import { RestitchError } from '@restitch/core';
 import type { Clock, Counters, Logger } from '@restitch/core';
-import type { SessionReport } from '@restitch/core/internal';
+import type { SessionReport } from '@restitch/wire/internal';
 import type { Dataplane, FlowRecord } from '@restitch/dataplane';
 import type { Endpoint, EndpointRegistry } from '../model/endpoint-registry.js';
 import type { FlowBatch } from '../model/flow-batch.js';

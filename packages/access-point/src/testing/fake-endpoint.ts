@@ -5,8 +5,8 @@
 import { RestitchError } from '@restitch/core';
 import { formatFlow } from '@restitch/core';
 import type { Flow } from '@restitch/core';
-import { toFailure } from '@restitch/core/internal';
-import type { Closing, FromEndpoint, SessionReport, ToEndpoint } from '@restitch/core/internal';
+import { toFailure } from '@restitch/wire/internal';
+import type { Closing, FromEndpoint, SessionReport, ToEndpoint } from '@restitch/wire/internal';
 
 /** One copy of a session. Only a live one emits. */
 export interface Copy {

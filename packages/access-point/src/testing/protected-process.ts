@@ -1,8 +1,8 @@
 /** One endpoint's process at level commit, by the rules of @restitch/endpoint: what it serves, what it keeps for others. */
 import { RestitchError, formatFlow } from '@restitch/core';
 import type { Flow } from '@restitch/core';
-import { toFailure } from '@restitch/core/internal';
-import type { Closing, FromEndpoint, ToEndpoint } from '@restitch/core/internal';
+import { toFailure } from '@restitch/wire/internal';
+import type { Closing, FromEndpoint, ToEndpoint } from '@restitch/wire/internal';
 import { fakeVip } from './fake-endpoint.js';
 import type { ProtectedWorld } from './protected-world.js';
 

@@ -2,7 +2,7 @@
 import { writeFile } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import type { AnalyticsMode } from '@restitch/analytics';
-import type { AdminCall } from '@restitch/access-point';
+import type { AdminCall } from '@restitch/wire';
 import { RestitchError } from '@restitch/core';
 import { Argument, type Command, Option } from 'commander';
 import { z } from 'zod';

@@ -1,6 +1,6 @@
 /** How operate commands reach the daemon: which socket, and one call with its answer checked. */
 import { openAdminClient } from '@restitch/access-point';
-import type { AdminCall } from '@restitch/access-point';
+import type { AdminCall } from '@restitch/wire';
 import type { AdminClient } from '@restitch/access-point';
 import { RestitchError } from '@restitch/core';
 import type { Command } from 'commander';

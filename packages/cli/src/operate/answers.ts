@@ -1,5 +1,5 @@
 /** What the daemon answers, checked once here: the commands behind it read typed values. */
-import { socketAddressSchema } from '@restitch/core/internal';
+import { socketAddressSchema } from '@restitch/wire/internal';
 import { z } from 'zod';
 
 const flow = z.object({ client: socketAddressSchema, vip: socketAddressSchema });

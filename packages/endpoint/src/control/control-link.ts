@@ -15,7 +15,7 @@ import {
   parseMessage,
   protocolVersion,
   toEndpointSchema,
-} from '@restitch/core/internal';
+} from '@restitch/wire/internal';
 
 type Hello = Extract<FromEndpoint, { t: 'hello' }>;
 type Ended = Extract<FromEndpoint, { t: 'ended' }>['sessions'][number];

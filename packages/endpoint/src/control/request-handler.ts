@@ -1,6 +1,6 @@
 /** The access point's requests and who answers them here. */
 import { type Flow, RestitchError, formatFlow } from '@restitch/core';
-import type { EndpointRequest } from '@restitch/core/internal';
+import type { EndpointRequest } from '@restitch/wire/internal';
 import type { SourceMoves } from '../move/source-moves.js';
 import type { TargetMoves } from '../move/target-moves.js';
 import type { SessionTable } from '../session-table.js';

@@ -5,7 +5,7 @@
  * no packet, timer or application code can come between.
  */
 import { type Clock, type Counters, type Logger, RestitchError, toRestitchError } from '@restitch/core';
-import { type SessionReport, type ToEndpoint, encodeImage } from '@restitch/core/internal';
+import { type SessionReport, type ToEndpoint, encodeImage } from '@restitch/wire/internal';
 import type { Channel } from '@restitch/channel';
 import { closeFd, threadCpuNs } from '@restitch/sys';
 import { type SessionTable, toReport } from '../session-table.js';

@@ -1,7 +1,7 @@
 /** Where images come in: only from endpoints, only in the order of the protocol, only what was reserved for the sender. */
 import { type Channel, type ChannelListener, type TlsFiles, listenChannels } from '@restitch/channel';
 import { type Counters, type Logger, RestitchError } from '@restitch/core';
-import { parseMessage, protocolVersion, toFailure, toTargetSchema } from '@restitch/core/internal';
+import { parseMessage, protocolVersion, toFailure, toTargetSchema } from '@restitch/wire/internal';
 
 /** One image as it came. */
 export interface IncomingImage {

@@ -5,7 +5,7 @@
  */
 import { type Channel, type TlsFiles, openChannel } from '@restitch/channel';
 import { type Clock, type Counters, type Logger, RestitchError } from '@restitch/core';
-import { parseMessage, protocolVersion, toSourceSchema } from '@restitch/core/internal';
+import { parseMessage, protocolVersion, toSourceSchema } from '@restitch/wire/internal';
 import { withDeadline } from './with-deadline.js';
 
 /** Where and who the target is. */

@@ -10,11 +10,11 @@ import {
   type Counters,
   type Flow,
   type Logger,
-  type PlainData,
   RestitchError,
   formatFlow,
   toRestitchError,
 } from '@restitch/core';
+import { type PlainData } from '@restitch/wire';
 import {
   type FromEndpoint,
   type SessionImage,
@@ -22,7 +22,7 @@ import {
   type ToEndpoint,
   decodeImage,
   toFailure,
-} from '@restitch/core/internal';
+} from '@restitch/wire/internal';
 import type { ProtectionSettings } from '@restitch/guard';
 import { type ArrivedSession, completeFromReplica, continuedFrom } from '../protect/planned-move.js';
 import type { ReplicaBase } from '../protect/planned-moves.js';

@@ -4,8 +4,15 @@
  */
 import { type Channel, openChannel, type TlsFiles } from '@restitch/channel';
 import { type Clock, type Counters, type Logger, RestitchError } from '@restitch/core';
-import { parseMessage, type Peer, protocolVersion, toSourceSchema } from '@restitch/core/internal';
-import { parseToOwner, type ToBuddy, type ToOwner } from '@restitch/guard/internal';
+import {
+  parseMessage,
+  type Peer,
+  protocolVersion,
+  toSourceSchema,
+  type ToBuddy,
+  type ToOwner,
+  toOwnerSchema,
+} from '@restitch/wire/internal';
 
 /** What a link needs and tells. */
 export interface ReplicationLinkOptions {
@@ -95,7 +102,7 @@ export class ReplicationLink {
   #onMessage(raw: unknown): void {
     const { peer, onUp, onMessage, counters } = this.#options;
     if (this.#isUp) {
-      onMessage(parseToOwner(raw, peer.name));
+      onMessage(parseMessage(toOwnerSchema, raw, peer.name));
       return;
     }
     const welcome = parseMessage(toSourceSchema, raw, peer.name);

@@ -1,10 +1,10 @@
 /** Sessions of dead endpoints go on here: a replica becomes a socket, and then a session or an honest reset. */
 import { addSeq, type Flow, formatFlow, RestitchError, toRestitchError } from '@restitch/core';
-import type { ToEndpoint } from '@restitch/core/internal';
+import type { ToEndpoint } from '@restitch/wire/internal';
 import type { BuddyStore, GuardControl, GuardPins } from '@restitch/guard/internal';
 import { describeImage } from '../tcp/describe-image.js';
 import { activateSocket, imageFromCheckpoint, thawSocket } from '../tcp/index.js';
-import { decodeOpening } from './opening.js';
+import { decodeOpening } from '@restitch/wire/internal';
 import { type PeriodicReplica, PeriodicTakeOvers } from './periodic-take-over.js';
 import type { SafeState } from './protected-session.js';
 import type { ProtectedListener, ProtectionContext, TakenSession } from './protection.js';

@@ -1,7 +1,7 @@
 /** The application's side of the host agent: joins, and keeps the socket open for as long as it lives. */
 import { connect, type Socket } from 'node:net';
 import { RestitchError } from '@restitch/core';
-import { createLineReader, parseToApplication } from './agent-protocol.js';
+import { createLineReader, parseToApplication } from '@restitch/wire/internal';
 
 /** What the agent gave. */
 export interface AgentMembership {

@@ -20,18 +20,18 @@ import {
   silentLogger,
   systemClock,
 } from '@restitch/core';
-import { protocolVersion } from '@restitch/core/internal';
+import {
+  protocolVersion,
+  createLineReader,
+  type FromApplication,
+  parseFromApplication,
+  type ToApplication,
+} from '@restitch/wire/internal';
 import type { Fd } from '@restitch/sys';
 import { hasProcessEnded, openPidfd, peerCredentials } from '@restitch/sys/internal';
 import { createGuardControl, type GuardControl } from '../kernel/guard-control.js';
 import { attachGuard, ensureGuardPins, type GuardPins } from '../kernel/guard-pins.js';
 import { type GuardedFlow, guardFlags, maxLeases } from '../kernel/layout.js';
-import {
-  createLineReader,
-  type FromApplication,
-  parseFromApplication,
-  type ToApplication,
-} from './agent-protocol.js';
 import { DepartedFlows, departureOf, type FinishedFlow } from './departed-flows.js';
 
 /** What an agent is started with. */

@@ -1,7 +1,7 @@
 /** The access point's admin interface as the laboratory uses it, with types. */
 import { openAdminClient } from '@restitch/access-point';
+import type { AdminCall } from '@restitch/wire';
 import type {
-  AdminCall,
   AdminClient,
   DrainProgress,
   MoveRecord,

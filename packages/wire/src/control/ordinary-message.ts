@@ -3,15 +3,20 @@
  * meanwhile. As with images, it only ever says yes to what the schema accepts unchanged (a property test holds it to
  * that); everything else goes to the schema, which also says what is wrong.
  */
-import { type Fields, isBytes, isFields, isNatural, isNonNegative, isText, isU32 } from './plain-checks.js';
+import type { OrdinaryCheck } from '../codec/parse-message.js';
+import {
+  type Fields,
+  isEpoch,
+  isFields,
+  isId,
+  isMs,
+  isNonNegative,
+  isText,
+  isU32,
+  kindOf,
+} from '../codec/plain-checks.js';
 
-/** True if the schema of that direction would return `value` as it is. */
-export type OrdinaryCheck = (value: unknown) => boolean;
-
-const maxMs = 86_400_000;
-const maxEpoch = 0xffffff;
 const maxDataKeys = 64;
-const idPattern = /^[!-~]{1,64}$/;
 
 /** Access point → endpoint. */
 export const isOrdinaryToEndpoint: OrdinaryCheck = (value) => {
@@ -33,32 +38,8 @@ export const isOrdinaryFromEndpoint: OrdinaryCheck = (value) => {
   return t === 'confirmed' && isFields(value, 3) && isId(value['moveId']) && isU32(value['serverRtos']);
 };
 
-/** Source → target. */
-export const isOrdinaryToTarget: OrdinaryCheck = (value) =>
-  kindOf(value) === 'image' &&
-  isFields(value, 4) &&
-  isId(value['moveId']) &&
-  isEpoch(value['epoch']) &&
-  isBytes(value['image']);
-
-function kindOf(value: unknown): unknown {
-  return typeof value === 'object' && value !== null ? (value as Fields)['t'] : undefined;
-}
-
 function isMoveRequest(value: Fields): boolean {
   return isU32(value['rq']) && isId(value['moveId']);
-}
-
-function isId(value: unknown): boolean {
-  return typeof value === 'string' && idPattern.test(value);
-}
-
-function isEpoch(value: unknown): boolean {
-  return isNatural(value, maxEpoch);
-}
-
-function isMs(value: unknown): boolean {
-  return isNonNegative(value) && (value as number) <= maxMs;
 }
 
 /** What a reply carries: at most 64 values under short names, never looked into here. */

@@ -4,9 +4,17 @@
  * It only ever says yes to what the schema accepts unchanged (a property test holds it to that). Everything else,
  * damaged or merely unusual, goes to the schema, which also says what is wrong.
  */
-import { normalizeAddress } from './flow.js';
-import { isPrintable } from './messages.js';
-import { isBoolean, isBytes, isFields, isNatural, isNonNegative, isText, isU32 } from './plain-checks.js';
+import { normalizeAddress } from '@restitch/core';
+import { isPrintable } from '../codec/fields.js';
+import {
+  isBoolean,
+  isBytes,
+  isFields,
+  isNatural,
+  isNonNegative,
+  isText,
+  isU32,
+} from '../codec/plain-checks.js';
 
 const imageKeys = 16;
 const tcpKeys = 20;

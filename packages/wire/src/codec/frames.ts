@@ -5,7 +5,7 @@
  * that announces 64 MiB and sends ten bytes costs ten bytes.
  */
 import { RestitchError } from '@restitch/core';
-import { decodePlain, encodePlain } from '@restitch/core/internal';
+import { decodePlain, encodePlain } from './plain-codec.js';
 
 /** Bytes before each message. */
 export const frameHeaderBytes = 4;

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { fromEndpointSchema, parseMessage, toEndpointSchema } from './messages.js';
+import { parseMessage } from '../codec/parse-message.js';
+import { fromEndpointSchema, toEndpointSchema } from './messages.js';
 
 const heartbeat = { t: 'heartbeat', n: 1, sessions: 0, eventLoopDelayMs: 0 };
 const session = {

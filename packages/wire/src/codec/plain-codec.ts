@@ -6,7 +6,17 @@
  * subset of msgpack (nil, booleans, numbers, text, bytes, arrays, maps with text keys) gets to it.
  */
 import { Packr } from 'msgpackr';
-import { RestitchError } from './errors.js';
+import { RestitchError } from '@restitch/core';
+
+/** Plain data: what msgpack and structuredClone both carry. */
+export type PlainData =
+  | null
+  | boolean
+  | number
+  | string
+  | Uint8Array
+  | readonly PlainData[]
+  | { readonly [key: string]: PlainData | undefined };
 
 /** Deepest nesting of arrays and maps: messages need 6, application state hardly more; bounds the decoder's stack. */
 export const maxPlainDepth = 64;

@@ -1,25 +1,9 @@
 /** What a buddy must know of a session beside its state and positions: sent once an epoch, kept with the replica. */
 import { type Flow, RestitchError } from '@restitch/core';
-import { appSchema, decodePlain, encodePlain, flowSchema, tcpImageSchema } from '@restitch/core/internal';
 import { z } from 'zod';
-import type { TcpTemplate } from '../tcp/index.js';
-
-const u32 = z.number().int().min(0).max(0xffffffff);
-
-const templateSchema = tcpImageSchema
-  .pick({
-    mssClamp: true,
-    sndWscale: true,
-    rcvWscale: true,
-    hasWscale: true,
-    hasSack: true,
-    hasTimestamps: true,
-    timestamp: true,
-    window: true,
-    options: true,
-    congestion: true,
-  })
-  .extend({ clientStart: u32, serverStart: u32, readAtMs: z.number() });
+import { appSchema, flowSchema, id } from '../codec/fields.js';
+import { decodePlain, encodePlain } from '../codec/plain-codec.js';
+import { type TcpTemplate, tcpTemplateSchema } from '../transfer/tcp-template.js';
 
 const openingSchema = z.object({
   flow: flowSchema,
@@ -27,11 +11,8 @@ const openingSchema = z.object({
   app: appSchema,
   openedAtMs: z.number().nonnegative(),
   moves: z.number().int().nonnegative(),
-  instance: z
-    .string()
-    .regex(/^[!-~]{1,64}$/)
-    .optional(),
-  template: templateSchema,
+  instance: id.optional(),
+  template: tcpTemplateSchema,
   level: z.enum(['periodic', 'commit']),
   commitBase: z.number().int().nonnegative(),
 });

@@ -1,7 +1,8 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { parseMessage } from '../codec/parse-message.js';
 import { toBuddySchema, toOwnerSchema } from './messages.js';
-import { isOrdinaryCommit, isOrdinaryCommitted, parseToBuddy, parseToOwner } from './ordinary-messages.js';
+import { isOrdinaryCommit, isOrdinaryCommitted } from './ordinary-messages.js';
 
 const commit = {
   t: 'commit',
@@ -67,13 +68,13 @@ describe('ordinary messages of replication', () => {
     'are accepted without their schema',
     (message) => {
       expect(isOrdinaryCommit(message)).toBe(true);
-      expect(parseToBuddy(message, 'a')).toEqual(toBuddySchema.parse(message));
+      expect(parseMessage(toBuddySchema, message, 'a')).toEqual(toBuddySchema.parse(message));
     },
   );
 
   it('acknowledgements, too', () => {
     expect(isOrdinaryCommitted(committed)).toBe(true);
-    expect(parseToOwner(committed, 'b')).toEqual(toOwnerSchema.parse(committed));
+    expect(parseMessage(toOwnerSchema, committed, 'b')).toEqual(toOwnerSchema.parse(committed));
   });
 
   it('a commit that is accepted by hand is one that the schema returns as it is', () => {
@@ -99,8 +100,8 @@ describe('ordinary messages of replication', () => {
   });
 
   it('what does not fit is refused by the schema, with paths only', () => {
-    expect(() => parseToBuddy({ ...commit, n: 0 }, 'a')).toThrow(/message from a refused: n/);
-    expect(() => parseToOwner({ ...committed, sessions: [{ id: 'x y' }] }, 'b')).toThrow(
+    expect(() => parseMessage(toBuddySchema, { ...commit, n: 0 }, 'a')).toThrow(/message from a refused: n/);
+    expect(() => parseMessage(toOwnerSchema, { ...committed, sessions: [{ id: 'x y' }] }, 'b')).toThrow(
       /message from b refused/,
     );
   });

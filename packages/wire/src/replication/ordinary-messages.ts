@@ -7,40 +7,33 @@ import {
   type Fields,
   isBoolean,
   isBytes,
+  isEpoch,
   isFields,
+  isId,
   isNatural,
   isU32,
-  parseMessage,
-} from '@restitch/core/internal';
-import { maxPartBytes, type ToBuddy, toBuddySchema, type ToOwner, toOwnerSchema } from './messages.js';
+  kindOf,
+} from '../codec/plain-checks.js';
 
-const maxEpoch = 0xffffff;
+/** Most bytes one message carries of each kind; larger ones are split by the owner into several commits. */
+export const maxPartBytes = 16 * 1024 * 1024;
+
 const maxSessions = 65_536;
-const idPattern = /^[!-~]{1,64}$/;
 /** Fields of a commit that are always there. */
 const commitFields = 11;
 
-/** A message of an owner. Throws `message_invalid` with paths only. */
-export function parseToBuddy(raw: unknown, from: string): ToBuddy {
-  return isOrdinaryCommit(raw) ? (raw as unknown as ToBuddy) : parseMessage(toBuddySchema, raw, from);
-}
-
-/** A message of a buddy. Throws `message_invalid` with paths only. */
-export function parseToOwner(raw: unknown, from: string): ToOwner {
-  return isOrdinaryCommitted(raw) ? (raw as unknown as ToOwner) : parseMessage(toOwnerSchema, raw, from);
-}
-
 /** True if the schema would return this commit as it is. */
 export function isOrdinaryCommit(value: unknown): value is Fields {
-  if (typeof value !== 'object' || value === null || (value as Fields)['t'] !== 'commit') return false;
-  const hasOpening = 'opening' in value;
-  const hasState = 'state' in value;
-  const hasSkipped = 'skipped' in value;
+  if (kindOf(value) !== 'commit') return false;
+  const fields = value as Fields;
+  const hasOpening = 'opening' in fields;
+  const hasState = 'state' in fields;
+  const hasSkipped = 'skipped' in fields;
   const optional = Number(hasOpening) + Number(hasState) + Number(hasSkipped);
   if (!isFields(value, commitFields + optional)) return false;
   return (
     isId(value['id']) &&
-    isNatural(value['epoch'], maxEpoch) &&
+    isEpoch(value['epoch']) &&
     isU32(value['n']) &&
     value['n'] !== 0 &&
     isOffset(value['inputStart']) &&
@@ -58,14 +51,13 @@ export function isOrdinaryCommit(value: unknown): value is Fields {
 
 /** True if the schema would return these acknowledgements as they are. */
 export function isOrdinaryCommitted(value: unknown): value is Fields {
-  if (typeof value !== 'object' || value === null || (value as Fields)['t'] !== 'committed') return false;
-  if (!isFields(value, 2)) return false;
+  if (kindOf(value) !== 'committed' || !isFields(value, 2)) return false;
   const sessions: unknown = value['sessions'];
   return Array.isArray(sessions) && sessions.length <= maxSessions && sessions.every(isPosition);
 }
 
 function isPosition(value: unknown): boolean {
-  return isFields(value, 3) && isId(value['id']) && isNatural(value['epoch'], maxEpoch) && isU32(value['n']);
+  return isFields(value, 3) && isId(value['id']) && isEpoch(value['epoch']) && isU32(value['n']);
 }
 
 function isState(value: unknown): boolean {
@@ -76,10 +68,6 @@ function isState(value: unknown): boolean {
     isOffset(value['consumed']) &&
     isOffset(value['outputAt'])
   );
-}
-
-function isId(value: unknown): boolean {
-  return typeof value === 'string' && idPattern.test(value);
 }
 
 function isOffset(value: unknown): boolean {

@@ -1,4 +1,4 @@
-/** Checks of single values by hand, for what is on the path between hold and switch. */
+/** Checks of single values by hand, for what is on a hot path: between hold and switch, and on the way of a commit. */
 
 /** A plain object's fields, nothing known of them. */
 export type Fields = Readonly<Record<string, unknown>>;
@@ -38,4 +38,28 @@ export function isBoolean(value: unknown): boolean {
 /** Bytes. */
 export function isBytes(value: unknown): boolean {
   return value instanceof Uint8Array;
+}
+
+const maxMs = 86_400_000;
+const maxEpoch = 0xffffff;
+const idPattern = /^[!-~]{1,64}$/;
+
+/** As `id` in fields.ts. */
+export function isId(value: unknown): value is string {
+  return typeof value === 'string' && idPattern.test(value);
+}
+
+/** As `epochSchema` in fields.ts. */
+export function isEpoch(value: unknown): boolean {
+  return isNatural(value, maxEpoch);
+}
+
+/** As `ms` in fields.ts. */
+export function isMs(value: unknown): boolean {
+  return isNonNegative(value) && (value as number) <= maxMs;
+}
+
+/** What a message says it is. */
+export function kindOf(value: unknown): unknown {
+  return typeof value === 'object' && value !== null ? (value as Fields)['t'] : undefined;
 }

@@ -4,7 +4,8 @@
  * A general diff library walks by JSON pointer and knows no bytes; session state has byte arrays that grow at the end,
  * so a splice of strings, bytes and arrays (common prefix and suffix kept) is most of what is needed.
  */
-import { type PlainData, RestitchError } from '@restitch/core';
+import { RestitchError } from '@restitch/core';
+import type { PlainData } from '../codec/plain-codec.js';
 
 /** null: the same. r: replaced. o/d: keys changed and deleted. s: [keep at front, keep at back, what comes between]. */
 export type PlainPatch =

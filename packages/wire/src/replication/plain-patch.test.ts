@@ -1,7 +1,7 @@
-import type { PlainData } from '@restitch/core';
 import fc from 'fast-check';
 import { Packr } from 'msgpackr';
 import { describe, expect, it } from 'vitest';
+import type { PlainData } from '../codec/plain-codec.js';
 import { applyPlainPatch, diffPlain, type PlainPatch } from './plain-patch.js';
 
 const packr = new Packr({ useRecords: false });

@@ -5,16 +5,13 @@
  * wrap, and a delta names the place where it belongs.
  */
 import { crc32 } from 'node:zlib';
-import { epochSchema } from '@restitch/core/internal';
 import { z } from 'zod';
+import { epochSchema, id, u32 } from '../codec/fields.js';
+import { withOrdinaryCheck } from '../codec/parse-message.js';
+import { isOrdinaryCommit, isOrdinaryCommitted, maxPartBytes } from './ordinary-messages.js';
 
-/** Most bytes one message carries of each kind; larger ones are split by the owner into several commits. */
-export const maxPartBytes = 16 * 1024 * 1024;
-
-const u32 = z.number().int().min(0).max(0xffffffff);
 const offset = z.number().int().nonnegative().max(Number.MAX_SAFE_INTEGER);
-/** As strict as the access point's: a replica that it cannot be told of would hide the others beside it. */
-const id = z.string().regex(/^[!-~]{1,64}$/, 'expected 1 to 64 printable characters');
+/** Ids are as strict as the access point's: a replica that it cannot be told of would hide the others beside it. */
 const epoch = epochSchema;
 const part = z.custom<Uint8Array>(
   (v) => v instanceof Uint8Array && v.length <= maxPartBytes,
@@ -47,36 +44,42 @@ const commitSchema = z.object({
 });
 
 /** Owner → buddy. */
-export const toBuddySchema = z.discriminatedUnion('t', [
-  commitSchema,
-  /** After a reconnect: what do you have of these? */
-  z.object({ t: z.literal('resume'), sessions: z.array(z.object({ id, epoch })).max(4096) }),
-  /** The session ended, or has another buddy. */
-  z.object({ t: z.literal('forget'), id, epoch }),
-]);
+export const toBuddySchema = withOrdinaryCheck(
+  z.discriminatedUnion('t', [
+    commitSchema,
+    /** After a reconnect: what do you have of these? */
+    z.object({ t: z.literal('resume'), sessions: z.array(z.object({ id, epoch })).max(4096) }),
+    /** The session ended, or has another buddy. */
+    z.object({ t: z.literal('forget'), id, epoch }),
+  ]),
+  isOrdinaryCommit,
+);
 
 /** Buddy → owner. */
-export const toOwnerSchema = z.discriminatedUnion('t', [
-  /** Cumulative, one message for all sessions of a turn. */
-  z.object({
-    t: z.literal('committed'),
-    sessions: z.array(z.object({ id, epoch, n: u32 })).max(65_536),
-  }),
-  /** n is 0 for a session the buddy does not have. */
-  z.object({
-    t: z.literal('resume-from'),
-    sessions: z.array(z.object({ id, epoch, n: u32 })).max(4096),
-  }),
-  /** What there was of it is gone. */
-  z.object({ t: z.literal('forgotten'), id, epoch }),
-  z.object({
-    t: z.literal('commit-refused'),
-    id,
-    epoch,
-    n: u32,
-    code: z.enum(['stale_epoch', 'no_capacity', 'message_invalid', 'forbidden']),
-  }),
-]);
+export const toOwnerSchema = withOrdinaryCheck(
+  z.discriminatedUnion('t', [
+    /** Cumulative, one message for all sessions of a turn. */
+    z.object({
+      t: z.literal('committed'),
+      sessions: z.array(z.object({ id, epoch, n: u32 })).max(65_536),
+    }),
+    /** n is 0 for a session the buddy does not have. */
+    z.object({
+      t: z.literal('resume-from'),
+      sessions: z.array(z.object({ id, epoch, n: u32 })).max(4096),
+    }),
+    /** What there was of it is gone. */
+    z.object({ t: z.literal('forgotten'), id, epoch }),
+    z.object({
+      t: z.literal('commit-refused'),
+      id,
+      epoch,
+      n: u32,
+      code: z.enum(['stale_epoch', 'no_capacity', 'message_invalid', 'forbidden']),
+    }),
+  ]),
+  isOrdinaryCommitted,
+);
 
 /** One commit on the wire. */
 export type Commit = z.infer<typeof commitSchema>;

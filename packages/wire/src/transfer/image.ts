@@ -5,11 +5,11 @@
  * 8.5 for 20 KB) and a hand-written codec saves 2 µs but not its own tests.
  */
 import { crc32 } from 'node:zlib';
+import { RestitchError } from '@restitch/core';
 import { z } from 'zod';
-import { RestitchError } from './errors.js';
-import { appSchema, epochSchema, flowSchema } from './messages.js';
+import { appSchema, epochSchema, flowSchema, u32 } from '../codec/fields.js';
+import { type PlainData, assertPlain, decodePlain, encodePlain } from '../codec/plain-codec.js';
 import { isOrdinaryImage, isSocketOptions } from './ordinary-image.js';
-import { assertPlain, decodePlain, encodePlain } from './plain-codec.js';
 
 /** Version this build writes. A newer minor is read (unknown keys are ignored), a newer major refused by name. */
 export const imageVersion = { major: 1, minor: 0 } as const;
@@ -17,7 +17,6 @@ export const imageVersion = { major: 1, minor: 0 } as const;
 /** Largest encoded image by default: both queues of a fast long path fit, a hostile peer cannot fill memory. */
 export const defaultMaxImageBytes = 64 * 1024 * 1024;
 
-const u32 = z.number().int().min(0).max(0xffffffff);
 const offset = z.number().int().nonnegative().max(Number.MAX_SAFE_INTEGER);
 const bytes = z.custom<Uint8Array>((v) => v instanceof Uint8Array, 'expected bytes');
 
@@ -64,16 +63,6 @@ export const tcpImageSchema = z.object({
 
 /** The kernel's half of a session. */
 export type TcpImage = z.infer<typeof tcpImageSchema>;
-
-/** Plain data: what msgpack and structuredClone both carry. */
-export type PlainData =
-  | null
-  | boolean
-  | number
-  | string
-  | Uint8Array
-  | readonly PlainData[]
-  | { readonly [key: string]: PlainData | undefined };
 
 /** What a protected session brings along beside its image. Offsets count bytes from the start of the session. */
 const protectionSchema = z.object({

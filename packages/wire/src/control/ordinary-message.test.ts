@@ -1,7 +1,8 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { fromEndpointSchema, toEndpointSchema, toTargetSchema } from './messages.js';
-import { isOrdinaryFromEndpoint, isOrdinaryToEndpoint, isOrdinaryToTarget } from './ordinary-message.js';
+import { isOrdinaryToTarget, toTargetSchema } from '../transfer/messages.js';
+import { fromEndpointSchema, toEndpointSchema } from './messages.js';
+import { isOrdinaryFromEndpoint, isOrdinaryToEndpoint } from './ordinary-message.js';
 
 const directions = [
   {

@@ -1,8 +1,8 @@
 import { RestitchError } from '@restitch/core';
-import { decodePlain } from '@restitch/core/internal';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { createFrameParser, encodeFrame, frameHeaderBytes } from './frames.js';
+import { decodePlain } from './plain-codec.js';
 
 const bound = 1 << 20;
 

@@ -1,7 +1,7 @@
 import { crc32 } from 'node:zlib';
+import { RestitchError } from '@restitch/core';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { RestitchError } from './errors.js';
 import {
   type SessionImageBody,
   decodeImage,
@@ -10,7 +10,7 @@ import {
   sessionImageSchema,
 } from './image.js';
 import { isOrdinaryImage } from './ordinary-image.js';
-import { encodePlain } from './plain-codec.js';
+import { encodePlain } from '../codec/plain-codec.js';
 
 const u32 = fc.nat(0xffffffff);
 const bytes = fc.uint8Array({ maxLength: 300 });

@@ -3,8 +3,28 @@
  * its `id`; a stream sends `event` lines before.
  */
 import { z } from 'zod';
-import { announceable } from '../analytics/notices.js';
-import { moveSteps } from '../model/life-cycle.js';
+
+/** What can be announced from outside; drains come from `endpoint drain`. */
+export const announceable = ['preemption', 'maintenance'] as const;
+/** What can be announced from outside. */
+export type Announceable = (typeof announceable)[number];
+
+/** Steps as people read them. */
+const moveSteps = [
+  'reserve',
+  'prepare',
+  'hold',
+  'freeze',
+  'transfer',
+  'thaw',
+  'switch',
+  'activate',
+  'confirm',
+  'release',
+  'revert',
+] as const;
+/** Steps as people read them. */
+export type MoveStep = (typeof moveSteps)[number];
 
 const name = z.string().min(1).max(63);
 const sessionId = z.string().min(1).max(64);

@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
-import { fromEndpointSchema, parseMessage } from './messages.js';
-import { decodePlain, encodePlain } from './plain-codec.js';
+import { parseMessage } from '../codec/parse-message.js';
+import { decodePlain, encodePlain } from '../codec/plain-codec.js';
+import { fromEndpointSchema } from './messages.js';
 import { readTelemetry, type TelemetryMessage } from './telemetry.js';
 
 const message = (metrics: object, sessions: readonly unknown[] = []): TelemetryMessage =>
