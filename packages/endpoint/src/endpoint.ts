@@ -7,7 +7,7 @@ import { EventEmitter } from 'node:events';
 import { type IntervalHistogram, monitorEventLoopDelay } from 'node:perf_hooks';
 import type { ChannelListener } from '@restitch/channel';
 import { formatFlow, type SocketAddress, toRestitchError } from '@restitch/core';
-import type { SessionReport, ToEndpoint } from '@restitch/wire/internal';
+import type { SessionReport, ToEndpoint, Reply } from '@restitch/wire/internal';
 import { toFailure } from '@restitch/wire/internal';
 import { ControlLink } from './control/control-link.js';
 import { RequestHandler } from './control/request-handler.js';
@@ -417,7 +417,7 @@ export class Endpoint extends EventEmitter<{ status: [EndpointStatus]; close: []
       this.options.logger.info({ request: message.t, code: refusal.code }, refusal.message);
       this.#link.tell({ t: 'refusal', re, failure: toFailure(refusal) });
     };
-    const reply = (data: Record<string, unknown>): void => {
+    const reply = (data: Reply): void => {
       this.#link.tell({ t: 'reply', re, ok: true, data });
       this.#closeIfDone();
     };

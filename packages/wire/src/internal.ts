@@ -13,18 +13,14 @@ export {
 export { createFrameParser, encodeFrame } from './codec/frames.js';
 export { parseMessage } from './codec/parse-message.js';
 export { decodePlain, encodePlain } from './codec/plain-codec.js';
-export {
-  fromEndpointSchema,
-  replicaReportSchema,
-  replicasPerPage,
-  toEndpointSchema,
-} from './control/messages.js';
+export { fromEndpointSchema, toEndpointSchema } from './control/messages.js';
+export { parseReply, replicasPerPage } from './control/replies.js';
+export type { ReplicaReport, Reply, ReplyTo, SessionStats } from './control/replies.js';
 export type {
   Closing,
   EndpointRequest,
   FromEndpoint,
   Peer,
-  ReplicaReport,
   SessionReport,
   ToEndpoint,
 } from './control/messages.js';

@@ -1,7 +1,7 @@
 /** What the commands of the admin socket do. */
 import { RestitchError } from '@restitch/core';
 import { answerAnalytics } from './analytics-commands.js';
-import type { AdminRequest, MoveStep } from '@restitch/wire/internal';
+import type { AdminRequest, MoveStep, SessionStats } from '@restitch/wire/internal';
 import type { AdminHandler } from './admin-server.js';
 import type { DaemonState } from './daemon-state.js';
 import { requestSlowly } from '../model/endpoint-link.js';
@@ -206,9 +206,8 @@ async function replicationCostOf(d: DaemonState, { id, owner }: Session): Promis
   if (owner.link === undefined) return null;
   try {
     const request = { t: 'stats' as const, sessionIds: [id] };
-    const data = await requestSlowly(owner.link, request, d.clock, costDeadlineMs);
-    const [stats] = (data['sessions'] ?? []) as ReadonlyArray<{ readonly replication?: unknown }>;
-    return stats?.replication ?? null;
+    const { sessions } = await requestSlowly(owner.link, request, d.clock, costDeadlineMs);
+    return sessions[0]?.replication ?? null;
   } catch {
     return null;
   }
@@ -319,12 +318,12 @@ async function watch(
 async function statsOf(d: DaemonState, name: string): Promise<object> {
   const endpoint = d.endpoints.require(name);
   const ids = [...endpoint.sessions].map((s) => s.id);
-  const sessions: unknown[] = [];
+  const sessions: SessionStats[] = [];
   for (let i = 0; i < ids.length; i += sessionsPerStats) {
     if (endpoint.link === undefined) throw new RestitchError('peer_lost', `${name} is not connected`);
     const sessionIds = ids.slice(i, i + sessionsPerStats);
     const data = await requestSlowly(endpoint.link, { t: 'stats', sessionIds }, d.clock, statsDeadlineMs);
-    if (Array.isArray(data['sessions'])) sessions.push(...data['sessions']);
+    sessions.push(...data.sessions);
   }
   return { endpoint: name, sessions };
 }

@@ -36,9 +36,9 @@ describe('requests', () => {
     link.request({ t: 'revert', moveId: 'm1' }, (data) => void answers.push(['m1', data]));
     link.request({ t: 'revert', moveId: 'm2' }, (data) => void answers.push(['m2', data]));
     expect(wire.toEndpoint.map((m) => ('rq' in m ? m.rq : 0))).toEqual([1, 2]);
-    say(wire, { t: 'reply', re: 2, ok: true, data: { x: 1 } });
+    say(wire, { t: 'reply', re: 2, ok: true, data: { wasFrozen: true } });
     say(wire, { t: 'refusal', re: 1, failure: { code: 'session_busy', message: 'at work' } });
-    expect(answers[0]).toEqual(['m2', { x: 1 }]);
+    expect(answers[0]).toEqual(['m2', { wasFrozen: true }]);
     expect((answers[1] as [string, RestitchError])[1]).toMatchObject({
       code: 'session_busy',
       message: 'at work',
@@ -97,6 +97,7 @@ describe('what comes in', () => {
     ['an answer twice', { t: 'reply', re: 1, ok: true, data: {} }],
     ['a reply with a number that is none', { t: 'reply', re: 'x', ok: true, data: {} }],
     ['a reply with a list for data', { t: 'reply', re: 1, ok: true, data: [] }],
+    ['a reply to another question', { t: 'reply', re: 1, ok: true, data: { owned: [true] } }],
     ['a reply that is not ok', { t: 'reply', re: 1, ok: false, data: {} }],
     ['no message at all', null],
     ['an unknown kind', { t: 'dance' }],

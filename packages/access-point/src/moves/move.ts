@@ -6,6 +6,7 @@
 import { RestitchError } from '@restitch/core';
 import type { Flow } from '@restitch/core';
 import type { FlowChange, FlowChangeResult } from '@restitch/dataplane';
+import type { Reply } from '@restitch/wire/internal';
 import type { Endpoint } from '../model/endpoint-registry.js';
 import type { NumberlessRequest, ReplyListener } from '../model/endpoint-link.js';
 import { holdStates, isMoveOutcome, lifeCycle, nextMoveState, stepOfState } from '../model/life-cycle.js';
@@ -373,7 +374,7 @@ export class Move implements MoveUnderWay {
     else party.link.requestPatiently(message, done);
   }
 
-  #take(data: Readonly<Record<string, unknown>>, event: MoveEvent): void {
+  #take(data: Reply, event: MoveEvent): void {
     for (const [key, value] of Object.entries(data)) {
       if (typeof value === 'number') this.figures[key] = value;
     }

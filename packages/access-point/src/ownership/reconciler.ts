@@ -113,8 +113,7 @@ export class Reconciler {
       ) {
         return;
       }
-      const owned = data['owned'];
-      if (Array.isArray(owned) && owned[0] === true) {
+      if (data.owned[0] === true) {
         session.doubt = undefined;
         this.#deps.batch.push({ op: 'release', flow, epoch });
       } else this.#forget(session, 'its owner does not have it any more');

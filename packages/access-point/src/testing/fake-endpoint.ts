@@ -6,7 +6,15 @@ import { RestitchError } from '@restitch/core';
 import { formatFlow } from '@restitch/core';
 import type { Flow } from '@restitch/core';
 import { toFailure } from '@restitch/wire/internal';
-import type { Closing, FromEndpoint, SessionReport, ToEndpoint } from '@restitch/wire/internal';
+import type {
+  Closing,
+  FromEndpoint,
+  SessionReport,
+  ToEndpoint,
+  EndpointRequest,
+  Reply,
+  ReplyTo,
+} from '@restitch/wire/internal';
 
 /** One copy of a session. Only a live one emits. */
 export interface Copy {
@@ -183,7 +191,7 @@ export class FakeEndpoint {
     this.#ports.toAccessPoint({ t: 'thawed', moveId, thawUs: 1 });
   }
 
-  #answer(message: Extract<ToEndpoint, { rq: number }>): Record<string, unknown> {
+  #answer(message: EndpointRequest): Reply {
     switch (message.t) {
       case 'reserve':
         return this.#reserve(message);
@@ -213,7 +221,7 @@ export class FakeEndpoint {
     }
   }
 
-  #reserve(m: Extract<ToEndpoint, { t: 'reserve' }>): Record<string, unknown> {
+  #reserve(m: Extract<ToEndpoint, { t: 'reserve' }>): ReplyTo<'reserve'> {
     if (m.epoch <= (this.#knownEpochs.get(m.sessionId) ?? -1))
       throw new RestitchError('stale_epoch', 'known');
     if (this.copies.has(m.sessionId)) throw new RestitchError('session_moving', 'served here already');
@@ -221,7 +229,7 @@ export class FakeEndpoint {
     return { features: [] };
   }
 
-  #prepare(message: Extract<ToEndpoint, { t: 'prepare' }>): Record<string, unknown> {
+  #prepare(message: Extract<ToEndpoint, { t: 'prepare' }>): ReplyTo<'prepare'> {
     const { moveId, sessionId, force } = message;
     const target = message.target.name;
     if (this.pinned.has(sessionId) && force !== true)
@@ -236,7 +244,7 @@ export class FakeEndpoint {
     return {};
   }
 
-  #freeze(moveId: string, epoch: number): Record<string, unknown> {
+  #freeze(moveId: string, epoch: number): ReplyTo<'freeze'> {
     const move = this.moves.get(moveId);
     const copy = this.copies.get(move?.sessionId ?? '');
     if (move === undefined || copy === undefined) throw new RestitchError('message_invalid', 'not prepared');
@@ -250,7 +258,7 @@ export class FakeEndpoint {
     return { imageBytes: 100, freezeUs: 1 };
   }
 
-  #activate(moveId: string, epoch: number): Record<string, unknown> {
+  #activate(moveId: string, epoch: number): ReplyTo<'activate'> {
     const pending = this.pending.get(moveId);
     if (pending === undefined) {
       if (this.#finished.get(moveId) === 'activated') return {};
@@ -264,7 +272,7 @@ export class FakeEndpoint {
     return {};
   }
 
-  #abort(moveId: string): Record<string, unknown> {
+  #abort(moveId: string): ReplyTo<'abort'> {
     if (this.#finished.get(moveId) === 'activated') throw new RestitchError('message_invalid', 'served here');
     this.pending.delete(moveId);
     this.reserved.delete(moveId);
@@ -272,7 +280,7 @@ export class FakeEndpoint {
     return {};
   }
 
-  #revert(moveId: string): Record<string, unknown> {
+  #revert(moveId: string): ReplyTo<'revert'> {
     const move = this.moves.get(moveId);
     if (move === undefined) {
       if (this.#finished.get(moveId) === 'released')
@@ -286,7 +294,7 @@ export class FakeEndpoint {
     return { wasFrozen: move.phase === 'frozen' };
   }
 
-  #release(moveId: string): Record<string, unknown> {
+  #release(moveId: string): ReplyTo<'release'> {
     if (this.#finished.get(moveId) === 'released') return {};
     const move = this.moves.get(moveId);
     if (move?.phase !== 'frozen') throw new RestitchError('message_invalid', 'not frozen');
@@ -297,7 +305,7 @@ export class FakeEndpoint {
     return {};
   }
 
-  #residue(): Record<string, unknown> {
+  #residue(): ReplyTo<'residue'> {
     if (this.#ports.mishap('residue')) throw new RestitchError('message_invalid', 'as the test wants');
     const tails = [...this.copies.values()].map((copy) => copy.closing?.tailBytes ?? 0);
     const owing = [...tails, ...this.kernel.values()].filter((bytes) => bytes > 0);

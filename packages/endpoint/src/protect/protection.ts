@@ -5,7 +5,7 @@
 import type { Socket } from 'node:net';
 import type { Channel, TlsFiles } from '@restitch/channel';
 import { type Clock, type Counters, type Flow, formatFlow, type Logger, RestitchError } from '@restitch/core';
-import type { FromEndpoint } from '@restitch/wire/internal';
+import type { FromEndpoint, ReplyTo } from '@restitch/wire/internal';
 import type { ProtectionSettings } from '@restitch/guard';
 import {
   type AgentMembership,
@@ -301,7 +301,7 @@ export class Protection {
   }
 
   /** What there is of a dead endpoint's sessions, or a page of all replicas with whose they are. */
-  replicasOf(owner: string | undefined, offset: number): Record<string, unknown> {
+  replicasOf(owner: string | undefined, offset: number): ReplyTo<'replicas'> {
     return { replicas: reportReplicas(this.store, owner, offset) };
   }
 

@@ -1,6 +1,6 @@
 /** Sessions of dead endpoints go on here: a replica becomes a socket, and then a session or an honest reset. */
 import { addSeq, type Flow, formatFlow, RestitchError, toRestitchError } from '@restitch/core';
-import type { ToEndpoint } from '@restitch/wire/internal';
+import type { ToEndpoint, ReplyTo } from '@restitch/wire/internal';
 import type { BuddyStore, GuardControl, GuardPins } from '@restitch/guard/internal';
 import { describeImage } from '../tcp/describe-image.js';
 import { activateSocket, imageFromCheckpoint, thawSocket } from '../tcp/index.js';
@@ -48,7 +48,7 @@ export class TakeOvers {
   }
 
   /** The record names this endpoint: make the socket, serve. Throws what the access point is told. */
-  takeOver(request: TakeOverRequest): Record<string, unknown> {
+  takeOver(request: TakeOverRequest): ReplyTo<'take-over'> {
     const startMs = this.#ctx.clock.monotonicMs();
     const { owner, sessionId, epoch, moveId } = request;
     // The access point asks again when an answer was lost, and so does a new daemon.

@@ -21,6 +21,7 @@ import {
 } from '../codec/fields.js';
 import { withOrdinaryCheck } from '../codec/parse-message.js';
 import { isOrdinaryFromEndpoint, isOrdinaryToEndpoint } from './ordinary-message.js';
+import type { Reply } from './replies.js';
 import { telemetryOrderSchema, telemetrySchema, verdictsSchema } from './telemetry.js';
 
 /** How a session stands whose application has ended it. */
@@ -66,22 +67,8 @@ const peerSchema = z.object({
 /** An endpoint that can keep replicas. */
 export type Peer = z.infer<typeof peerSchema>;
 
-/** One replica, as the buddy tells of it. */
-export const replicaReportSchema = z.object({
-  id,
-  epoch: epochSchema,
-  n: u32,
-  /** These only when all replicas are asked for: whose it is, of which process, and of which connection. */
-  owner: name.optional(),
-  instance: id.optional(),
-  flow: flowSchema.optional(),
-  openedAtMs: z.number().nonnegative().optional(),
-});
-/** Replicas on a page. */
-export const replicasPerPage = 2048;
-/** One replica, as the buddy tells of it. */
-export type ReplicaReport = z.infer<typeof replicaReportSchema>;
-
+/** Which kind it is depends on the request: `parseReply` looks into it. */
+const replyData = recordOf(z.unknown(), 64) as unknown as z.ZodType<Reply>;
 const request = { rq: u32 };
 
 /** Endpoint → access point. */
@@ -184,7 +171,7 @@ export const fromEndpointSchema = withOrdinaryCheck(
     z.object({ t: z.literal('thaw-failed'), moveId: id, failure }),
     /** Target: the client's own acknowledgement was seen. */
     z.object({ t: z.literal('confirmed'), moveId: id, serverRtos: u32 }),
-    z.object({ t: z.literal('reply'), re: u32, ok: z.literal(true), data: recordOf(z.unknown(), 64) }),
+    z.object({ t: z.literal('reply'), re: u32, ok: z.literal(true), data: replyData }),
     z.object({ t: z.literal('refusal'), re: u32, failure }),
   ]),
   isOrdinaryFromEndpoint,
@@ -202,7 +189,7 @@ export const toEndpointSchema = withOrdinaryCheck(
       accessPoint: name,
       telemetry: telemetryOrderSchema.optional(),
     }),
-    /** Target: keep a place, say whether the app fits. Answer {features}, which nobody compares yet. */
+    /** Target: keep a place, say whether the app fits. */
     z.object({
       t: z.literal('reserve'),
       ...request,
@@ -238,7 +225,7 @@ export const toEndpointSchema = withOrdinaryCheck(
     z.object({ t: z.literal('revert'), ...request, moveId: id }),
     /** Source: the move is committed, drop the frozen socket without a packet. */
     z.object({ t: z.literal('release'), ...request, moveId: id }),
-    /** Idle sweep: which of these flows do you still have? Answer {owned: boolean[]}. */
+    /** Idle sweep: which of these flows do you still have? */
     z.object({ t: z.literal('query'), ...request, flows: z.array(flowSchema).max(4096) }),
     /**
      * What sockets of the VIP on this host still owe their clients, whoever made them. Answer {sockets, bytes}: those with
@@ -247,7 +234,7 @@ export const toEndpointSchema = withOrdinaryCheck(
     z.object({ t: z.literal('residue'), ...request }),
     /** End sessions with RST (drain deadline passed and the operator said reset). */
     z.object({ t: z.literal('reset'), ...request, sessionIds: z.array(id).max(4096) }),
-    /** Sockets' own retransmission timeouts and queue figures: answer {sessions: SessionStats[]}. */
+    /** Sockets' own retransmission timeouts and queue figures. */
     z.object({ t: z.literal('stats'), ...request, sessionIds: z.array(id).max(4096) }),
     z.object({ t: z.literal('draining'), on: z.boolean() }),
     /** Which sessions had better leave; see telemetry.ts. */
@@ -266,7 +253,7 @@ export const toEndpointSchema = withOrdinaryCheck(
     /** This instance was declared dead and its sessions are others' now: let go of them without a packet. */
     z.object({ t: z.literal('fenced'), reason: words(64) }),
     /**
-     * Buddy: which sessions of that dead endpoint can you go on with? Answer {replicas: ReplicaReport[]}. Without owner, of
+     * Buddy: which sessions of that dead endpoint can you go on with? Without owner, of
      * all: a page from `offset` on, the last one is not full (`replicasPerPage`).
      */
     z.object({ t: z.literal('replicas'), ...request, owner: name.optional(), offset: u32.optional() }),
