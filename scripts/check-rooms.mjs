@@ -44,7 +44,7 @@ const wings = {
     transfer: ['codec'],
     replication: ['codec', 'transfer'],
     agent: ['codec'],
-    admin: ['codec'],
+    admin: ['codec', 'control'],
   },
   'access-point': {
     config: [],

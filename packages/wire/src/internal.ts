@@ -1,16 +1,23 @@
 /** Door for sibling packages of @restitch/wire: what the processes say to each other. */
-export { adminAnswerSchema, adminLineSchema, announceable } from './admin/admin-protocol.js';
-export type { AdminRequest, Announceable, MoveStep } from './admin/admin-protocol.js';
-export { createLineReader, parseFromApplication, parseToApplication } from './agent/agent-protocol.js';
+export {
+  adminLineSchema,
+  maxAdminRequestBytes,
+  parseAdminAnswer,
+  readAnswer,
+  readEvent,
+} from './admin/lines.js';
+export { announceable } from './admin/requests.js';
+export type { AdminRequest, Announceable, MoveStep } from './admin/requests.js';
+export { maxAgentLineBytes, parseFromApplication, parseToApplication } from './agent/agent-protocol.js';
 export type { FromApplication, ToApplication } from './agent/agent-protocol.js';
 export { fromFailure, toFailure } from './codec/failure.js';
 export {
   isPrintable,
   name as endpointNameSchema,
   protocolVersion,
-  socketAddressSchema,
 } from './codec/fields.js';
 export { createFrameParser, encodeFrame } from './codec/frames.js';
+export { createLineReader } from './codec/line-reader.js';
 export { parseMessage } from './codec/parse-message.js';
 export { decodePlain, encodePlain } from './codec/plain-codec.js';
 export { fromEndpointSchema, toEndpointSchema } from './control/messages.js';

@@ -1,7 +1,7 @@
 /** The application's side of the host agent: joins, and keeps the socket open for as long as it lives. */
 import { connect, type Socket } from 'node:net';
 import { RestitchError } from '@restitch/core';
-import { createLineReader, parseToApplication } from '@restitch/wire/internal';
+import { createLineReader, maxAgentLineBytes, parseToApplication } from '@restitch/wire/internal';
 
 /** What the agent gave. */
 export interface AgentMembership {
@@ -35,7 +35,7 @@ export function joinAgent(
     };
     socket.setTimeout(joinMs, () => !isJoined && fail(new Error(`no answer in ${joinMs} ms`)));
     socket.once('connect', () => socket.write(`${JSON.stringify({ t: 'join', ...who })}\n`));
-    const read = createLineReader((line) => {
+    const read = createLineReader('agent', maxAgentLineBytes, (line) => {
       const message = parseToApplication(line);
       if (message.t === 'refused') return fail(new RestitchError('forbidden', message.message));
       isJoined = true;

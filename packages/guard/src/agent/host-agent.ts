@@ -23,6 +23,7 @@ import {
 import {
   protocolVersion,
   createLineReader,
+  maxAgentLineBytes,
   type FromApplication,
   parseFromApplication,
   type ToApplication,
@@ -172,7 +173,7 @@ export class HostAgent {
   #accept(socket: Socket): void {
     let guarded: Guarded | undefined;
     const answer = (message: ToApplication): void => void socket.write(`${JSON.stringify(message)}\n`);
-    const read = createLineReader((line) => {
+    const read = createLineReader('agent', maxAgentLineBytes, (line) => {
       const message = parseFromApplication(line);
       if (message.t === 'leaving' && guarded !== undefined) {
         guarded.isLeaving = message.on;

@@ -24,19 +24,7 @@ export type FromApplication = z.infer<typeof fromApplicationSchema>;
 export type ToApplication = z.infer<typeof toApplicationSchema>;
 
 /** Longest line either side takes. */
-const maxLineBytes = 4096;
-
-/** Splits a stream into lines; throws `message_invalid` for one that does not end. */
-export function createLineReader(onLine: (line: string) => void): (chunk: Buffer) => void {
-  let rest = '';
-  return (chunk) => {
-    rest += chunk.toString('utf8');
-    const lines = rest.split('\n');
-    rest = lines.pop() ?? '';
-    if (rest.length > maxLineBytes) throw new RestitchError('message_invalid', 'agent: a line is too long');
-    for (const line of lines) onLine(line);
-  };
-}
+export const maxAgentLineBytes = 4096;
 
 /** A line from an application. Throws `message_invalid`. */
 export function parseFromApplication(line: string): FromApplication {

@@ -35,7 +35,7 @@ const maxReplicas = 131_072;
 const delaysSchema = z.object({ p50: figure, p99: figure });
 
 /** What the protection of a session costs, at level commit; see `ReplicationCost` of the SDK. */
-const replicationCostSchema = z.object({
+export const replicationCostSchema = z.object({
   buddy: name.nullable(),
   commits: count,
   replicatedBytes: figure,
@@ -45,7 +45,7 @@ const replicationCostSchema = z.object({
 });
 
 /** What the kernel says of a session's socket; counts since that socket was made. */
-const sessionStatsSchema = z.object({
+export const sessionStatsSchema = z.object({
   id,
   /** Retransmission timeouts; of the running series only, on kernels before 6.7. */
   rtos: count,

@@ -1,7 +1,4 @@
-/**
- * What goes over the admin socket: one JSON object a line. A request is answered by `ok` or `error` lines that carry
- * its `id`; a stream sends `event` lines before.
- */
+/** What can be asked over the admin socket. */
 import { z } from 'zod';
 
 /** What can be announced from outside; drains come from `endpoint drain`. */
@@ -30,7 +27,7 @@ const name = z.string().min(1).max(63);
 const sessionId = z.string().min(1).max(64);
 
 /** Every command with its arguments. */
-const adminRequestSchema = z.discriminatedUnion('cmd', [
+export const adminRequestSchema = z.discriminatedUnion('cmd', [
   z.strictObject({ cmd: z.literal('status') }),
   z.strictObject({ cmd: z.literal('endpoints') }),
   /** Pages through sessions in the order of their opening; `after` is the last id of the page before. */
@@ -109,22 +106,8 @@ const adminRequestSchema = z.discriminatedUnion('cmd', [
 ]);
 /** Every command with its arguments, defaults filled in. */
 export type AdminRequest = z.output<typeof adminRequestSchema>;
-/** Every command as a caller writes it. */
-export type AdminCall = z.input<typeof adminRequestSchema>;
-
-/** One line of request. */
-export const adminLineSchema = z.object({ id: z.number().int(), request: adminRequestSchema });
-
-/** One line of answer. */
-export const adminAnswerSchema = z.union([
-  z.strictObject({ id: z.number().int(), event: z.unknown() }),
-  z.strictObject({ id: z.number().int(), ok: z.unknown() }),
-  z.strictObject({
-    id: z.number().int(),
-    error: z.object({
-      code: z.string(),
-      message: z.string(),
-      details: z.record(z.string(), z.unknown()).optional(),
-    }),
-  }),
-]);
+/** Every command as a caller writes it; `C` narrows to some. */
+export type AdminCall<C extends AdminRequest['cmd'] = AdminRequest['cmd']> = { readonly cmd: C } & Extract<
+  z.input<typeof adminRequestSchema>,
+  { cmd: C }
+>;

@@ -1,4 +1,4 @@
-/** What the daemon answers to `analytics …`, checked once here. */
+/** What the daemon answers to `analytics …`; loose, for the engine says more than anybody reads by name. */
 import { z } from 'zod';
 
 const number = z.number().nullable().optional();
@@ -15,6 +15,7 @@ const endpointLineSchema = z.looseObject({
   p50: number,
   p90: number,
   limit: number,
+  cores: z.number().optional(),
   overloadRisk: risk,
   failureRisk: risk,
   pathRisk: risk,
@@ -24,8 +25,6 @@ const endpointLineSchema = z.looseObject({
   need: amount,
   room: number,
 });
-/** One endpoint in a status, or explained. */
-export type EndpointLine = z.infer<typeof endpointLineSchema>;
 
 const skillSchema = z.object({ skill: z.number().nullable(), certainty: z.number(), cases: z.number() });
 
@@ -47,11 +46,9 @@ const metricSchema = z.looseObject({
     })
     .nullable(),
 });
-/** How good the forecasts of a metric have been. */
-export type MetricAnswer = z.infer<typeof metricSchema>;
 
 /** `analytics.status`. */
-export const statusSchema = z.object({
+export const analyticsStatusSchema = z.object({
   host: z.looseObject({
     mode: z.string(),
     engine: z.string(),
@@ -67,7 +64,9 @@ export const statusSchema = z.object({
   engine: z.union([
     z.object({ unavailable: z.string() }),
     z.looseObject({
+      /** The one that decides, and the one that is configured. */
       rule: z.string(),
+      configuredRule: z.string().optional(),
       skill: skillSchema.nullable(),
       brakes: z.array(z.string()),
       sessions: z.number(),
@@ -79,8 +78,6 @@ export const statusSchema = z.object({
     }),
   ]),
 });
-/** `analytics.status`. */
-export type StatusAnswer = z.infer<typeof statusSchema>;
 
 /** One move of a plan. */
 const plannedMoveSchema = z.looseObject({
@@ -95,8 +92,6 @@ const plannedMoveSchema = z.looseObject({
   deadlineAtMs: z.number(),
   reasons: z.array(z.string()),
 });
-/** One move of a plan. */
-export type PlannedMoveAnswer = z.infer<typeof plannedMoveSchema>;
 
 /** `analytics.plan`. */
 export const planSchema = z.object({
@@ -111,8 +106,6 @@ export const planSchema = z.object({
     })
     .nullable(),
 });
-/** `analytics.plan`. */
-export type PlanAnswer = z.infer<typeof planSchema>;
 
 const bandSchema = z.object({ aheadS: z.number(), p10: number, p50: number, p90: number });
 
@@ -167,5 +160,3 @@ export const explanationSchema = z.union([
       .optional(),
   }),
 ]);
-/** `analytics.explain`. */
-export type Explanation = z.infer<typeof explanationSchema>;
