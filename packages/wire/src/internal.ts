@@ -14,12 +14,12 @@ export { fromFailure, toFailure } from './codec/failure.js';
 export {
   isPrintable,
   name as endpointNameSchema,
-  protocolVersion,
 } from './codec/fields.js';
 export { createFrameParser, encodeFrame } from './codec/frames.js';
 export { createLineReader } from './codec/line-reader.js';
 export { parseMessage } from './codec/parse-message.js';
 export { decodePlain, encodePlain } from './codec/plain-codec.js';
+export { assertVersion, formatVersion, protocolVersion } from './codec/version.js';
 export { fromEndpointSchema, toEndpointSchema } from './control/messages.js';
 export { parseReply, replicasPerPage } from './control/replies.js';
 export type { ReplicaReport, Reply, ReplyTo, SessionStats } from './control/replies.js';
@@ -47,6 +47,7 @@ export { decodeOpening, encodeOpening } from './replication/opening.js';
 export type { Opening } from './replication/opening.js';
 export { applyPlainPatch, diffPlain } from './replication/plain-patch.js';
 export type { PlainPatch } from './replication/plain-patch.js';
+export { assertOffered, imageFeatures, plainImageNeeds } from './transfer/features.js';
 export { decodeImage, defaultMaxImageBytes, encodeImage } from './transfer/image.js';
 export type { SessionImage, SessionImageBody, TcpImage } from './transfer/image.js';
 export { toSourceSchema, toTargetSchema } from './transfer/messages.js';

@@ -130,7 +130,7 @@ describe('the admin socket', () => {
     const [endpoint] = await call({ cmd: 'endpoints' });
     expect(endpoint).toMatchObject({
       liveness: 'healthy',
-      features: [],
+      features: ['image-1', 'tcp-repair'],
       draining: { endpoint: 'a', state: 'draining' },
     });
     expect(await call({ cmd: 'notices' })).toMatchObject([

@@ -1,5 +1,5 @@
 import { RestitchError } from '@restitch/core';
-import { fromEndpointSchema } from '@restitch/wire/internal';
+import { fromEndpointSchema, protocolVersion } from '@restitch/wire/internal';
 import { describe, expect, it } from 'vitest';
 import { EndpointLink, requestSlowly } from './endpoint-link.js';
 import type { EndpointEvent } from './endpoint-link.js';
@@ -80,6 +80,47 @@ describe('requests', () => {
     lost.catch(() => undefined);
     wire.lostHere();
     await expect(lost).rejects.toMatchObject({ code: 'peer_lost' });
+  });
+});
+
+describe('the version of an endpoint', () => {
+  const hello = {
+    t: 'hello',
+    name: 'a',
+    instance: 'i1',
+    app: { name: 'echo', version: '1' },
+    stateAddress: { address: '10.0.0.1', port: 7500 },
+    dataAddress: '10.0.0.1',
+    listeners: [],
+    features: [],
+  };
+
+  it('that it does not say is 1.0', () => {
+    const { wire, events } = open();
+    say(wire, hello);
+    expect(events).toEqual([{ ...hello, protocol: { major: 1, minor: 0 } }]);
+  });
+
+  it('may be a newer minor, with keys nobody knows yet', () => {
+    const { link, wire, events } = open();
+    const protocol = { major: 1, minor: 99 };
+    say(wire, { ...hello, protocol, later: true });
+    expect(link.isClosed).toBe(false);
+    expect(events).toEqual([{ ...hello, protocol }]);
+  });
+
+  it('of another major is refused by name, whatever the rest of its hello is, and told ours', () => {
+    const { link, wire, ends } = open();
+    say(wire, { t: 'hello', protocol: { major: 2, minor: 1 }, shape: 'of another time' });
+    expect(link.isClosed).toBe(true);
+    expect(ends).toEqual([expect.stringMatching(/^a speaks protocol 2\.1, this build 1\.\d+: update/)]);
+    expect(wire.toEndpoint).toEqual([{ t: 'welcome', protocol: protocolVersion }]);
+  });
+
+  it('is asked of agents, too', () => {
+    const { wire, ends } = open();
+    say(wire, { t: 'agent-hello', protocol: { major: 0, minor: 9 }, name: 'a' });
+    expect(ends).toEqual([expect.stringContaining('speaks protocol 0.9')]);
   });
 });
 

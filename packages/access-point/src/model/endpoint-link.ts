@@ -6,7 +6,14 @@
  */
 import { RestitchError } from '@restitch/core';
 import type { Clock } from '@restitch/core';
-import { fromEndpointSchema, fromFailure, parseMessage, parseReply } from '@restitch/wire/internal';
+import {
+  assertVersion,
+  fromEndpointSchema,
+  fromFailure,
+  parseMessage,
+  parseReply,
+  protocolVersion,
+} from '@restitch/wire/internal';
 import type { EndpointRequest, FromEndpoint, ReplyTo, ToEndpoint } from '@restitch/wire/internal';
 import type { Channel } from '@restitch/channel';
 
@@ -45,6 +52,7 @@ export class EndpointLink {
   readonly peerName: string;
   #nextNumber = 1;
   #isClosed = false;
+  #isGreeted = false;
   readonly #waiting = new Map<number, Waiting>();
   #patient: object[] = [];
   readonly #channel: Channel;
@@ -128,6 +136,7 @@ export class EndpointLink {
 
   #receive(raw: unknown, listeners: LinkListeners): void {
     if (this.#isClosed) return;
+    if (!this.#isGreeted) this.#greet(raw);
     const message = parseMessage(fromEndpointSchema, raw, this.peerName);
     this.#lastHeardMs = this.#clock.monotonicMs();
     if (message.t !== 'reply' && message.t !== 'refusal') {
@@ -147,6 +156,18 @@ export class EndpointLink {
         : fromFailure(message.failure);
     this.#waiting.delete(message.re);
     waiting.done(answer);
+  }
+
+  /** Of another major nothing else is sure to be understood, on either side: it is told our version and cut off. */
+  #greet(first: unknown): void {
+    this.#isGreeted = true;
+    try {
+      assertVersion(first, this.peerName);
+    } catch (error) {
+      this.#channel.send({ t: 'welcome', protocol: protocolVersion });
+      this.#channel.flush();
+      throw error;
+    }
   }
 
   #failWaiting(): void {

@@ -306,6 +306,7 @@ export class Coordinator {
 /** True where another target may do better. */
 function isTargetsFault(record: MoveRecord): boolean {
   const step = record.failure?.step;
+  if (step === 'prepare' && record.failure?.code === 'version_unsupported') return true;
   if (step === 'prepare' || step === 'hold') return record.failure?.code === 'peer_lost';
   return step === 'reserve' || step === 'transfer' || step === 'thaw' || step === 'freeze';
 }

@@ -51,6 +51,8 @@ export class Move implements MoveUnderWay {
   #sourceTurn = 0;
   #targetTurn = 0;
   #targetLink: Endpoint['link'];
+  /** What the target can do with an image, as it said when it gave a place. */
+  #targetFeatures: readonly string[] = [];
   #parked: Array<() => void> | undefined;
   readonly #context: MoveContext;
 
@@ -284,7 +286,7 @@ export class Move implements MoveUnderWay {
         t: 'prepare',
         moveId: this.id,
         sessionId: this.session.id,
-        target: { name: this.target.name, address },
+        target: { name: this.target.name, address, features: [...this.#targetFeatures] },
         budgetMs,
         ...(this.isForced ? { force: true } : {}),
       },
@@ -375,6 +377,7 @@ export class Move implements MoveUnderWay {
   }
 
   #take(data: Reply, event: MoveEvent): void {
+    if ('features' in data) this.#targetFeatures = data.features;
     for (const [key, value] of Object.entries(data)) {
       if (typeof value === 'number') this.figures[key] = value;
     }

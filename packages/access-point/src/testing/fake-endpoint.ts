@@ -5,7 +5,13 @@
 import { RestitchError } from '@restitch/core';
 import { formatFlow } from '@restitch/core';
 import type { Flow } from '@restitch/core';
-import { toFailure } from '@restitch/wire/internal';
+import {
+  assertOffered,
+  imageFeatures,
+  plainImageNeeds,
+  protocolVersion,
+  toFailure,
+} from '@restitch/wire/internal';
 import type {
   Closing,
   FromEndpoint,
@@ -72,6 +78,8 @@ export class FakeEndpoint {
   readonly reserved = new Map<string, Reservation>();
   readonly pending = new Map<string, Reservation>();
   readonly pinned = new Set<string>();
+  /** What it can do with images. */
+  features: readonly string[] = imageFeatures;
   /** Outlives the process. */
   readonly kernel: FakeKernel;
   readonly #finished = new Map<string, 'activated' | 'aborted' | 'failed' | 'reverted' | 'released'>();
@@ -88,14 +96,14 @@ export class FakeEndpoint {
   hello(): FromEndpoint {
     return {
       t: 'hello',
-      protocol: { major: 1, minor: 0 },
+      protocol: protocolVersion,
       name: this.name,
       instance: this.instance,
       app: { name: 'fake', version: '1' },
       stateAddress: { address: '127.0.0.1', port: 9000 },
       dataAddress: '10.0.0.1',
       listeners: [{ name: 'main', vip: fakeVip }],
-      features: [],
+      features: [...this.features],
     };
   }
 
@@ -226,7 +234,7 @@ export class FakeEndpoint {
       throw new RestitchError('stale_epoch', 'known');
     if (this.copies.has(m.sessionId)) throw new RestitchError('session_moving', 'served here already');
     this.reserved.set(m.moveId, { sessionId: m.sessionId, flow: m.flow, epoch: m.epoch });
-    return { features: [] };
+    return { features: [...this.features] };
   }
 
   #prepare(message: Extract<ToEndpoint, { t: 'prepare' }>): ReplyTo<'prepare'> {
@@ -239,6 +247,7 @@ export class FakeEndpoint {
     if ([...this.moves.values()].some((m) => m.sessionId === sessionId)) {
       throw new RestitchError('session_moving', 'in another move');
     }
+    assertOffered(plainImageNeeds, message.target.features, { session: sessionId, target });
     if (this.#ports.mishap('prepare')) throw new RestitchError('socket_unsupported', 'as the test wants');
     this.moves.set(moveId, { sessionId, target, phase: 'prepared', epoch: 0 });
     return {};

@@ -12,6 +12,7 @@ import {
   type SessionReport,
   type TelemetryOrder,
   type ToEndpoint,
+  assertVersion,
   parseMessage,
   protocolVersion,
   toEndpointSchema,
@@ -199,6 +200,7 @@ export class ControlLink {
   }
 
   #onMessage(channel: Channel, raw: unknown): void {
+    if (!this.#isWelcome) assertVersion(raw, channel.peer.name);
     const message = parseMessage(toEndpointSchema, raw, channel.peer.name);
     if (message.t !== 'welcome') {
       if (!this.#isWelcome) {
@@ -212,12 +214,6 @@ export class ControlLink {
     }
     if (this.#isWelcome)
       throw new RestitchError('message_invalid', `second welcome from ${channel.peer.name}`);
-    if (message.protocol.major !== protocolVersion.major) {
-      throw new RestitchError(
-        'version_unsupported',
-        `${channel.peer.name} speaks protocol ${message.protocol.major}`,
-      );
-    }
     this.#isWelcome = true;
     this.#retryMs = firstRetryMs;
     this.#announce(channel);

@@ -5,7 +5,14 @@
  * no packet, timer or application code can come between.
  */
 import { type Clock, type Counters, type Logger, RestitchError, toRestitchError } from '@restitch/core';
-import { type SessionReport, type ToEndpoint, encodeImage, type ReplyTo } from '@restitch/wire/internal';
+import {
+  type SessionReport,
+  type ToEndpoint,
+  encodeImage,
+  type ReplyTo,
+  assertOffered,
+  plainImageNeeds,
+} from '@restitch/wire/internal';
 import type { Channel } from '@restitch/channel';
 import { closeFd, threadCpuNs } from '@restitch/sys';
 import { type SessionTable, toReport } from '../session-table.js';
@@ -108,6 +115,8 @@ export class SourceMoves {
     }
     const isForced = request.force === true;
     assertMovable(session, isForced);
+    const { name: target, features } = request.target;
+    assertOffered(plainImageNeeds, features, { session: session.id, target });
     const move = this.#begin(request, session);
     const deadlineMs = this.#ctx.clock.monotonicMs() + request.budgetMs;
     try {

@@ -5,6 +5,7 @@
 import { type Channel, openChannel, type TlsFiles } from '@restitch/channel';
 import { type Clock, type Counters, type Logger, RestitchError } from '@restitch/core';
 import {
+  assertVersion,
   parseMessage,
   type Peer,
   protocolVersion,
@@ -105,6 +106,7 @@ export class ReplicationLink {
       onMessage(parseMessage(toOwnerSchema, raw, peer.name));
       return;
     }
+    assertVersion(raw, peer.name);
     const welcome = parseMessage(toSourceSchema, raw, peer.name);
     if (welcome.t !== 'state-welcome') {
       throw new RestitchError('message_invalid', `${peer.name} sent ${welcome.t} before its welcome`);

@@ -19,8 +19,10 @@ import {
   RestitchError,
   silentLogger,
   systemClock,
+  toRestitchError,
 } from '@restitch/core';
 import {
+  assertVersion,
   protocolVersion,
   createLineReader,
   maxAgentLineBytes,
@@ -182,14 +184,16 @@ export class HostAgent {
       if (message.t !== 'join' || guarded !== undefined)
         throw new RestitchError('message_invalid', `agent: ${message.t} out of turn`);
       guarded = this.#join(socket, message);
-      answer({ t: 'joined', lease: guarded.lease, pinDirectory: this.#options.pinDirectory });
+      const { pinDirectory } = this.#options;
+      answer({ t: 'joined', protocol: protocolVersion, lease: guarded.lease, pinDirectory });
     });
     socket.on('data', (chunk) => {
       try {
         read(chunk);
       } catch (error) {
         this.#counters.add('agent_refused_total');
-        answer({ t: 'refused', message: (error as Error).message });
+        const { code, message } = toRestitchError(error);
+        answer({ t: 'refused', code, message });
         socket.end();
       }
     });
@@ -338,7 +342,12 @@ export class HostAgent {
         this.#channel = channel;
         this.#doubtEnds();
         channel.onClose(again);
-        channel.onMessage(() => undefined);
+        let isGreeted = false;
+        // It has nothing to say to an agent, except that it is of another version.
+        channel.onMessage((raw) => {
+          if (!isGreeted) assertVersion(raw, channel.peer.name);
+          isGreeted = true;
+        });
         channel.send({ t: 'agent-hello', protocol: protocolVersion, name });
         this.#tellEnds();
         this.#tellAgain(channel);

@@ -2,9 +2,6 @@
 import { normalizeAddress } from '@restitch/core';
 import { z } from 'zod';
 
-/** Version of the message protocol; majors must match, a newer minor may add keys. */
-export const protocolVersion = { major: 1, minor: 0 } as const;
-
 /** An unsigned integer of 32 bits. */
 export const u32 = z.number().int().min(0).max(0xffffffff);
 /** 24 bits, as wide as in a flow's record (bpf/steering/consts.h): a wider one would write into the owner beside it. */

@@ -20,6 +20,7 @@ import {
   words,
 } from '../codec/fields.js';
 import { withOrdinaryCheck } from '../codec/parse-message.js';
+import { protocolSchema } from '../codec/version.js';
 import { isOrdinaryFromEndpoint, isOrdinaryToEndpoint } from './ordinary-message.js';
 import type { Reply } from './replies.js';
 import { telemetryOrderSchema, telemetrySchema, verdictsSchema } from './telemetry.js';
@@ -76,7 +77,7 @@ export const fromEndpointSchema = withOrdinaryCheck(
   z.discriminatedUnion('t', [
     z.object({
       t: z.literal('hello'),
-      protocol: z.object({ major: z.number().int(), minor: z.number().int() }),
+      protocol: protocolSchema,
       name,
       /** Random per process: a restarted endpoint is another instance. */
       instance: id,
@@ -86,7 +87,7 @@ export const fromEndpointSchema = withOrdinaryCheck(
       /** Its address on the network of the VIP: the data plane learns the MAC from it. */
       dataAddress: ipAddress,
       listeners: z.array(z.object({ name, vip: socketAddressSchema })).max(256),
-      /** For whoever lists endpoints; no decision goes by them yet. */
+      /** What it can do with images; see transfer/features.ts. */
       features: z.array(words(40)).max(64),
       capacitySessions: u32.optional(),
       /** It takes part in surviving crashes: keeps replicas for others and sends only under a lease. */
@@ -95,7 +96,7 @@ export const fromEndpointSchema = withOrdinaryCheck(
     /** First word of a host agent, which speaks with its endpoint's certificate. */
     z.object({
       t: z.literal('agent-hello'),
-      protocol: z.object({ major: z.number().int(), minor: z.number().int() }),
+      protocol: protocolSchema,
       name,
     }),
     /** Agent: that process has ended; `isFenced`: and its host sends nothing for its flows any more. */
@@ -184,7 +185,7 @@ export const toEndpointSchema = withOrdinaryCheck(
   z.discriminatedUnion('t', [
     z.object({
       t: z.literal('welcome'),
-      protocol: z.object({ major: z.number().int(), minor: z.number().int() }),
+      protocol: protocolSchema,
       heartbeatMs: ms,
       accessPoint: name,
       telemetry: telemetryOrderSchema.optional(),
@@ -210,7 +211,12 @@ export const toEndpointSchema = withOrdinaryCheck(
       ...request,
       moveId: id,
       sessionId: id,
-      target: z.object({ name, address: socketAddressSchema }),
+      target: z.object({
+        name,
+        address: socketAddressSchema,
+        /** As it said when the place was reserved; the source compares them with what its image needs. */
+        features: z.array(words(40)).max(64).optional(),
+      }),
       budgetMs: ms,
       /** The operator said force: pins and busy tokens do not hinder this move. */
       force: z.boolean().optional(),

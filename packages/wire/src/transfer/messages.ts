@@ -4,6 +4,7 @@ import { failure } from '../codec/failure.js';
 import { epochSchema, id, name } from '../codec/fields.js';
 import { type OrdinaryCheck, withOrdinaryCheck } from '../codec/parse-message.js';
 import { isBytes, isEpoch, isFields, isId, kindOf } from '../codec/plain-checks.js';
+import { protocolSchema } from '../codec/version.js';
 
 /** Accepts images by hand: the packets of the flow are held meanwhile. */
 export const isOrdinaryToTarget: OrdinaryCheck = (value) =>
@@ -18,7 +19,7 @@ export const toTargetSchema = withOrdinaryCheck(
   z.discriminatedUnion('t', [
     z.object({
       t: z.literal('state-hello'),
-      protocol: z.object({ major: z.number().int(), minor: z.number().int() }),
+      protocol: protocolSchema,
       name,
       /** What follows: images (without it), or an owner's commits. */
       purpose: z.literal('replication').optional(),
@@ -39,7 +40,7 @@ export type ToTarget = z.infer<typeof toTargetSchema>;
 export const toSourceSchema = z.discriminatedUnion('t', [
   z.object({
     t: z.literal('state-welcome'),
-    protocol: z.object({ major: z.number().int(), minor: z.number().int() }),
+    protocol: protocolSchema,
     name,
   }),
   z.object({ t: z.literal('image-refused'), moveId: id, failure }),
