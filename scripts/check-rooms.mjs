@@ -45,6 +45,7 @@ const wings = {
     replication: ['codec', 'transfer'],
     agent: ['codec'],
     admin: ['codec', 'control'],
+    vectors: ['codec', 'control', 'transfer', 'agent', 'admin'],
   },
   'access-point': {
     config: [],

@@ -10,6 +10,8 @@ export { announceable } from './admin/requests.js';
 export type { AdminRequest, Announceable, MoveStep } from './admin/requests.js';
 export { maxAgentLineBytes, parseFromApplication, parseToApplication } from './agent/agent-protocol.js';
 export type { FromApplication, ToApplication } from './agent/agent-protocol.js';
+export { admissionSchema } from './codec/admission.js';
+export type { Admission } from './codec/admission.js';
 export { fromFailure, toFailure } from './codec/failure.js';
 export {
   isPrintable,

@@ -1,5 +1,5 @@
 /** The admin socket with its real server and client, over a daemon core with endpoints in memory. */
-import { mkdtempSync, rmSync, statSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -149,6 +149,35 @@ describe('the admin socket', () => {
     expect(await call({ cmd: 'clients.forget', prefix: '10.0.0.0/8' })).toMatchObject({
       prefix: '10.0.0.0/8',
     });
+  });
+
+  it('answers byte for byte what stands in the vectors', async () => {
+    const file = new URL('../../../wire/vectors/admin.json', import.meta.url);
+    const pairs = JSON.parse(readFileSync(file, 'utf8')) as Array<{
+      name: string;
+      request: string;
+      answer: string;
+    }>;
+    await openAll();
+    expect(world.open('a')).toBe('s1');
+    await world.settle();
+    let said = '';
+    const socket = connect(path()).on('data', (data) => void (said += data.toString()));
+    for (const { name, request, answer } of pairs) {
+      said = '';
+      socket.write(`${request}\n`);
+      while (!said.endsWith('\n')) {
+        await world.settle();
+        await new Promise((resolve) => setImmediate(resolve));
+      }
+      // Of the machine's own figures only the place is fixed.
+      const fixed = (line: string): string =>
+        name === 'status'
+          ? line.replace(/"pid":\d+/, '"pid":0').replace(/"memory":\{[^}]*\}/, '"memory":0')
+          : line;
+      expect(fixed(said.trimEnd()), name).toBe(fixed(answer));
+    }
+    socket.destroy();
   });
 
   it('says which part of an answer of another version is not as expected', async () => {

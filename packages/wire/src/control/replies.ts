@@ -64,7 +64,7 @@ export const sessionStatsSchema = z.object({
 export type SessionStats = z.infer<typeof sessionStatsSchema>;
 
 /** By request. */
-const replySchemas = {
+export const replySchemas = {
   /** What the target can do with an image. */
   reserve: z.object({ features: z.array(words(40)).max(64) }),
   prepare: z.object({}),
