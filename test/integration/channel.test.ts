@@ -325,7 +325,11 @@ describe('who is refused', () => {
   it('nobody there', async () => {
     const { listener } = await listen();
     await listener.close();
-    expect(await refusal(open(listener))).toMatchObject({ code: 'peer_lost', retryable: true });
+    expect(await refusal(open(listener))).toMatchObject({
+      code: 'peer_lost',
+      retryable: true,
+      details: { reason: 'nobody_listens' },
+    });
   });
 
   it('its own wish, by signal', async () => {

@@ -6,3 +6,4 @@ export { listenChannels } from './listen-channels.js';
 export type { ChannelListener, ListenOptions } from './listen-channels.js';
 export { openChannel } from './open-channel.js';
 export type { OpenOptions } from './open-channel.js';
+export { Redial } from './redial.js';

@@ -51,7 +51,7 @@ export function handshakeError(error: Error & { code?: string }): RestitchError 
   if (/ALERT/.test(code)) return make('not_authenticated', 'refused_by_peer');
   if (code.startsWith('ERR_SSL')) return make('not_authenticated', 'handshake_failed');
   if (/^(CERT_|UNABLE_|SELF_|DEPTH_|INVALID_|HOSTNAME_|ERROR_IN_)/.test(code)) return verificationError(code);
-  return make('peer_lost', 'handshake_broken');
+  return make('peer_lost', code === 'ECONNREFUSED' ? 'nobody_listens' : 'handshake_broken');
 }
 
 const notTlsCodes: ReadonlySet<string> = new Set([

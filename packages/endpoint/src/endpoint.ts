@@ -381,7 +381,7 @@ export class Endpoint extends EventEmitter<{ status: [EndpointStatus]; close: []
 
   #reports(): SessionReport[] {
     const own = [...this.table].map((session) => this.#source.report(session));
-    return [...own, ...this.#target.reports()];
+    return [...own, ...this.#target.reports(), ...(this.protection?.takeOvers.reports() ?? [])];
   }
 
   #vitals(): { sessions: number; eventLoopDelayMs: number } {

@@ -9,18 +9,23 @@ import {
   familyOf,
   receiveBytes,
   sendBytes,
+  getTcpInfo,
   setIntOption,
+  shutdownSend,
   so,
   solSocket,
+  tcpState,
   unacknowledgedBytes,
 } from '@restitch/sys/internal';
 import {
   attachGuard,
+  attachWitness,
   createGuardControl,
   ensureGuardPins,
   type GuardControl,
   type GuardPins,
   removeGuardPins,
+  type Witness,
 } from '@restitch/guard/internal';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import {
@@ -101,6 +106,19 @@ function takeOver({ server, flow, template }: Gated, at: CheckpointPositions, is
   return activateSocket(pending);
 }
 
+/** Looks on until it is settled. */
+async function settle(active: ActiveTcp, flow: Flow, isLeased = (): boolean => true): Promise<ActiveTcp> {
+  // Nothing the client says contradicts: it is only listened to.
+  const attach = (fd: number): Witness => attachWitness(pins, fd, { clientSeq: 0, writeSeq: 0 });
+  const settling = new Settling(active, flow, performance.now(), { attachWitness: attach, isLeased });
+  let settled: ActiveTcp | undefined;
+  await waitFor(() => {
+    settled = net.inside('b', () => settling.look(performance.now()));
+    return settled !== undefined;
+  });
+  return settled as unknown as ActiveTcp;
+}
+
 describe.each(['4', '6'] as const)('a take-over far behind the client over IPv%s', (version) => {
   it('goes on both ways', async () => {
     const gated = await openWide(version);
@@ -148,19 +166,88 @@ describe.each(['4', '6'] as const)('a take-over far behind the client over IPv%s
     await writeAll(server, promised.subarray(0, 10_000));
     await readExactly(client, 10_000);
     const at = { inputEnd: 0, finReceived: false, outputStart: 5000, output: promised.subarray(5000) };
-    const settling = new Settling(takeOver(gated, at), flow, performance.now());
-    let settled: ActiveTcp | undefined;
-    await waitFor(() => {
-      settled = net.inside('b', () => settling.look(performance.now()));
-      return settled !== undefined;
-    });
-    const { fd, unsent } = settled as unknown as ActiveTcp;
+    const { fd, unsent } = await settle(takeOver(gated, at), flow);
     const [got] = await Promise.all([readExactly(client, 390_000), writeAll(fd, unsent)]);
     expect(got.equals(promised.subarray(10_000))).toBe(true);
     expect(readTimeouts(fd)).toBe(0);
     closeFd(fd);
     closeFd(client);
   }, 30_000);
+
+  it('sends on as soon as a client that has stopped reading goes on', async () => {
+    const gated = await openWide(version);
+    const { client, server, flow } = gated;
+    const promised = randomBytes(600_000);
+    // As much as the client has room for; nothing of the rest was ever sent.
+    let sent = 0;
+    await waitFor(() => {
+      const took = sendBytes(server, promised.subarray(sent, sent + 20_000));
+      sent += Math.max(0, took);
+      return took <= 0 || sent === promised.length;
+    });
+    await pause(300);
+    const acknowledged = sent - unacknowledgedBytes(server);
+    const at = {
+      inputEnd: 0,
+      finReceived: false,
+      outputStart: acknowledged,
+      output: promised.subarray(acknowledged),
+    };
+    const { fd, unsent } = await settle(takeOver(gated, at), flow);
+    // Longer than anybody looks, and than the first timeout.
+    await pause(4000);
+    const beganMs = performance.now();
+    const [got] = await Promise.all([readExactly(client, promised.length), writeAll(fd, unsent)]);
+    expect(performance.now() - beganMs).toBeLessThan(1500);
+    expect(got.equals(promised)).toBe(true);
+    closeFd(fd);
+    closeFd(client);
+  }, 30_000);
+
+  it.each([
+    ['', false],
+    [', both ends over', true],
+  ])(
+    'sends nothing in vain while the lease has lapsed, and at once when it is back%s',
+    async (_what, isTail) => {
+      const gated = await openWide(version);
+      const { client, server, flow } = gated;
+      const promised = randomBytes(400_000);
+      await writeAll(server, promised.subarray(0, 10_000));
+      await readExactly(client, 10_000);
+      if (isTail) {
+        shutdownSend(client);
+        await waitFor(() => getTcpInfo(server).state === tcpState.closeWait);
+      }
+      const at = {
+        inputEnd: 0,
+        finReceived: isTail,
+        outputStart: 5000,
+        output: promised.subarray(5000),
+        isEnded: isTail,
+      };
+      const active = takeOver(gated, at);
+      await waitFor(() => readRemainder(active.fd) <= 390_001);
+      // In the middle of it, for longer than a client is waited for.
+      let isLeased = true;
+      const settled = settle(active, flow, () => isLeased);
+      await pause(5);
+      isLeased = false;
+      net.run('b', 'nft add table inet lapse');
+      net.run('b', "nft add chain inet lapse out '{ type filter hook output priority 0; policy drop; }'");
+      await pause(2500);
+      net.run('b', 'nft delete table inet lapse');
+      isLeased = true;
+      const beganMs = performance.now();
+      const { fd, unsent } = await settled;
+      const [got] = await Promise.all([readExactly(client, 390_000), writeAll(fd, unsent)]);
+      expect(performance.now() - beganMs).toBeLessThan(1500);
+      expect(got.equals(promised.subarray(10_000))).toBe(true);
+      closeFd(fd);
+      closeFd(client);
+    },
+    30_000,
+  );
 
   it('finds its way back when the client has more than it seemed', async () => {
     const gated = await openWide(version);

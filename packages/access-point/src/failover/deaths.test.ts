@@ -66,6 +66,21 @@ describe('a session whose opening was not told before the process died', () => {
   });
 });
 
+describe('a client that has sent a reset which its endpoint did not live to answer', () => {
+  it('is asked by the buddy before it is served', async () => {
+    const world = await openWorld();
+    world.open('s1', 'a', 10_001);
+    world.open('s2', 'a', 10_002);
+    await world.run(200);
+    world.dataplane.packet(flowOfPort(10_001), true);
+    world.kill('a', false);
+    await world.run(500);
+    const doubted = [...world.processes.values()].flatMap((process) => [...process.doubted]);
+    expect(doubted).toEqual(['s1']);
+    expect(world.core.state.protection.records[0]).toMatchObject({ taken: 2, lost: 0 });
+  });
+});
+
 describe('connections that no application had accepted', () => {
   const ports = Array.from({ length: 45 }, (_, i) => 20_000 + i);
 
@@ -122,6 +137,27 @@ describe('connections that no application had accepted', () => {
     await world.run(1500);
     expect(world.dataplane.resets).toEqual([text(20_000)]);
   });
+
+  it.each([
+    ['while another takes its place', true],
+    ['for good', false],
+  ])(
+    'are reset when their process ended with the daemon, %s, though their clients go on sending',
+    async (_when, isRestarted) => {
+      const world = await openWorld();
+      world.open('s1', 'b', 10_001);
+      const flow = world.accept('a', 20_000);
+      const served = world.accept('b', 20_001);
+      await world.restartDaemon(false);
+      world.kill('a', isRestarted);
+      for (let i = 0; i < 15; i++) {
+        await world.run(200);
+        world.dataplane.packet(flow);
+        world.dataplane.packet(served);
+      }
+      expect(world.dataplane.resets).toEqual([text(20_000)]);
+    },
+  );
 
   it('are asked for again, and not reset, while the next process does not answer', async () => {
     const world = await openWorld();

@@ -46,6 +46,8 @@ export interface DeathsDeps {
   readonly detectionMs: () => number;
   /** Endpoints that may keep replicas: those that are not dead. */
   readonly members: () => Endpoint[];
+  /** Its last process has ended, fenced, and no other has come. */
+  readonly hasEnded: (endpoint: Endpoint) => boolean;
   /** True once the sessions of that process are being given away, or have been. */
   readonly hasDied: (instance: string) => boolean;
 }

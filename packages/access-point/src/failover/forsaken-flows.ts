@@ -1,9 +1,9 @@
 /**
  * Flows that nobody serves and nobody can go on with, though their records say that somebody does: owner, buddy and the
- * daemon died together. A client that sends is reset by the endpoint's kernel; one that only reads would hang.
+ * daemon died together, or owner and daemon before the first commit. The guard of the owner's host lets no reset out.
  *
- * They are what is left when all endpoints have announced and all replicas were asked for: silent since before this daemon
- * began (or held, however much their clients send), in no list, and disowned by everybody.
+ * They are what is left when all endpoints have announced, or have ended as their agents say, and all replicas were asked
+ * for: in no list, and disowned by everybody, kernels included.
  *
  * What was held for a suspect is given back to a kernel that still has it: its process has ended since, and who would have
  * given it back was the daemon of then.
@@ -24,6 +24,8 @@ export interface ForsakenDeps {
   readonly endpoints: EndpointRegistry;
   readonly sessions: SessionRegistry;
   readonly batch: FlowBatch;
+  /** Its last process has ended and cannot send any more, and no other has come. */
+  readonly hasEnded: (endpoint: Endpoint) => boolean;
   /** Tells the client; resolves when that is done. */
   readonly reset: (record: FlowRecord, owner: Endpoint) => Promise<void>;
 }
@@ -34,12 +36,10 @@ const atOnce = 256;
 /** Finds them after a start. */
 export class ForsakenFlows {
   readonly #deps: ForsakenDeps;
-  readonly #startedAtNs: bigint;
   #isLooking = false;
 
   constructor(deps: ForsakenDeps) {
     this.#deps = deps;
-    this.#startedAtNs = deps.clock.monotonicNs();
   }
 
   /** To be called when all that is known of sessions has been taken in. Does nothing as long as an endpoint is away. */
@@ -65,21 +65,21 @@ export class ForsakenFlows {
   }
 
   #isEverybodyHere(): boolean {
-    return this.#deps.endpoints.all().every((e) => e.liveness === 'healthy');
+    const { endpoints, hasEnded } = this.#deps;
+    return endpoints.all().every((e) => e.liveness === 'healthy' || hasEnded(e));
   }
 
-  #isUnclaimed({ flow, phase, lastSeenNs }: FlowRecord): boolean {
+  #isUnclaimed({ flow, phase }: FlowRecord): boolean {
     if (phase === 'closing' || phase === 'releasing') return false;
-    if (phase !== 'hold' && lastSeenNs >= this.#startedAtNs) return false;
     return this.#deps.sessions.byFlow(flow) === undefined;
   }
 
   async #settle(records: readonly FlowRecord[]): Promise<void> {
-    const { endpoints, dataplane, logger, reset } = this.#deps;
+    const { endpoints, dataplane, logger, reset, hasEnded } = this.#deps;
     const flows = records.map((r) => r.flow);
     const owned = records.map(() => false);
     const byOwner = records.map(() => false);
-    for (const endpoint of endpoints.all()) {
+    for (const endpoint of endpoints.all().filter((e) => !hasEnded(e))) {
       // Not known: nobody may be reset.
       const answers = await askOwned(endpoint, flows, this.#deps.clock);
       if (answers === undefined) return;

@@ -69,10 +69,15 @@ export class Protection {
   readonly #deps: ProtectionDeps;
   readonly #watched = new Map<string, Watched>();
   readonly #agents: HostAgents;
+  /** Endpoints whose last process has ended, fenced, as their agents say; until another comes. */
+  readonly #ended = new Set<string>();
   #lookedAtMs = Number.POSITIVE_INFINITY;
   #judgeFromMs = 0;
   /** undefined before the start is over. */
   #recoverUntilMs: number | undefined;
+  /** Whoever died while no daemon was there is known. */
+  #isRecovered = false;
+  #takingOver = 0;
   #cancel: (() => void) | undefined;
   readonly #deaths: Deaths;
   readonly #peers = new PeerList();
@@ -85,6 +90,7 @@ export class Protection {
       agents: this.#agents,
       detectionMs: () => detectionMsOf(deps.heartbeatMs()),
       members: () => this.#members(),
+      hasEnded: ({ name }) => this.#ended.has(name),
       hasDied: (instance) => (this.#watched.get(instance)?.state.t ?? 'taken') === 'taken',
     });
   }
@@ -105,6 +111,7 @@ export class Protection {
   /** An endpoint has said hello. */
   greeted(endpoint: Endpoint): void {
     const { hello } = endpoint;
+    this.#ended.delete(endpoint.name);
     if (hello?.protection === undefined) return;
     const nowMs = this.#deps.clock.monotonicMs();
     const known = this.#watched.get(hello.instance);
@@ -161,11 +168,13 @@ export class Protection {
     event: {
       readonly instance: string;
       readonly isFenced: boolean;
+      readonly isLast?: boolean | undefined;
       readonly isLeaving?: boolean | undefined;
       readonly finishing?: ReadonlyArray<{ readonly flow: Flow; readonly epoch: number }> | undefined;
     },
   ): void {
     const known = this.#watched.get(event.instance);
+    if (event.isFenced && event.isLast === true) this.#lastEnded(name);
     if (known === undefined) return;
     if (known.endpoint.name !== name) {
       throw new RestitchError(
@@ -182,6 +191,20 @@ export class Protection {
       nowMs: this.#deps.clock.monotonicMs(),
       isFenced: event.isFenced,
     });
+  }
+
+  #lastEnded(name: string): void {
+    const endpoint = this.#deps.endpoints.byName(name);
+    if (endpoint === undefined || endpoint.link !== undefined) return;
+    this.#ended.add(name);
+    this.#lookForForsaken();
+  }
+
+  /** What a dead process has left may be in no list and yet somebody's: not before all of it has been given away. */
+  #lookForForsaken(): void {
+    if (!this.#isRecovered || this.#deps.clock.monotonicMs() > (this.#recoverUntilMs ?? 0)) return;
+    const isLeftOver = [...this.#watched.values()].some(({ estate }) => estate !== undefined);
+    if (!isLeftOver && this.#takingOver === 0) void this.#deaths.forsaken.look();
   }
 
   /** What the guard had been promised decides, not what the process said of it: that may be older or newer. */
@@ -238,7 +261,8 @@ export class Protection {
       counters.add('protection_recoveries_total');
       void this.#takeOver(known, 'host');
     }
-    if (isWhole) void this.#deaths.forsaken.look();
+    if (isWhole) this.#isRecovered = true;
+    this.#lookForForsaken();
   }
 
   /** An endpoint's list is complete. One that comes after the start may keep replicas that were asked for in vain. */
@@ -385,7 +409,13 @@ export class Protection {
     const estate = this.#estateOf(known);
     known.estate = undefined;
     // After the first question: at this word everybody begins to replicate anew what the dead one kept.
-    await this.#deaths.settle(estate, reason, lastHeardMs, () => this.#publishPeers());
+    this.#takingOver++;
+    try {
+      await this.#deaths.settle(estate, reason, lastHeardMs, () => this.#publishPeers());
+    } finally {
+      this.#takingOver--;
+    }
+    this.#lookForForsaken();
     known.held.clear();
     // As long as no other process speaks for its name it may come back, and must learn that it is fenced.
     const isReplaced = endpoint.hello !== undefined && endpoint.hello.instance !== instance;

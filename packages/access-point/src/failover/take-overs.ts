@@ -7,7 +7,7 @@
 import { RestitchError, toRestitchError } from '@restitch/core';
 import type { Clock, Logger } from '@restitch/core';
 import type { ReplicaReport, ReplyTo } from '@restitch/wire/internal';
-import type { FlowChange, FlowChangeResult } from '@restitch/dataplane';
+import type { Dataplane, FlowChange, FlowChangeResult } from '@restitch/dataplane';
 import { type NumberlessRequest, requestSlowly } from '../model/endpoint-link.js';
 import type { Endpoint } from '../model/endpoint-registry.js';
 import type { FlowBatch } from '../model/flow-batch.js';
@@ -19,6 +19,7 @@ export interface TakeOverDeps {
   readonly clock: Clock;
   readonly logger: Logger;
   readonly batch: FlowBatch;
+  readonly dataplane: Pick<Dataplane, 'lookup'>;
   readonly sessions: SessionRegistry;
   readonly lost: LostSessions;
   readonly newId: () => string;
@@ -185,15 +186,23 @@ export class TakeOvers {
 
   /** The record names the buddy: tells it until it serves, refuses, or is dead itself; then its own take-over decides. */
   async letServe(session: Session, buddy: Endpoint, dead: Endpoint): Promise<Fate> {
-    const { clock, batch, logger, newId, hasDied, lost } = this.#deps;
+    const { clock, batch, logger, newId, hasDied, lost, dataplane } = this.#deps;
     const instance = buddy.hello?.instance ?? '';
     this.#waiting.set(session, instance);
     const { id: sessionId, flow, epoch } = session;
     const moveId = newId();
     session.residesSinceMs = clock.monotonicMs();
+    const isClientInDoubt = dataplane.lookup(flow)?.sawReset === true;
     while (this.#waiting.get(session) === instance) {
       try {
-        await this.#request(buddy, { t: 'take-over', moveId, owner: dead.name, sessionId, epoch });
+        await this.#request(buddy, {
+          t: 'take-over',
+          moveId,
+          owner: dead.name,
+          sessionId,
+          epoch,
+          ...(isClientInDoubt ? { isClientInDoubt } : {}),
+        });
         this.#waiting.delete(session);
         session.isOrphan = false;
         batch.push({ op: 'release', flow, epoch });

@@ -25,7 +25,11 @@ export class ProtectedProcess {
   readonly instance: string;
   /** What it serves, and would send for while its lease runs. */
   readonly copies = new Map<string, Served>();
+  /** Connections that its application has not accepted, as text: its kernel has them. */
+  readonly acceptQueue = new Set<string>();
   readonly replicas = new Map<string, Kept>();
+  /** Sessions whose client it was told to ask before it serves them. */
+  readonly doubted = new Set<string>();
   leaseEndsMs = 0;
   isFenced = false;
   /** SIGSTOP: it says nothing and reads nothing; its kernel lives. */
@@ -99,7 +103,8 @@ export class ProtectedProcess {
       return { replicas: all.filter((r) => message.owner === undefined || r.owner === message.owner) };
     }
     if (message.t !== 'take-over') throw new RestitchError('forbidden', `${message.t} is not played here`);
-    const { sessionId: id, epoch } = message;
+    const { sessionId: id, epoch, isClientInDoubt = false } = message;
+    if (isClientInDoubt) this.doubted.add(id);
     if (this.copies.get(id)?.epoch === epoch) return { takeOverUs: 0, isRepeat: true };
     const kept = this.replicas.get(id);
     if (kept === undefined || kept.epoch >= epoch) throw new RestitchError('unknown_session', 'no replica');
@@ -111,6 +116,6 @@ export class ProtectedProcess {
 
   #knows(flow: string): boolean {
     const isOwn = [...this.copies.values()].some((copy) => formatFlow(copy.flow) === flow);
-    return isOwn || this.#world.kernel(this.name).has(flow);
+    return isOwn || this.acceptQueue.has(flow) || this.#world.kernel(this.name).has(flow);
   }
 }

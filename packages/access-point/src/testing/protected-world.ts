@@ -71,6 +71,7 @@ export class ProtectedWorld {
   accept(at: string, port: number): Flow {
     const flow = flowOfPort(port);
     this.dataplane.apply([{ op: 'claim', flow, endpointId: this.#names.indexOf(at) + 1, epoch: 0 }]);
+    this.process(at).acceptQueue.add(formatFlow(flow));
     return flow;
   }
 
@@ -157,8 +158,9 @@ export class ProtectedWorld {
     for (const { flow, epoch, closing } of copies.values()) {
       if (closing?.finisher === 'kernel') this.kernel(name).set(formatFlow(flow), { flow, epoch });
     }
-    this.agentSays(name, { t: 'process-ended', instance, isFenced: true, ...more });
+    this.agentSays(name, { t: 'process-ended', instance, isFenced: true, isLast: !isRestarted, ...more });
     this.process(name).copies.clear();
+    this.process(name).acceptQueue.clear();
     this.process(name).replicas.clear();
     this.#drop(name);
     if (isRestarted) this.#startProcess(name);

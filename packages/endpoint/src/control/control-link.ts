@@ -5,7 +5,7 @@
  * a message each would cost more than the sessions.
  */
 import { randomUUID } from 'node:crypto';
-import { type Channel, type TlsFiles, openChannel } from '@restitch/channel';
+import { type Channel, Redial, type TlsFiles, openChannel } from '@restitch/channel';
 import { type Clock, type Counters, type Logger, RestitchError } from '@restitch/core';
 import {
   type FromEndpoint,
@@ -24,9 +24,7 @@ type Ended = Extract<FromEndpoint, { t: 'ended' }>['sessions'][number];
 /** Sessions in one announce, opened or ended message; the schema allows 4096. */
 const chunkSessions = 2048;
 
-/** First and longest pause before dialling again; the pause doubles and is spread by half, so that a restarted access point is not stormed. */
-const firstRetryMs = 50;
-const longestRetryMs = 2000;
+const redialPauses = { firstMs: 50, longestMs: 2000 };
 
 /** Control messages are small; the largest is a query of 4096 flows. */
 const maxControlMessageBytes = 4 * 1024 * 1024;
@@ -61,7 +59,8 @@ export class ControlLink {
   #isClosed = false;
   #isWelcome = false;
   #isDialling = false;
-  #retryMs = firstRetryMs;
+  /** The connection is closed only to say hello anew. */
+  #isRefreshing = false;
   #cancelTimer: () => void = () => undefined;
   readonly #dialling = new AbortController();
   #opened: SessionReport[] = [];
@@ -70,8 +69,12 @@ export class ControlLink {
   #beats = 0;
   #leavingUntilMs: number | undefined;
 
+  readonly #redial: Redial;
+
   constructor(options: ControlLinkOptions) {
     this.#options = options;
+    const { random } = options;
+    this.#redial = new Redial({ ...redialPauses, ...(random === undefined ? {} : { random }) });
   }
 
   /** True while the access point has welcomed this endpoint. */
@@ -99,7 +102,7 @@ export class ControlLink {
   refresh(): void {
     if (this.#channel === undefined) this.#start();
     else {
-      this.#retryMs = 0;
+      this.#isRefreshing = true;
       this.#channel.close(new RestitchError('closed', 'listeners changed'));
     }
   }
@@ -178,7 +181,7 @@ export class ControlLink {
       if (this.#isClosed) return;
       counters.add('endpoint_control_dials_failed_total');
       logger.warn({ code: (error as RestitchError).code }, `control connection: ${(error as Error).message}`);
-      this.#retry();
+      this.#retry(error);
     }
   }
 
@@ -193,7 +196,7 @@ export class ControlLink {
       this.#ended = [];
       this.#cancelTimer();
       if (wasWelcome) onDown(reason);
-      if (!this.#isClosed) this.#retry();
+      if (!this.#isClosed) this.#retry(reason);
     });
     channel.onMessage((raw) => this.#onMessage(channel, raw));
     channel.send({ t: 'hello', protocol: protocolVersion, instance: this.#instance, ...hello() });
@@ -215,7 +218,7 @@ export class ControlLink {
     if (this.#isWelcome)
       throw new RestitchError('message_invalid', `second welcome from ${channel.peer.name}`);
     this.#isWelcome = true;
-    this.#retryMs = firstRetryMs;
+    this.#redial.reached();
     this.#announce(channel);
     this.#beat(channel, message.heartbeatMs);
     this.#options.counters.add('endpoint_control_connections_total');
@@ -249,11 +252,10 @@ export class ControlLink {
     this.#cancelTimer = clock.after(Math.max(10, everyMs), () => this.#beat(channel, everyMs));
   }
 
-  #retry(): void {
-    const { clock, random = Math.random } = this.#options;
-    const waitMs = this.#retryMs * (0.5 + random() / 2);
-    this.#retryMs = Math.min(longestRetryMs, Math.max(firstRetryMs, this.#retryMs * 2));
-    this.#cancelTimer = clock.after(waitMs, () => this.#start());
+  #retry(reason: unknown): void {
+    const waitMs = this.#isRefreshing ? 0 : this.#redial.pauseMs(reason);
+    this.#isRefreshing = false;
+    this.#cancelTimer = this.#options.clock.after(waitMs, () => this.#start());
   }
 
   #flushSoon(): void {

@@ -109,6 +109,7 @@ export class Protection {
   readonly #beatsAtNs = new Map<number, bigint>();
   readonly #bare = new BareSessions();
   readonly #urgent: UrgentBytes;
+  #leaseEndsAtNs = 0n;
   #membership: AgentMembership | undefined;
   #pins: GuardPins | undefined;
   #guard: GuardControl | undefined;
@@ -132,6 +133,7 @@ export class Protection {
       guard: () => this.#needGuard(),
       pins: () => this.#pins,
       lease: () => this.#membership?.lease ?? 0,
+      isLeased: () => this.#ctx.clock.monotonicNs() < this.#leaseEndsAtNs,
       servedEpoch: (id) => {
         const known = this.replication.find(id);
         return known === undefined || known.isHeld ? undefined : known.session.epoch;
@@ -289,7 +291,8 @@ export class Protection {
     const sentAtNs = this.#beatsAtNs.get(n);
     const lease = this.#membership?.lease;
     if (sentAtNs === undefined || lease === undefined) return;
-    this.#needGuard().setLease(lease, sentAtNs + BigInt(Math.round(leaseMs * 1e6)));
+    this.#leaseEndsAtNs = sentAtNs + BigInt(Math.round(leaseMs * 1e6));
+    this.#needGuard().setLease(lease, this.#leaseEndsAtNs);
   }
 
   /** Another endpoint's commits come in on this connection. */
@@ -308,7 +311,9 @@ export class Protection {
   /** This instance was declared dead: its sockets go without a packet, for the sessions are others' by now. */
   fence(): void {
     const lease = this.#membership?.lease;
+    this.#leaseEndsAtNs = 0n;
     if (lease !== undefined) this.#needGuard().setLease(lease, 0n);
+    this.takeOvers.cancel();
     for (const owned of this.replication.sessions) {
       this.#ctx.dropCopies(owned.session.id);
       if (owned.isHeld) continue;

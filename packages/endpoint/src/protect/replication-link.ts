@@ -2,7 +2,7 @@
  * The connection to one buddy: commits go out, acknowledgements come back. Dialled as long as the buddy is among the
  * peers; after a reconnect both sides find out by numbers where they stand.
  */
-import { type Channel, openChannel, type TlsFiles } from '@restitch/channel';
+import { type Channel, openChannel, Redial, type TlsFiles } from '@restitch/channel';
 import { type Clock, type Counters, type Logger, RestitchError } from '@restitch/core';
 import {
   assertVersion,
@@ -28,8 +28,7 @@ export interface ReplicationLinkOptions {
   readonly logger: Logger;
 }
 
-const firstRetryMs = 20;
-const longestRetryMs = 1000;
+const redialPauses = { firstMs: 20, longestMs: 1000 };
 /** Both sides may be busy with the sessions of a dead third. */
 const handshakeMs = 10_000;
 
@@ -39,13 +38,14 @@ const fullQueueBytes = 32 * 1024 * 1024;
 /** One buddy's connection. */
 export class ReplicationLink {
   readonly #options: ReplicationLinkOptions;
+  readonly #redial = new Redial(redialPauses);
   #channel: Channel | undefined;
   #isUp = false;
   #isClosed = false;
 
   constructor(options: ReplicationLinkOptions) {
     this.#options = options;
-    this.#dial(firstRetryMs);
+    this.#dial();
   }
 
   get isUp(): boolean {
@@ -77,14 +77,14 @@ export class ReplicationLink {
     this.#channel?.close();
   }
 
-  #dial(retryMs: number): void {
+  #dial(): void {
     const { name, peer, tls, maxMessageBytes, clock, counters, logger } = this.#options;
     const again = (reason: Error | undefined): void => {
       this.#isUp = false;
       this.#channel = undefined;
       if (this.#isClosed) return;
       logger.info({ buddy: peer.name, reason: reason?.message }, 'replication link down');
-      clock.after(retryMs, () => !this.#isClosed && this.#dial(Math.min(longestRetryMs, retryMs * 2)));
+      clock.after(this.#redial.pauseMs(reason), () => !this.#isClosed && this.#dial());
     };
     const { address: host, port } = peer.stateAddress;
     const expect = { role: 'endpoint' as const, name: peer.name };
@@ -112,6 +112,7 @@ export class ReplicationLink {
       throw new RestitchError('message_invalid', `${peer.name} sent ${welcome.t} before its welcome`);
     }
     this.#isUp = true;
+    this.#redial.reached();
     counters.add('endpoint_replication_links_total');
     this.#options.logger.info({ buddy: peer.name }, 'replication link up');
     onUp();

@@ -1,7 +1,8 @@
 /** Sessions of dead endpoints go on here: a replica becomes a socket, and then a session or an honest reset. */
 import { addSeq, type Flow, formatFlow, RestitchError, toRestitchError } from '@restitch/core';
-import type { ToEndpoint, ReplyTo } from '@restitch/wire/internal';
-import type { BuddyStore, GuardControl, GuardPins } from '@restitch/guard/internal';
+import type { ReplyTo, SessionReport, TcpImage, ToEndpoint } from '@restitch/wire/internal';
+import { attachWitness } from '@restitch/guard/internal';
+import type { BuddyStore, GuardControl, GuardPins, Witness } from '@restitch/guard/internal';
 import { describeImage } from '../tcp/describe-image.js';
 import { activateSocket, imageFromCheckpoint, thawSocket } from '../tcp/index.js';
 import { decodeOpening } from '@restitch/wire/internal';
@@ -9,6 +10,8 @@ import { type PeriodicReplica, PeriodicTakeOvers } from './periodic-take-over.js
 import type { SafeState } from './protected-session.js';
 import type { ProtectedListener, ProtectionContext, TakenSession } from './protection.js';
 import { imageOf } from './replica-image.js';
+import { closeSilently, resetClient } from './client-witness.js';
+import { identifyClient, locateOther } from './returned-client.js';
 import { settleTakenSocket } from './take-over.js';
 
 type TakeOverRequest = Extract<ToEndpoint, { t: 'take-over' }>;
@@ -22,6 +25,8 @@ export interface TakeOverHost {
   readonly guard: () => GuardControl;
   readonly pins: () => GuardPins | undefined;
   readonly lease: () => number;
+  /** True while what this host sends for guarded flows leaves it. */
+  readonly isLeased: () => boolean;
   /** Epoch of a session that is served here. */
   readonly servedEpoch: (sessionId: string) => number | undefined;
   /** The guard forgets the flow when its last packets are surely gone. */
@@ -33,8 +38,10 @@ export class TakeOvers {
   readonly #ctx: ProtectionContext;
   readonly #host: TakeOverHost;
   readonly #periodic: PeriodicTakeOvers;
-  /** Epochs of sessions whose socket stands and whose application does not have them yet. */
-  readonly #taking = new Map<string, { readonly epoch: number; readonly flow: Flow }>();
+  /** Sessions whose socket stands and whose application does not have them yet, by id. */
+  readonly #taking = new Map<string, SessionReport>();
+  /** What is being taken over now belongs to this process as long as this is the same. */
+  #life = {};
 
   constructor(context: ProtectionContext, host: TakeOverHost) {
     this.#ctx = context;
@@ -45,6 +52,11 @@ export class TakeOvers {
   /** True for a session that was taken over and that its application does not have yet. */
   isTaking(flow: Flow): boolean {
     return [...this.#taking.values()].some((taking) => formatFlow(taking.flow) === formatFlow(flow));
+  }
+
+  /** What is said of them to an access point that has not heard of their take-over: that they are served. */
+  reports(): SessionReport[] {
+    return [...this.#taking.values()];
   }
 
   /** The record names this endpoint: make the socket, serve. Throws what the access point is told. */
@@ -108,25 +120,40 @@ export class TakeOvers {
       outputEnded: isEnded,
     };
     const taken = { commit, continued, opening };
-    this.#taking.set(sessionId, { epoch, flow: opening.flow });
+    const { flow, openedAtMs } = opening;
+    this.#taking.set(sessionId, { id: sessionId, flow, epoch, phase: 'live', openedAtMs });
     const thawed = { moveId, image, state, epoch, source: owner, taken };
-    if (opening.level === 'commit')
-      void this.#serve(listener, { ...thawed, socket: activateSocket(pending) });
-    else void this.#ask(listener, { pending, replica, opening, epoch, thawed });
+    if (opening.level === 'commit') {
+      const whole = { ...thawed, socket: activateSocket(pending) };
+      void (request.isClientInDoubt === true
+        ? this.#serveIfSame(listener, whole)
+        : this.#serve(listener, whole));
+    } else void this.#ask(listener, { pending, replica, opening, epoch, thawed });
     this.#ctx.counters.add('endpoint_take_overs_total');
     const what = { owner, closing: safe?.closing, ...describeImage(sessionId, opening.flow, epoch, tcp) };
     this.#ctx.logger.debug(what, 'session taken over');
     return { takeOverUs: Math.round((this.#ctx.clock.monotonicMs() - startMs) * 1000), commit: replica.n };
   }
 
+  /** This process was declared dead: what it was about to serve is somebody else's, and goes without a packet. */
+  cancel(): void {
+    this.#life = {};
+    this.#taking.clear();
+  }
+
   async #serve(listener: ProtectedListener, thawed: TakenSession): Promise<void> {
+    const { image, epoch } = thawed;
+    const life = this.#life;
     try {
-      const { image, epoch } = thawed;
       const socket = await settleTakenSocket(thawed.socket, image.flow, {
         clock: this.#ctx.clock,
         isTail: image.closing !== undefined,
+        isLeased: this.#host.isLeased,
+        isCancelled: () => this.#life !== life,
+        attachWitness: (fd) => this.#attachWitness(fd, image.tcp),
         onFailed: () => void this.#host.guard().allowReset(image.flow, epoch),
       });
+      if (socket === undefined) return;
       listener.resume({ ...thawed, socket } as TakenSession);
     } catch (error) {
       this.#ctx.counters.add('endpoint_take_overs_failed_total');
@@ -136,8 +163,37 @@ export class TakeOvers {
       // The access point takes it for served.
       this.#ctx.tell({ t: 'ended', sessions: [{ id, flow, epoch: thawed.epoch, reason: failure.code }] });
     } finally {
-      this.#taking.delete(thawed.image.sessionId);
+      if (this.#life === life) this.#taking.delete(image.sessionId);
     }
+  }
+
+  /** It only listens: nothing that the client says contradicts. */
+  #attachWitness(fd: number, { rcvNxt, writeSeq }: TcpImage): Witness {
+    const farAhead = 1 << 30;
+    return attachWitness(this.#needPins(), fd, {
+      clientSeq: addSeq(rcvNxt, farAhead),
+      writeSeq: addSeq(writeSeq, farAhead),
+    });
+  }
+
+  /** Its client was reset by itself, or by somebody in its name: it is served unless it has another connection by now. */
+  async #serveIfSame(listener: ProtectedListener, thawed: TakenSession): Promise<void> {
+    const { image, epoch, socket } = thawed;
+    const { sessionId: id, flow } = image;
+    const life = this.#life;
+    const identity = await identifyClient(socket.fd, this.#ctx.clock);
+    if (this.#life !== life) return closeSilently(socket.fd);
+    if (identity !== 'other') return this.#serve(listener, thawed);
+    this.#host.guard().allowReset(flow, epoch);
+    const { clock } = this.#ctx;
+    const stand = await locateOther(socket.fd, this.#needPins(), clock);
+    const { template } = thawed.taken.opening;
+    if (stand !== undefined) resetClient({ flow, template, ...stand }, clock.wallMs());
+    this.#host.removeLater(flow, epoch, id);
+    this.#taking.delete(id);
+    this.#ctx.counters.add('endpoint_take_overs_reset_returned_total');
+    this.#ctx.logger.warn({ session: id }, 'session is over: its client has another connection by now');
+    this.#ctx.tell({ t: 'ended', sessions: [{ id, flow, epoch, reason: 'client_returned' }] });
   }
 
   /** Level periodic: the client is served only if it says that nothing has passed since the checkpoint. */

@@ -22,16 +22,19 @@ const connected = [
 /** Beyond so many a dump of all is cheaper than a question for each. */
 const askEachUpTo = 32;
 
-/** Those of the flows for which there is a socket in this network namespace, as `formatFlow` writes them. */
+/** Those for which the kernel answers: also one that is over, and whose client repeats its FIN because our ACK was lost. */
+const answering = [...connected, tcpState.timeWait];
+
+/** Those of the flows for which this network namespace's kernel answers, as `formatFlow` writes them. */
 export function findInKernel(flows: readonly Flow[]): ReadonlySet<string> {
   if (flows.length === 0) return new Set();
-  const states: ReadonlySet<number> = new Set(connected);
+  const states: ReadonlySet<number> = new Set(answering);
   if (flows.length <= askEachUpTo) {
     const found = flows.filter(({ vip, client }) => states.has(findTcpSocket(vip, client)?.state ?? 0));
     return new Set(found.map(formatFlow));
   }
   return new Set(
-    listTcpSockets(connected).map(({ local, remote }) => formatFlow({ vip: local, client: remote })),
+    listTcpSockets(answering).map(({ local, remote }) => formatFlow({ vip: local, client: remote })),
   );
 }
 

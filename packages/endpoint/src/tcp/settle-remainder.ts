@@ -7,13 +7,20 @@
  */
 import { addSeq, type Flow } from '@restitch/core';
 import { tcpState, unacknowledgedBytes, unsentBytes } from '@restitch/sys/internal';
-import { type ActiveTcp, activateSocket } from './activate-socket.js';
+import { type ActivateOptions, type ActiveTcp, activateSocket } from './activate-socket.js';
 import { discardFrozenSocket, freezeSocket } from './freeze-socket.js';
+import { queueStart } from './repair.js';
 import { thawSocket } from './thaw-socket.js';
 
 /** Bytes sent and still not acknowledged; before the client was heard this says nothing about what it has. */
 export function readRemainder(fd: number): number {
   return unacknowledgedBytes(fd) - unsentBytes(fd);
+}
+
+/** A socket that sends its remainder anew. */
+export interface Resent extends ActiveTcp {
+  /** Sequence number of the remainder's first byte. */
+  readonly startSeq: number;
 }
 
 /**
@@ -22,11 +29,12 @@ export function readRemainder(fd: number): number {
  * would draw an RST from the listener. Never before the client was heard, or the connection may hang for good.
  * Throws `freeze_failed` with the socket serving on, or `thaw_failed` with the session lost.
  */
-export function rethawRemainder(fd: number, flow: Flow): ActiveTcp {
+export function rethawRemainder(fd: number, flow: Flow, options: ActivateOptions = {}): Resent {
   const { tcp } = freezeSocket(fd);
   discardFrozenSocket(fd);
   const finSent = tcp.finSent && tcp.state === tcpState.finWait2;
-  return activateSocket(thawSocket({ ...tcp, sentBytes: 0, finSent }, flow));
+  const active = activateSocket(thawSocket({ ...tcp, sentBytes: 0, finSent }, flow), options);
+  return { ...active, startSeq: queueStart(tcp.writeSeq, tcp.sendQueue.length) };
 }
 
 /**

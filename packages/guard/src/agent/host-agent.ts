@@ -9,7 +9,7 @@
  */
 import { chmodSync, chownSync, rmSync } from 'node:fs';
 import { createServer, type Server, type Socket } from 'node:net';
-import { type Channel, openChannel, type TlsFiles } from '@restitch/channel';
+import { type Channel, openChannel, Redial, type TlsFiles } from '@restitch/channel';
 import {
   type Clock,
   type Counters,
@@ -68,8 +68,7 @@ const finishedPerMessage = 4096;
 const doubtMs = 10_000;
 /** A process's sockets close a moment before its pidfd says that it has ended. */
 const deathGraceMs = 100;
-const firstRetryMs = 50;
-const longestRetryMs = 1000;
+const redialPauses = { firstMs: 50, longestMs: 1000 };
 const heartbeatMs = 200;
 
 interface Guarded {
@@ -99,6 +98,7 @@ export class HostAgent {
   readonly #guard: GuardControl;
   readonly #guarded = new Map<number, Guarded>();
   readonly #stuck = new Set<string>();
+  readonly #redial = new Redial(redialPauses);
   #server: Server | undefined;
   #channel: Channel | undefined;
   #isClosed = false;
@@ -137,7 +137,7 @@ export class HostAgent {
     await agent.#listen();
     agent.#look();
     agent.#finish();
-    agent.#dial(firstRetryMs);
+    agent.#dial();
     return agent;
   }
 
@@ -327,14 +327,13 @@ export class HostAgent {
     for (const { flows, atMs } of this.#told) if (nowMs - atMs < doubtMs) sendFinished(channel, flows);
   }
 
-  #dial(retryMs: number): void {
+  #dial(): void {
     const { accessPoint, tls, name } = this.#options;
     if (accessPoint === undefined || tls === undefined || this.#isClosed) return;
-    const again = (): void => {
+    const again = (reason: unknown): void => {
       this.#channel = undefined;
       this.#cancelBeat();
-      if (!this.#isClosed)
-        this.#clock.after(retryMs, () => this.#dial(Math.min(longestRetryMs, retryMs * 2)));
+      if (!this.#isClosed) this.#clock.after(this.#redial.pauseMs(reason), () => this.#dial());
     };
     openChannel({ ...accessPoint, tls, expect: { role: 'access-point' }, maxMessageBytes: 65_536 }).then(
       (channel) => {
@@ -361,7 +360,11 @@ export class HostAgent {
   #beat(channel: Channel): void {
     if (this.#channel !== channel) return;
     channel.send({ t: 'agent-heartbeat' });
-    this.#cancelBeat = this.#clock.after(heartbeatMs, () => this.#beat(channel));
+    this.#cancelBeat = this.#clock.after(heartbeatMs, () => {
+      // Nobody welcomes an agent: one that is not wanted is cut off before this.
+      this.#redial.reached();
+      this.#beat(channel);
+    });
   }
 
   /** An alarm that names flow and cause, once when it begins and once when it ends. */

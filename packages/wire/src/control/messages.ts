@@ -271,6 +271,8 @@ export const toEndpointSchema = withOrdinaryCheck(
       owner: name,
       sessionId: id,
       epoch: epochSchema,
+      /** Its client, or somebody in its name, has sent a reset that nobody answered for. */
+      isClientInDoubt: z.boolean().optional(),
     }),
   ]),
   isOrdinaryToEndpoint,

@@ -202,7 +202,10 @@ function judgeLife(
   if (lostBytes > 0) return { fault: 'bytes', what: `${lostBytes} bytes lost` };
   const isExcused = !isCommit && !promise.isPlanned && wasHit(record, run.faults);
   if (end === 'reset' && !isExcused && (wasAccepted(record) || (isCommit && wasAcknowledged(record))))
-    return { fault: 'reset', what: `${error ?? 'reset'} after ${receivedBytes} bytes` };
+    return {
+      fault: 'reset',
+      what: `${error ?? 'reset'} after ${receivedBytes} bytes, port ${record.localPort}, at ${Math.round(record.endedAtMs)} ms`,
+    };
   if (!isCommit) return undefined;
   const missing = missingUpload(record, run.receipts);
   if (missing > 0) return { fault: 'bytes', what: `${missing} bytes were acknowledged and not received` };
