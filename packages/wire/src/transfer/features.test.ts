@@ -4,9 +4,13 @@ import { assertOffered, imageFeatures, plainImageNeeds } from './features.js';
 const who = { session: 's1', target: 'b' };
 
 describe('the features of a target', () => {
-  it('may be more than an image needs, or not have been said', () => {
-    expect(() => assertOffered(plainImageNeeds, [...imageFeatures, 'tls-1'], who)).not.toThrow();
+  it('that nobody has handed on are those of plain images, and no more', () => {
     expect(() => assertOffered(plainImageNeeds, undefined, who)).not.toThrow();
+    expect(() => assertOffered([...plainImageNeeds, 'tls-1'], undefined, who)).toThrow(/lacks tls-1/);
+  });
+
+  it('may be more than an image needs', () => {
+    expect(() => assertOffered(plainImageNeeds, [...imageFeatures, 'tls-1'], who)).not.toThrow();
   });
 
   it('are enough for a plain image of this build', () => {

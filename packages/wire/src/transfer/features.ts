@@ -12,14 +12,16 @@ type ImageFeature = (typeof imageFeatures)[number];
 /** What every image of this build needs. */
 export const plainImageNeeds: readonly ImageFeature[] = ['image-1', 'tcp-repair'];
 
-/** Throws `version_unsupported` naming what the target lacks. `offered`: undefined if nobody has said. */
+/**
+ * Throws `version_unsupported` naming what the target lacks. `offered` is undefined behind an access point of 1.0, which does not
+ * hand it on: every target takes plain images, and of nothing else is it known.
+ */
 export function assertOffered(
   needed: readonly string[],
   offered: readonly string[] | undefined,
   who: { readonly session: string; readonly target: string },
 ): void {
-  if (offered === undefined) return;
-  const missing = needed.filter((feature) => !offered.includes(feature));
+  const missing = needed.filter((feature) => !(offered ?? plainImageNeeds).includes(feature));
   if (missing.length === 0) return;
   throw new RestitchError(
     'version_unsupported',

@@ -136,23 +136,22 @@ const provisional = new Set([
 
 describe('docs/protocol.md', () => {
   const file = new URL('../../../../docs/protocol.md', import.meta.url);
-  const page = readFileSync(file, 'utf8');
+  const found = readFileSync(file, 'utf8');
   const region = /<!-- (schema|bytes|line|admin|table) ([^>]*?) -->\n([^]*?)<!-- end -->/g;
+  const rewrite = (text: string): string => {
+    const rewritten = text.replace(
+      region,
+      (_all, kind: string, what: string) => `<!-- ${kind} ${what} -->\n${expected(kind, what)}<!-- end -->`,
+    );
+    writeFileSync(file, rewritten);
+    return rewritten;
+  };
+  const page = process.env['PROTOCOL_PAGE'] === 'write' ? rewrite(found) : found;
   const regions = [...page.matchAll(region)].map(([, kind = '', what = '', text = '']) => ({
     kind,
     what,
     text,
   }));
-  if (process.env['PROTOCOL_PAGE'] === 'write') {
-    writeFileSync(
-      file,
-      page.replace(
-        region,
-        (_all, kind: string, what: string) => `<!-- ${kind} ${what} -->\n${expected(kind, what)}<!-- end -->`,
-      ),
-    );
-  }
-
   it.each(regions)('says of $kind $what what the code says', ({ kind, what, text }) => {
     expect(text).toBe(expected(kind, what));
   });
