@@ -10,21 +10,43 @@ const root = new URL('..', import.meta.url).pathname;
 /** Every package, from the ground up, with what it may import. A package names only those above it in this list. */
 const rooms = {
   core: [],
+  wire: ['core'],
   sys: ['core'],
-  channel: ['core'],
-  analytics: ['core'],
+  channel: ['core', 'wire'],
+  analytics: ['core', 'wire'],
   dataplane: ['core', 'sys'],
-  guard: ['core', 'sys', 'channel'],
-  endpoint: ['core', 'sys', 'channel', 'guard'],
-  'access-point': ['core', 'sys', 'channel', 'dataplane', 'guard', 'analytics'],
+  guard: ['core', 'wire', 'sys', 'channel'],
+  endpoint: ['core', 'wire', 'sys', 'channel', 'guard'],
+  'access-point': ['core', 'wire', 'sys', 'channel', 'dataplane', 'guard', 'analytics'],
   pki: ['core', 'channel'],
   console: ['core', 'sys', 'dataplane', 'guard', 'endpoint'],
-  cli: ['core', 'sys', 'channel', 'analytics', 'guard', 'access-point', 'pki', 'console'],
-  lab: ['core', 'sys', 'channel', 'dataplane', 'analytics', 'guard', 'endpoint', 'access-point', 'pki', 'console'],
+  cli: ['core', 'wire', 'sys', 'channel', 'analytics', 'guard', 'access-point', 'pki', 'console'],
+  lab: [
+    'core',
+    'wire',
+    'sys',
+    'channel',
+    'dataplane',
+    'analytics',
+    'guard',
+    'endpoint',
+    'access-point',
+    'pki',
+    'console',
+  ],
 };
 
 /** Packages whose sources stand in wings, in the same order. Beside the wings stand only the doors. */
 const wings = {
+  wire: {
+    codec: [],
+    control: ['codec'],
+    transfer: ['codec'],
+    replication: ['codec', 'transfer'],
+    agent: ['codec'],
+    admin: ['codec', 'control'],
+    vectors: ['codec', 'control', 'transfer', 'agent', 'admin'],
+  },
   'access-point': {
     config: [],
     model: [],

@@ -4,10 +4,10 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import type { MoveStep } from '@restitch/access-point';
+import type { MoveStep } from '@restitch/wire/internal';
+import type { SessionAnswer } from '@restitch/wire';
 import { ClientFleet } from '../../packages/lab/src/lab/client-fleet.js';
 import { LabAdmin } from '../../packages/lab/src/lab/lab-admin.js';
-import type { SessionLine } from '../../packages/lab/src/lab/lab-admin.js';
 import type { Lab } from '../../packages/lab/src/lab/lab.js';
 import { createClients } from '../../packages/lab/src/lab/lab-move.js';
 import { matchSessions } from '../../packages/lab/src/lab/move-load.js';
@@ -114,7 +114,7 @@ describe.each(steps)('a move of a protected session that stands before %s', (ste
 });
 
 /** The session once its replica stands. */
-async function replicated(admin: LabAdmin, id: string): Promise<SessionLine> {
+async function replicated(admin: LabAdmin, id: string): Promise<SessionAnswer> {
   for (;;) {
     const { session } = await admin.story(id);
     if (typeof session?.cheapTarget === 'string') return session;
@@ -122,11 +122,11 @@ async function replicated(admin: LabAdmin, id: string): Promise<SessionLine> {
   }
 }
 
-function thirdParty({ endpoint, buddy }: SessionLine): string | undefined {
+function thirdParty({ endpoint, buddy }: SessionAnswer): string | undefined {
   return names.find((name) => name !== endpoint && name !== buddy);
 }
 
-function victimOf(party: Party, session: SessionLine, target: string): string {
+function victimOf(party: Party, session: SessionAnswer, target: string): string {
   if (party === 'daemon') return accessPointName;
   if (party === 'buddy') return session.buddy ?? '';
   return party === 'source' ? session.endpoint : target;

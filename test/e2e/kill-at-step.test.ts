@@ -4,7 +4,8 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import type { MoveRecord, MoveStep } from '@restitch/access-point';
+import type { MoveStep } from '@restitch/wire/internal';
+import type { MoveAnswer } from '@restitch/wire';
 import { ClientFleet } from '../../packages/lab/src/lab/client-fleet.js';
 import { LabAdmin } from '../../packages/lab/src/lab/lab-admin.js';
 import type { Lab } from '../../packages/lab/src/lab/lab.js';
@@ -112,7 +113,7 @@ describe.each(steps)('a move that stands before %s', (step) => {
 
 /** The move's end says what happened, and where. */
 function assertToldTruly(
-  record: MoveRecord | undefined,
+  record: MoveAnswer | undefined,
   { step, party }: { step: Step; party: Party },
 ): void {
   if (record === undefined) throw new Error('the move has no record');

@@ -2,8 +2,9 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { openAdminClient } from '@restitch/access-point';
-import type { MoveRecord, MoveStep } from '@restitch/access-point';
-import type { LabAdmin, SessionStory } from '../../packages/lab/src/lab/lab-admin.js';
+import type { MoveStep } from '@restitch/wire/internal';
+import type { MoveAnswer, StoryAnswer } from '@restitch/wire';
+import type { LabAdmin } from '../../packages/lab/src/lab/lab-admin.js';
 import { adminSocketOf } from '../../packages/lab/src/lab/lab-config.js';
 import type { Lab } from '../../packages/lab/src/lab/lab.js';
 
@@ -32,7 +33,7 @@ export async function noticed(admin: LabAdmin, name: string): Promise<void> {
 export async function pauseMove(
   admin: LabAdmin,
   what: { step: MoveStep; sessionId: string; target: string },
-): Promise<{ ended: Promise<MoveRecord | undefined> }> {
+): Promise<{ ended: Promise<MoveAnswer | undefined> }> {
   await admin.pause(what.step);
   let early = '';
   const ended = admin.migrate(what.sessionId, what.target).then(
@@ -58,13 +59,13 @@ export async function pauseMove(
 }
 
 /** The session's story once nothing is under way and nothing in doubt any more. */
-export async function settled(admin: LabAdmin, id: string): Promise<SessionStory> {
+export async function settled(admin: LabAdmin, id: string): Promise<StoryAnswer> {
   const endMs = performance.now() + settleMs;
   for (;;) {
     const status = await admin.status();
     const story = await admin
       .story(id)
-      .catch((): SessionStory => ({ session: null, record: null, moves: [] }));
+      .catch((): StoryAnswer => ({ session: null, record: null, moves: [], takeOvers: [] }));
     const isBusy = story.session !== null && (story.session.move !== null || story.session.doubt !== null);
     const isActive = story.session === null || story.record?.phase === 'active';
     if (status.moves.running === 0 && status.doubts === 0 && !isBusy && isActive) return story;

@@ -8,8 +8,9 @@ import {
   toEndpointSchema,
   toSourceSchema,
   toTargetSchema,
-} from '@restitch/core/internal';
-import { toBuddySchema, toOwnerSchema } from '@restitch/guard/internal';
+  toBuddySchema,
+  toOwnerSchema,
+} from '@restitch/wire/internal';
 import { describe, expect, it } from 'vitest';
 import { createRandom } from './random.js';
 import {

@@ -1,6 +1,13 @@
 /** One valid sample of every message, an image, and configurations: where mutations start. */
-import type { FromEndpoint, SessionImageBody, ToEndpoint, ToSource, ToTarget } from '@restitch/core/internal';
-import type { ToBuddy, ToOwner } from '@restitch/guard/internal';
+import type {
+  FromEndpoint,
+  SessionImageBody,
+  ToEndpoint,
+  ToSource,
+  ToTarget,
+  ToBuddy,
+  ToOwner,
+} from '@restitch/wire/internal';
 
 const protocol = { major: 1, minor: 0 };
 const flow = { client: { address: '10.0.0.2', port: 40000 }, vip: { address: '2001:db8::100', port: 8080 } };

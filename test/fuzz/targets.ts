@@ -1,9 +1,9 @@
 /** What is fuzzed, and what must hold of each: decoded and sound, or refused by its own error; never anything else. */
 import { crc32 } from 'node:zlib';
 import { checkConfig } from '@restitch/access-point/internal';
-import { createFrameParser, encodeFrame } from '@restitch/channel';
-import { type ErrorCode, RestitchError } from '@restitch/core';
 import {
+  createFrameParser,
+  encodeFrame,
   decodeImage,
   decodePlain,
   encodeImage,
@@ -13,8 +13,11 @@ import {
   toEndpointSchema,
   toSourceSchema,
   toTargetSchema,
-} from '@restitch/core/internal';
-import { createBuddyStore, toBuddySchema, toOwnerSchema } from '@restitch/guard/internal';
+  toBuddySchema,
+  toOwnerSchema,
+} from '@restitch/wire/internal';
+import { type ErrorCode, RestitchError } from '@restitch/core';
+import { createBuddyStore } from '@restitch/guard/internal';
 import { mutateBytes, mutateText, mutateValue } from './mutate.js';
 import type { Random } from './random.js';
 import {

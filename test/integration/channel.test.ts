@@ -11,10 +11,10 @@ import {
   type ListenOptions,
   type OpenOptions,
   type TlsFiles,
-  encodeFrame,
   listenChannels,
   openChannel,
 } from '@restitch/channel';
+import { encodeFrame } from '@restitch/wire/internal';
 import { type Counters, RestitchError, createCounters } from '@restitch/core';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { type DevPki, createDevPki } from '../../packages/pki/src/dev-pki.js';

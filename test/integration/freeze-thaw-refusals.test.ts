@@ -1,7 +1,7 @@
 /** What cannot be moved is refused before it is touched, and a move that fails leaves no packet behind. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { RestitchError } from '@restitch/core';
-import type { TcpImage } from '@restitch/core/internal';
+import type { TcpImage } from '@restitch/wire/internal';
 import { closeFd } from '@restitch/sys';
 import {
   afInet,

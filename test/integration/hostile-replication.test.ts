@@ -12,14 +12,9 @@ import type { TlsFiles } from '@restitch/channel';
 import { createCounters } from '@restitch/core';
 import { type Endpoint, createEndpoint } from '@restitch/endpoint';
 import { HostAgent } from '@restitch/guard';
-import {
-  type Commit,
-  createOwnerSession,
-  type OwnerSession,
-  removeGuardPins,
-} from '@restitch/guard/internal';
+import { type Commit, encodeOpening } from '@restitch/wire/internal';
+import { createOwnerSession, type OwnerSession, removeGuardPins } from '@restitch/guard/internal';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
-import { encodeOpening } from '../../packages/endpoint/src/protect/opening.js';
 import { createDevPki } from '../../packages/pki/src/dev-pki.js';
 import { FakeAccessPoint, type FakePeer } from './endpoint/fake-access-point.js';
 import { useBpfDirectory } from '../bpf-directory.js';

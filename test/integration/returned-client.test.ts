@@ -24,9 +24,9 @@ import {
   discardFrozenSocket,
   freezeSocket,
   readTemplate,
-  type TcpTemplate,
   thawSocket,
 } from '../../packages/endpoint/src/tcp/index.js';
+import { type TcpTemplate } from '@restitch/wire/internal';
 import { identifyClient, locateOther } from '../../packages/endpoint/src/protect/returned-client.js';
 import { resetClient } from '../../packages/endpoint/src/protect/client-witness.js';
 import { openPair, type SocketPair, waitFor } from './socket-pair.js';

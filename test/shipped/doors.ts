@@ -10,6 +10,7 @@ import '@restitch/dataplane';
 import '@restitch/guard';
 import '@restitch/pki';
 import '@restitch/sys';
+import '@restitch/wire';
 import { createEndpoint, createServer, type Endpoint, type Server, type Session } from '@restitch/endpoint';
 
 /** What applications call. */

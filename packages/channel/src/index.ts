@@ -1,7 +1,5 @@
 /** Public door of @restitch/channel. */
 export type { Channel, PeerIdentity, PeerRole, TlsFiles } from './contract.js';
-export { createFrameParser, encodeFrame } from './frames.js';
-export type { FrameParser } from './frames.js';
 export { formatIdentity, parseIdentity, peerRoles } from './identity.js';
 export type { PeerExpectation } from './identity.js';
 export { listenChannels } from './listen-channels.js';

@@ -9,7 +9,7 @@ import type { AddressInfo } from 'node:net';
 import { type Server, type TLSSocket, createServer } from 'node:tls';
 import { type Counters, type Logger, RestitchError, createCounters, silentLogger } from '@restitch/core';
 import type { Channel, PeerRole, TlsFiles } from './contract.js';
-import { encodeFrame } from './frames.js';
+import { type Admission, encodeFrame } from '@restitch/wire/internal';
 import { assertPeerAllowed, certificateIdentity } from './identity.js';
 import { countRefusal, handshakeError, verificationError } from './refusals.js';
 import { TlsChannel } from './tls-channel.js';
@@ -140,14 +140,15 @@ function accept(socket: TLSSocket, options: AcceptOptions): TlsChannel | undefin
     const { maxMessageBytes, idleMs = 0, logger, counters } = options;
     const channel = new TlsChannel(socket, { peer, maxMessageBytes, idleMs, logger, counters });
     counters.add('channel_accepted_total');
-    channel.send({ t: 'accepted' });
+    channel.send({ t: 'accepted' } satisfies Admission);
     return channel;
   } catch (error) {
     const refusal = error as RestitchError;
     countRefusal(refusal, { ...options, who: String(socket.remoteAddress) });
-    socket.end(
-      Buffer.concat(encodeFrame({ t: 'refused', code: refusal.code, reason: refusal.details['reason'] })),
-    );
+    const { code, details } = refusal;
+    const why = typeof details['reason'] === 'string' ? { reason: details['reason'] } : {};
+    const said: Admission = { t: 'refused', code, ...why };
+    socket.end(Buffer.concat(encodeFrame(said)));
     // A refused peer that does not read its refusal must not hold a descriptor.
     setTimeout(() => socket.destroy(), 1000).unref();
     return undefined;

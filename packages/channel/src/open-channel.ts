@@ -8,6 +8,7 @@ import {
   isErrorCode,
   silentLogger,
 } from '@restitch/core';
+import { admissionSchema } from '@restitch/wire/internal';
 import type { Channel, PeerIdentity, TlsFiles } from './contract.js';
 import { type PeerExpectation, assertPeerAllowed, certificateIdentity } from './identity.js';
 import { defaultHandshakeMs } from './listen-channels.js';
@@ -107,11 +108,11 @@ function accepted(channel: TlsChannel): Promise<void> {
   return new Promise((resolve, reject) => {
     channel.onClose((reason) => reject(reason ?? new RestitchError('closed', 'closed')));
     channel.onMessage((message) => {
-      const verdict = (message ?? {}) as { t?: unknown; code?: unknown; reason?: unknown };
       channel.holdMessages();
-      if (verdict.t === 'accepted') return resolve();
-      const code = verdict.t === 'refused' && isErrorCode(verdict.code) ? verdict.code : 'message_invalid';
-      const reason = typeof verdict.reason === 'string' ? verdict.reason.slice(0, 40) : code;
+      const { data: said } = admissionSchema.safeParse(message);
+      if (said?.t === 'accepted') return resolve();
+      const code = isErrorCode(said?.code) ? said.code : 'message_invalid';
+      const reason = said?.reason ?? code;
       reject(
         new RestitchError(code, `the other side refused: ${reason}`, {
           details: { reason: 'refused_by_peer', peerReason: reason },

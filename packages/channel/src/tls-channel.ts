@@ -2,7 +2,7 @@
 import type { TLSSocket } from 'node:tls';
 import { type Counters, type Logger, RestitchError, toRestitchError } from '@restitch/core';
 import type { Channel, PeerIdentity } from './contract.js';
-import { createFrameParser, encodeFrame } from './frames.js';
+import { createFrameParser, encodeFrame } from '@restitch/wire/internal';
 import { countRefusal } from './refusals.js';
 
 /** Up to here frames of one turn are copied into one buffer; a copy of more costs more than a second write. */

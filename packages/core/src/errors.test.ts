@@ -1,7 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { RestitchError, errorCodes, isErrorCode, toRestitchError } from './errors.js';
-import { fromFailure, toFailure } from './messages.js';
 
 const page = readFileSync(new URL('../../../docs/errors.md', import.meta.url), 'utf8');
 
@@ -44,17 +43,5 @@ describe('RestitchError', () => {
     expect(toRestitchError('text', 'usage')).toMatchObject({ code: 'usage', message: 'text' });
     const own = new RestitchError('closed', 'x');
     expect(toRestitchError(own)).toBe(own);
-  });
-
-  it('travels with code, message and details, an unknown code as internal', () => {
-    const error = new RestitchError('no_capacity', 'endpoint b is full', { details: { sessions: 7 } });
-    expect(fromFailure(toFailure(error))).toMatchObject({
-      code: 'no_capacity',
-      message: error.message,
-      details: { sessions: 7 },
-    });
-    expect(fromFailure({ code: 'of_the_future', message: 'm' }).code).toBe('internal');
-    expect(fromFailure({ code: 'constructor', message: 'm' }).code).toBe('internal');
-    expect(toFailure(new RestitchError('internal', 'x'.repeat(5000))).message).toHaveLength(1000);
   });
 });

@@ -27,7 +27,7 @@ export const errorCodes = {
   transfer_failed: 'The image did not reach the target.',
   thaw_failed: 'The target could not reconstitute the session.',
   image_invalid: 'A session image is damaged, too large or not of a readable version.',
-  version_unsupported: 'The other side speaks a newer major version.',
+  version_unsupported: 'The other side speaks another major version, or lacks what is asked of it.',
   message_invalid: 'A message does not fit its schema or comes out of turn.',
   not_authenticated: 'The peer has no certificate that the configured authority signed.',
   forbidden: 'The peer is known but not allowed to do this.',

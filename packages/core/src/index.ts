@@ -18,6 +18,3 @@ export type { Flow, SocketAddress } from './flow.js';
 export { createCounters, silentLogger } from './observe.js';
 export type { Counters, Logger } from './observe.js';
 export { addSeq, diffSeq } from './seq.js';
-export { VerdictList } from './verdict-list.js';
-export type { SessionVerdict, VerdictPart } from './verdict-list.js';
-export type { PlainData } from './image.js';

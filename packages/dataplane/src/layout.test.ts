@@ -1,7 +1,6 @@
 /** What reads and writes the maps, held against the record of the layout version (bpf/steering/pinned). */
 import fc from 'fast-check';
 import { encodeFlowKey, flowKeyBytes } from '@restitch/core';
-import { epochSchema } from '@restitch/core/internal';
 import { createSingleElementMap, lookupElement } from '@restitch/sys/internal';
 import { describe, expect, it } from 'vitest';
 import {
@@ -65,10 +64,8 @@ describe('a record', () => {
     );
   });
 
-  it('has room for every epoch that messages carry, and for no other', () => {
+  it('has room for an epoch of 24 bits', () => {
     expect(maxEpoch).toBe(2 ** 24 - 1);
-    expect(epochSchema.safeParse(maxEpoch).success).toBe(true);
-    expect(epochSchema.safeParse(maxEpoch + 1).success).toBe(false);
   });
 });
 

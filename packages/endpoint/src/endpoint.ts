@@ -7,8 +7,8 @@ import { EventEmitter } from 'node:events';
 import { type IntervalHistogram, monitorEventLoopDelay } from 'node:perf_hooks';
 import type { ChannelListener } from '@restitch/channel';
 import { formatFlow, type SocketAddress, toRestitchError } from '@restitch/core';
-import type { SessionReport, ToEndpoint } from '@restitch/core/internal';
-import { toFailure } from '@restitch/core/internal';
+import type { SessionReport, ToEndpoint, Reply } from '@restitch/wire/internal';
+import { imageFeatures, toFailure } from '@restitch/wire/internal';
 import { ControlLink } from './control/control-link.js';
 import { RequestHandler } from './control/request-handler.js';
 import { SourceMoves } from './move/source-moves.js';
@@ -99,7 +99,7 @@ export class Endpoint extends EventEmitter<{ status: [EndpointStatus]; close: []
       protection: () => this.protection,
       capacitySessions,
       maxImageBytes,
-      features: endpointFeatures,
+      features: imageFeatures,
       isClosing: () => this.#isClosing,
       clock,
       counters,
@@ -371,7 +371,7 @@ export class Endpoint extends EventEmitter<{ status: [EndpointStatus]; close: []
         name: server.listenerName,
         vip: server.vip,
       })),
-      features: [...endpointFeatures],
+      features: [...imageFeatures],
       capacitySessions,
       ...(this.options.guard === undefined
         ? {}
@@ -417,7 +417,7 @@ export class Endpoint extends EventEmitter<{ status: [EndpointStatus]; close: []
       this.options.logger.info({ request: message.t, code: refusal.code }, refusal.message);
       this.#link.tell({ t: 'refusal', re, failure: toFailure(refusal) });
     };
-    const reply = (data: Record<string, unknown>): void => {
+    const reply = (data: Reply): void => {
       this.#link.tell({ t: 'reply', re, ok: true, data });
       this.#closeIfDone();
     };
@@ -466,9 +466,6 @@ export class Endpoint extends EventEmitter<{ status: [EndpointStatus]; close: []
     );
   }
 }
-
-/** What this build can do with an image; compared before a move. */
-const endpointFeatures: readonly string[] = ['image-1', 'tcp-repair'];
 
 /** An endpoint for several servers in one process; a single one is made by `createServer`. Throws `usage`. */
 export function createEndpoint(options: EndpointOptions): Endpoint {

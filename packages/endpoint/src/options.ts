@@ -11,14 +11,14 @@ import {
   type Clock,
   type Counters,
   type Logger,
-  type PlainData,
   RestitchError,
   createCounters,
   normalizeAddress,
   silentLogger,
   systemClock,
 } from '@restitch/core';
-import { defaultMaxImageBytes, endpointNameSchema } from '@restitch/core/internal';
+import { type PlainData } from '@restitch/wire';
+import { defaultMaxImageBytes, endpointNameSchema } from '@restitch/wire/internal';
 
 /** Name and version of the application; a target that does not accept them is refused before anything is frozen. @public */
 export interface AppIdentity {

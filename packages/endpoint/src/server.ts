@@ -6,14 +6,9 @@ import {
   type Socket,
   createServer as createNetServer,
 } from 'node:net';
-import {
-  type PlainData,
-  RestitchError,
-  type SocketAddress,
-  normalizeAddress,
-  toRestitchError,
-} from '@restitch/core';
-import type { SessionImage } from '@restitch/core/internal';
+import { type PlainData } from '@restitch/wire';
+import { RestitchError, type SocketAddress, normalizeAddress, toRestitchError } from '@restitch/core';
+import type { SessionImage } from '@restitch/wire/internal';
 import { effectiveCapabilities } from '@restitch/sys';
 import { setIntOption, solTcp, tcp } from '@restitch/sys/internal';
 import type { EndpointStatus } from './endpoint.js';

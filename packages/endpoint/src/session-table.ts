@@ -1,6 +1,6 @@
 /** All sessions of this endpoint, by id and by flow, and the highest epoch seen of those that have left. */
 import { type Flow, RestitchError, formatFlow } from '@restitch/core';
-import type { SessionReport } from '@restitch/core/internal';
+import type { SessionReport } from '@restitch/wire/internal';
 import { closingOf } from './session/closing-sessions.js';
 import type { Session } from './session/session.js';
 

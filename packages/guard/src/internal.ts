@@ -1,9 +1,6 @@
 /** Door for sibling packages of @restitch/guard. */
 export { createBuddyStore } from './replication/buddy-store.js';
 export type { BuddyStore, Replica } from './replication/buddy-store.js';
-export { commitBytes, toBuddySchema, toOwnerSchema } from './replication/messages.js';
-export { parseToBuddy, parseToOwner } from './replication/ordinary-messages.js';
-export type { Commit, ToBuddy, ToOwner } from './replication/messages.js';
 export { createOwnerSession } from './replication/owner-session.js';
 export type { OwnerSession } from './replication/owner-session.js';
 export { chooseBuddy } from './takeover/buddy-choice.js';

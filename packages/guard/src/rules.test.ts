@@ -1,4 +1,4 @@
-import { connectionLife } from '@restitch/core/internal';
+import { connectionLife } from './connection-life.js';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import {

@@ -1,6 +1,6 @@
 /** What an access point promises its endpoints, for every implementation: the greeting, who is refused, and the order of a move. */
 import { type Channel, type TlsFiles, openChannel } from '@restitch/channel';
-import type { FromEndpoint, SessionReport, ToEndpoint } from '@restitch/core/internal';
+import type { FromEndpoint, SessionReport, ToEndpoint } from '@restitch/wire/internal';
 import { afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { codeOf, until } from './streams.js';
 

@@ -4,7 +4,7 @@
  */
 import { once } from 'node:events';
 import type { Socket } from 'node:net';
-import type { SessionReport } from '@restitch/core/internal';
+import type { SessionReport } from '@restitch/wire/internal';
 import type { SyscallError } from '@restitch/sys';
 import { closeFd, listTcpSockets } from '@restitch/sys';
 import {

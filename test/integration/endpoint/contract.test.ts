@@ -1,7 +1,7 @@
 /** The contract of an endpoint process, on the one that tests stand on and on the SDK over a real control connection. */
 import type { Socket } from 'node:net';
 import { RestitchError } from '@restitch/core';
-import { type FromEndpoint, type SessionReport, type ToEndpoint, fromFailure } from '@restitch/core/internal';
+import { type FromEndpoint, type SessionReport, type ToEndpoint, fromFailure } from '@restitch/wire/internal';
 import { afterAll, describe } from 'vitest';
 import {
   FakeEndpoint,

@@ -1,5 +1,5 @@
 /** What an endpoint process promises its access point, for every implementation: requests by step, refusals, lost connections. */
-import type { FromEndpoint, SessionReport, ToEndpoint } from '@restitch/core/internal';
+import type { FromEndpoint, SessionReport, ToEndpoint } from '@restitch/wire/internal';
 import { afterEach, beforeAll, describe, expect, it } from 'vitest';
 import type { Data, WithoutNumber } from './fake-access-point.js';
 import { codeOf, until } from './streams.js';

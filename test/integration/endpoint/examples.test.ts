@@ -7,7 +7,7 @@ import { type Socket, connect } from 'node:net';
 import { text } from 'node:stream/consumers';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type { SessionReport } from '@restitch/core/internal';
+import type { SessionReport } from '@restitch/wire/internal';
 import { afterAll, afterEach, beforeAll, expect, it } from 'vitest';
 import { readAll, take } from './streams.js';
 import { World } from './world.js';

@@ -13,7 +13,7 @@ import {
   fromFailure,
   parseMessage,
   protocolVersion,
-} from '@restitch/core/internal';
+} from '@restitch/wire/internal';
 
 type Hello = Extract<FromEndpoint, { t: 'hello' }>;
 /** What a reply says. */

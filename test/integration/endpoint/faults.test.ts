@@ -1,8 +1,8 @@
 /** Lost parties and hostile peers: the session is served on, or waits for the access point's word. */
 import type { Socket } from 'node:net';
 import { openChannel } from '@restitch/channel';
-import { encodeImage, protocolVersion } from '@restitch/core/internal';
-import type { SessionReport } from '@restitch/core/internal';
+import { encodeImage, protocolVersion } from '@restitch/wire/internal';
+import type { SessionReport } from '@restitch/wire/internal';
 import { afterEach, beforeAll, beforeEach, afterAll, describe, expect, it } from 'vitest';
 import { FakeAccessPoint, type FakePeer, thawed } from './fake-access-point.js';
 import { codeOf, readAll, take, until } from './streams.js';

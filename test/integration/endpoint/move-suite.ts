@@ -1,7 +1,7 @@
 /** Sessions of two real endpoint processes, moved by a scripted access point; run on every supported Node. */
 import { createHash } from 'node:crypto';
 import type { Socket } from 'node:net';
-import type { SessionReport } from '@restitch/core/internal';
+import type { SessionReport } from '@restitch/wire/internal';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { readAll, take, until } from './streams.js';
 import { type ChildOptions, type EndpointChild, World } from './world.js';

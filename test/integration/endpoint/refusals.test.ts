@@ -1,6 +1,6 @@
 /** Everything an endpoint refuses, and that the session serves on afterwards. */
 import type { Socket } from 'node:net';
-import type { SessionReport } from '@restitch/core/internal';
+import type { SessionReport } from '@restitch/wire/internal';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { type FakePeer, thawed } from './fake-access-point.js';
 import { codeOf, readAll, take, until } from './streams.js';
@@ -41,7 +41,10 @@ async function expectServing(): Promise<void> {
   expect(await take(client, 10)).toBe('still here');
 }
 
-function prepare(moveId: string, change: { name?: string; port?: number; budgetMs?: number } = {}) {
+function prepare(
+  moveId: string,
+  change: { name?: string; port?: number; budgetMs?: number; features?: string[] } = {},
+) {
   const { stateAddress } = target.hello as NonNullable<FakePeer['hello']>;
   return source.ask({
     t: 'prepare',
@@ -50,6 +53,7 @@ function prepare(moveId: string, change: { name?: string; port?: number; budgetM
     target: {
       name: change.name ?? 'b',
       address: { ...stateAddress, port: change.port ?? stateAddress.port },
+      ...(change.features === undefined ? {} : { features: change.features }),
     },
     budgetMs: change.budgetMs ?? 2000,
   });
@@ -92,6 +96,27 @@ describe('a target refuses a reservation', () => {
     await target.ask(world.reservation(source, report, 'e4', 4));
     expect(await codeOf(target.ask(world.reservation(source, report, 'e4', 4)))).toBe('message_invalid');
     await target.ask({ t: 'abort', moveId: 'e4' });
+    await expectServing();
+  });
+});
+
+describe('a source refuses a target', () => {
+  it('that lacks what its image needs, by name; not one that has more, or has not said', async () => {
+    await openSession();
+    expect(target.hello?.features).toEqual(['image-1', 'tcp-repair']);
+    await expect(prepare('f1', { features: ['image-1', 'tls-1'] })).rejects.toMatchObject({
+      code: 'version_unsupported',
+      message: expect.stringMatching(/: b cannot take its image, it lacks tcp-repair: update b$/),
+    });
+    await expectServing();
+    const features = ['image-1', 'tcp-repair', 'tls-1'];
+    for (const [moveId, change] of [
+      ['f2', { features }],
+      ['f3', {}],
+    ] as const) {
+      expect(await codeOf(prepare(moveId, change))).toBe('resolved');
+      await source.ask({ t: 'revert', moveId });
+    }
     await expectServing();
   });
 });

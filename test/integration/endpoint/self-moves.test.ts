@@ -1,6 +1,6 @@
 /** A session that asks for its own move at its safe point, by a verdict it reads locally. */
 import type { Socket } from 'node:net';
-import type { SessionReport } from '@restitch/core/internal';
+import type { SessionReport } from '@restitch/wire/internal';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import type { FakePeer } from './fake-access-point.js';
 import { take, until } from './streams.js';

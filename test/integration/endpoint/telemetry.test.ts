@@ -1,7 +1,7 @@
 /** Telemetry of real endpoint processes over real connections: nothing a client did is missing, wherever it was served. */
 import { once } from 'node:events';
 import type { Socket } from 'node:net';
-import { type Telemetry, readTelemetry } from '@restitch/core/internal';
+import { type Telemetry, readTelemetry } from '@restitch/wire/internal';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { EndpointName } from '../two-endpoints.js';
 import { World } from './world.js';

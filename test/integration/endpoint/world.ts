@@ -11,7 +11,7 @@ import { type Socket, connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import type { FromEndpoint, SessionReport } from '@restitch/core/internal';
+import type { FromEndpoint, SessionReport } from '@restitch/wire/internal';
 import type { ProtectionOptions } from '@restitch/guard';
 import { enterNetworkNamespace } from '@restitch/sys';
 import { type DevPki, createDevPki } from '../../../packages/pki/src/dev-pki.js';

@@ -7,7 +7,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type ChannelListener, listenChannels, type TlsFiles } from '@restitch/channel';
 import { createCounters, type Flow, systemClock } from '@restitch/core';
-import { type FromEndpoint, fromEndpointSchema, parseMessage } from '@restitch/core/internal';
+import { type FromEndpoint, fromEndpointSchema, parseMessage } from '@restitch/wire/internal';
 import { HostAgent } from '@restitch/guard';
 import { type GuardControl, removeGuardPins } from '@restitch/guard/internal';
 import { closeFd, findTcpSocket } from '@restitch/sys';

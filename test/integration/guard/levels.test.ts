@@ -1,6 +1,6 @@
 /** What levels none and periodic promise when a server is killed, on the real kernel, with an unmodified client. */
 import { type Socket } from 'node:net';
-import type { SessionReport } from '@restitch/core/internal';
+import type { SessionReport } from '@restitch/wire/internal';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import type { EndpointName } from '../two-endpoints.js';
 import { type Application, type EndpointChild, World } from '../endpoint/world.js';

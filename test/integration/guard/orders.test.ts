@@ -4,7 +4,7 @@ import { connect } from 'node:net';
 import { once } from 'node:events';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type { SessionReport } from '@restitch/core/internal';
+import type { SessionReport } from '@restitch/wire/internal';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import type { EndpointName } from '../two-endpoints.js';
 import { World } from '../endpoint/world.js';

@@ -1,6 +1,6 @@
 /** Sessions at level commit whose client has ended its half: moved by plan, and killed afterwards, on the real kernel. */
 import type { Socket } from 'node:net';
-import type { SessionReport } from '@restitch/core/internal';
+import type { SessionReport } from '@restitch/wire/internal';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { type EndpointChild, World } from '../endpoint/world.js';
 

@@ -1,7 +1,7 @@
 /** A deterministic server is killed in mid-stream: its heir runs over the input again, and the client notices nothing. */
 import { once } from 'node:events';
 import type { Socket } from 'node:net';
-import type { SessionReport } from '@restitch/core/internal';
+import type { SessionReport } from '@restitch/wire/internal';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { type EndpointChild, World } from '../endpoint/world.js';
 

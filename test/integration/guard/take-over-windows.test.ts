@@ -39,9 +39,9 @@ import {
   readTemplate,
   readTimeouts,
   rethawAsSent,
-  type TcpTemplate,
   thawSocket,
 } from '../../../packages/endpoint/src/tcp/index.js';
+import { type TcpTemplate } from '@restitch/wire/internal';
 import { Settling } from '../../../packages/endpoint/src/protect/take-over.js';
 import { openPair, pause, readExactly, waitFor, writeAll } from '../socket-pair.js';
 import { createTwoEndpoints, type TwoEndpoints } from '../two-endpoints.js';

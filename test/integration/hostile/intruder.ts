@@ -3,7 +3,8 @@ import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import net from 'node:net';
 import tls from 'node:tls';
-import { type Channel, type PeerRole, type TlsFiles, encodeFrame, openChannel } from '@restitch/channel';
+import { type Channel, type PeerRole, type TlsFiles, openChannel } from '@restitch/channel';
+import { encodeFrame } from '@restitch/wire/internal';
 
 /** Where an attack goes. */
 export interface Prey {

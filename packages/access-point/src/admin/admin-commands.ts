@@ -1,18 +1,30 @@
 /** What the commands of the admin socket do. */
 import { RestitchError } from '@restitch/core';
-import { answerAnalytics } from './analytics-commands.js';
-import type { AdminRequest } from './admin-protocol.js';
+import type { AnswerTo, EventOf } from '@restitch/wire';
+import { createAnalyticsCommands } from './analytics-commands.js';
+import type { AdminRequest, MoveStep, SessionStats } from '@restitch/wire/internal';
 import type { AdminHandler } from './admin-server.js';
 import type { DaemonState } from './daemon-state.js';
 import { requestSlowly } from '../model/endpoint-link.js';
 import type { Endpoint } from '../model/endpoint-registry.js';
 import { lifeCycle, stepOfState } from '../model/life-cycle.js';
-import type { MoveState, MoveStep } from '../model/life-cycle.js';
+import type { MoveState } from '../model/life-cycle.js';
 import { isThrough } from '../model/session-registry.js';
 import type { Session } from '../model/session-registry.js';
 
-type Emit = (event: unknown) => void;
-type Args<C extends AdminRequest['cmd']> = Extract<AdminRequest, { cmd: C }>;
+type Command = AdminRequest['cmd'];
+type Args<C extends Command> = Extract<AdminRequest, { cmd: C }>;
+
+/** Who asked: `emit` sends an event line before the answer, `signal` is aborted when the caller has gone. */
+interface Caller<C extends Command> {
+  readonly emit: (event: EventOf<C>) => void;
+  readonly signal: AbortSignal;
+}
+
+/** What each command does; what it answers and sends is held to the schemas by its type. */
+type Commands = {
+  readonly [C in Command]: (args: Args<C>, caller: Caller<C>) => AnswerTo<C> | Promise<AnswerTo<C>>;
+};
 
 const statsDeadlineMs = 5000;
 /** A story is told without figures rather than late. */
@@ -23,64 +35,48 @@ const sessionsPerStats = 4096;
 
 /** The handler of the admin socket. */
 export function createAdminHandler(d: DaemonState): AdminHandler {
+  const commands: Commands = {
+    status: () => statusOf(d),
+    endpoints: () => d.endpoints.all().map((e) => endpointOf(d, e)),
+    sessions: (args) => sessionsOf(d, args),
+    session: ({ id }) => tellStory(d, id),
+    migrate: (args) => migrate(d, args),
+    recommend: (args) => recommend(d, args),
+    drain: (args, caller) => drain(d, args, caller),
+    undrain: ({ endpoint }) => {
+      d.drains.stop(d.endpoints.require(endpoint));
+      return endpointOf(d, d.endpoints.require(endpoint));
+    },
+    notice: (args) => notice(d, args),
+    notices: () => d.collectors.notices.all(),
+    'clients.forget': async ({ prefix }) => ({
+      prefix,
+      forgotten: await d.collectors.clients.forget(prefix),
+    }),
+    moves: ({ since, limit }) => ({ lastSeq: d.history.lastSeq, moves: d.history.since(since, limit) }),
+    watch: (args, caller) => watch(d, args, caller),
+    'take-overs': () => d.protection.records,
+    'session-take-overs': () => d.takeOverHistory.all(),
+    stats: ({ endpoint }) => statsOf(d, endpoint),
+    ...createAnalyticsCommands(d.analytics),
+    reload: async () => {
+      await d.reload();
+      return { reloaded: true };
+    },
+    pause: ({ step }) => pause(d, step),
+    resume: () => {
+      assertLab(d);
+      d.coordinator.resume();
+      return { resumed: true };
+    },
+  };
   return async (request, emit, signal) => {
-    switch (request.cmd) {
-      case 'status':
-        return statusOf(d);
-      case 'endpoints':
-        return d.endpoints.all().map((e) => endpointOf(d, e));
-      case 'sessions':
-        return sessionsOf(d, request);
-      case 'session':
-        return tellStory(d, request.id);
-      case 'migrate':
-        return migrate(d, request);
-      case 'recommend':
-        return recommend(d, request);
-      case 'drain':
-        return drain(d, request, emit, signal);
-      case 'undrain':
-        d.drains.stop(d.endpoints.require(request.endpoint));
-        return endpointOf(d, d.endpoints.require(request.endpoint));
-      case 'notice':
-        return notice(d, request);
-      case 'notices':
-        return d.collectors.notices.all();
-      case 'clients.forget':
-        return { prefix: request.prefix, forgotten: await d.collectors.clients.forget(request.prefix) };
-      case 'moves':
-        return { lastSeq: d.history.lastSeq, moves: d.history.since(request.since, request.limit) };
-      case 'watch':
-        return watch(d, request, emit, signal);
-      case 'take-overs':
-        return d.protection.records;
-      case 'session-take-overs':
-        return d.takeOverHistory.all();
-      case 'stats':
-        return statsOf(d, request.endpoint);
-      case 'analytics.status':
-      case 'analytics.plan':
-      case 'analytics.explain':
-      case 'analytics.mode':
-      case 'analytics.accept':
-      case 'analytics.record':
-      case 'analytics.train':
-      case 'analytics.rollback':
-        return answerAnalytics(d.analytics, request);
-      case 'reload':
-        await d.reload();
-        return { reloaded: true };
-      case 'pause':
-        return pause(d, request.step);
-      case 'resume':
-        assertLab(d);
-        d.coordinator.resume();
-        return { resumed: true };
-    }
+    const command = commands[request.cmd] as (args: AdminRequest, caller: Caller<Command>) => unknown;
+    return command(request, { emit, signal });
   };
 }
 
-function statusOf(d: DaemonState): object {
+function statusOf(d: DaemonState): AnswerTo<'status'> {
   const stats = d.dataplane.stats();
   return {
     name: d.config().name,
@@ -116,7 +112,7 @@ function numbers(values: Readonly<Record<string, bigint>>): Record<string, numbe
   return Object.fromEntries(Object.entries(values).map(([key, value]) => [key, Number(value)]));
 }
 
-function endpointOf(d: DaemonState, e: Endpoint): object {
+function endpointOf(d: DaemonState, e: Endpoint): AnswerTo<'endpoints'>[number] {
   return {
     name: e.name,
     id: e.id,
@@ -144,13 +140,12 @@ function endpointOf(d: DaemonState, e: Endpoint): object {
 }
 
 /** Of an endpoint that takes part in crash protection: its own sessions, and what it keeps for others. */
-function replicationOf({ hello, counters }: Endpoint): object | null {
+function replicationOf({ hello, counters }: Endpoint): AnswerTo<'endpoints'>[number]['replication'] {
   if (hello?.protection === undefined) return null;
   const gauge = (name: string): number => counters[`endpoint_${name}`] ?? 0;
   return {
     protectedSessions: gauge('protected_sessions'),
     degradedSessions: gauge('degraded_sessions'),
-    /** Not yet, or not again, at their buddy: 0 once a buddy's leaving or joining is dealt with. */
     pendingSessions: gauge('unreplicated_sessions'),
     replicas: gauge('replicas'),
     replicaBytes: gauge('replica_bytes'),
@@ -160,7 +155,7 @@ function replicationOf({ hello, counters }: Endpoint): object | null {
   };
 }
 
-function sessionLine(s: Session): object {
+function sessionLine(s: Session): AnswerTo<'sessions'>['sessions'][number] {
   return {
     id: s.id,
     flow: s.flow,
@@ -169,9 +164,7 @@ function sessionLine(s: Session): object {
     openedAtMs: s.openedAtMs,
     moves: s.moves,
     phase: isThrough(s) ? 'closing' : 'live',
-    /** Bytes its client has not acknowledged, our FIN counted; of one whose application has ended its output. */
     tailBytes: s.closing?.tailBytes ?? null,
-    /** Its process has ended: the kernel of its host delivers the rest. */
     isFinishing: s.isFinishing === true,
     pinned: s.pinned ?? null,
     buddy: s.buddy?.name ?? null,
@@ -181,9 +174,9 @@ function sessionLine(s: Session): object {
   };
 }
 
-function sessionsOf(d: DaemonState, { endpoint, offset, limit }: Args<'sessions'>): object {
+function sessionsOf(d: DaemonState, { endpoint, offset, limit }: Args<'sessions'>): AnswerTo<'sessions'> {
   const from = endpoint === undefined ? d.sessions.all() : d.endpoints.require(endpoint).sessions.values();
-  const page: object[] = [];
+  const page: Array<AnswerTo<'sessions'>['sessions'][number]> = [];
   let i = 0;
   for (const session of from) {
     if (i++ < offset) continue;
@@ -195,27 +188,29 @@ function sessionsOf(d: DaemonState, { endpoint, offset, limit }: Args<'sessions'
 }
 
 /** A session's story with its endpoint's own word on what its protection costs; null if it does not say. */
-async function tellStory(d: DaemonState, id: string): Promise<object> {
+async function tellStory(d: DaemonState, id: string): Promise<AnswerTo<'session'>> {
   const story = storyOf(d, id);
   const session = d.sessions.byId(id) ?? d.sessions.byFlowText(id);
   if (session?.buddy === undefined) return story;
   return { ...story, replication: await replicationCostOf(d, session) };
 }
 
-async function replicationCostOf(d: DaemonState, { id, owner }: Session): Promise<unknown> {
+async function replicationCostOf(
+  d: DaemonState,
+  { id, owner }: Session,
+): Promise<AnswerTo<'session'>['replication']> {
   if (owner.link === undefined) return null;
   try {
     const request = { t: 'stats' as const, sessionIds: [id] };
-    const data = await requestSlowly(owner.link, request, d.clock, costDeadlineMs);
-    const [stats] = (data['sessions'] ?? []) as ReadonlyArray<{ readonly replication?: unknown }>;
-    return stats?.replication ?? null;
+    const { sessions } = await requestSlowly(owner.link, request, d.clock, costDeadlineMs);
+    return sessions[0]?.replication ?? null;
   } catch {
     return null;
   }
 }
 
 /** A session with its record, its moves and take-overs; an ended session still has those that are remembered. */
-function storyOf(d: DaemonState, id: string): object {
+function storyOf(d: DaemonState, id: string): AnswerTo<'session'> {
   const session = d.sessions.byId(id) ?? d.sessions.byFlowText(id);
   const moves = d.history.ofSession(session?.id ?? id);
   const takeOvers = d.takeOverHistory.ofSession(session?.id ?? id);
@@ -245,7 +240,7 @@ function storyOf(d: DaemonState, id: string): object {
   };
 }
 
-async function migrate(d: DaemonState, { id, target, force }: Args<'migrate'>): Promise<object> {
+async function migrate(d: DaemonState, { id, target, force }: Args<'migrate'>): Promise<AnswerTo<'migrate'>> {
   const request = {
     sessionId: id,
     origin: 'manual' as const,
@@ -256,7 +251,7 @@ async function migrate(d: DaemonState, { id, target, force }: Args<'migrate'>): 
   return { attempts, move: record };
 }
 
-function recommend(d: DaemonState, { moves }: Args<'recommend'>): object {
+function recommend(d: DaemonState, { moves }: Args<'recommend'>): AnswerTo<'recommend'> {
   const { room } = d.coordinator;
   if (moves.length > room) {
     throw new RestitchError(
@@ -273,7 +268,11 @@ function recommend(d: DaemonState, { moves }: Args<'recommend'>): object {
   return { queued: moves.length };
 }
 
-async function drain(d: DaemonState, args: Args<'drain'>, emit: Emit, signal: AbortSignal): Promise<object> {
+async function drain(
+  d: DaemonState,
+  args: Args<'drain'>,
+  { emit, signal }: Caller<'drain'>,
+): Promise<AnswerTo<'drain'>> {
   const endpoint = d.endpoints.require(args.endpoint);
   const defaults = d.config().drain;
   const started = d.drains.start(
@@ -291,7 +290,7 @@ async function drain(d: DaemonState, args: Args<'drain'>, emit: Emit, signal: Ab
   }
 }
 
-function notice(d: DaemonState, { endpoint, what, inMs, cancel }: Args<'notice'>): object {
+function notice(d: DaemonState, { endpoint, what, inMs, cancel }: Args<'notice'>): AnswerTo<'notice'> {
   const of = d.endpoints.require(endpoint);
   const { notices } = d.collectors;
   return cancel ? { endpoint, cancelled: notices.cancel(of) } : notices.give(of, what, inMs, 'operator');
@@ -300,9 +299,8 @@ function notice(d: DaemonState, { endpoint, what, inMs, cancel }: Args<'notice'>
 async function watch(
   d: DaemonState,
   { session }: Args<'watch'>,
-  emit: Emit,
-  signal: AbortSignal,
-): Promise<void> {
+  { emit, signal }: Caller<'watch'>,
+): Promise<null> {
   const stop = d.feed.watch((event) => {
     if (session !== undefined) {
       const about =
@@ -313,18 +311,19 @@ async function watch(
   });
   await new Promise<void>((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }));
   stop();
+  return null;
 }
 
 /** The sockets' own figures of all sessions of one endpoint. */
-async function statsOf(d: DaemonState, name: string): Promise<object> {
+async function statsOf(d: DaemonState, name: string): Promise<AnswerTo<'stats'>> {
   const endpoint = d.endpoints.require(name);
   const ids = [...endpoint.sessions].map((s) => s.id);
-  const sessions: unknown[] = [];
+  const sessions: SessionStats[] = [];
   for (let i = 0; i < ids.length; i += sessionsPerStats) {
     if (endpoint.link === undefined) throw new RestitchError('peer_lost', `${name} is not connected`);
     const sessionIds = ids.slice(i, i + sessionsPerStats);
     const data = await requestSlowly(endpoint.link, { t: 'stats', sessionIds }, d.clock, statsDeadlineMs);
-    if (Array.isArray(data['sessions'])) sessions.push(...data['sessions']);
+    sessions.push(...data.sessions);
   }
   return { endpoint: name, sessions };
 }
@@ -333,7 +332,7 @@ function assertLab(d: DaemonState): void {
   if (!d.config().isLab) throw new RestitchError('forbidden', 'only a daemon with `lab: true` pauses moves');
 }
 
-function pause(d: DaemonState, step: MoveStep): object {
+function pause(d: DaemonState, step: MoveStep): AnswerTo<'pause'> {
   assertLab(d);
   const states = (Object.keys(lifeCycle) as Array<keyof typeof lifeCycle>).filter(
     // The target's word may overtake the source's: then the move never stands in `frozen`.

@@ -3,12 +3,16 @@ import { chmodSync, mkdirSync, rmSync } from 'node:fs';
 import { createServer, connect } from 'node:net';
 import type { Server, Socket } from 'node:net';
 import { dirname } from 'node:path';
-import { createInterface } from 'node:readline';
 import { RestitchError, toRestitchError } from '@restitch/core';
 import type { Logger } from '@restitch/core';
-import { parseMessage, toFailure } from '@restitch/core/internal';
-import { adminLineSchema } from './admin-protocol.js';
-import type { AdminRequest } from './admin-protocol.js';
+import {
+  adminLineSchema,
+  createLineReader,
+  maxAdminRequestBytes,
+  parseMessage,
+  toFailure,
+} from '@restitch/wire/internal';
+import type { AdminRequest } from '@restitch/wire/internal';
 
 /** Answers one request; `emit` sends an event line before; `signal` is aborted when the caller has gone. */
 export type AdminHandler = (
@@ -16,6 +20,9 @@ export type AdminHandler = (
   emit: (event: unknown) => void,
   signal: AbortSignal,
 ) => Promise<unknown>;
+
+/** How long a connection stays that sent what cannot be read as lines. */
+const refusedMs = 1000;
 
 /** A listening admin socket. */
 export interface AdminServer {
@@ -80,14 +87,24 @@ function serve(socket: Socket, handle: AdminHandler, logger: Logger): void {
   };
   socket.on('error', () => socket.destroy());
   socket.on('close', () => gone.abort());
-  const lines = createInterface({ input: socket, crlfDelay: Number.POSITIVE_INFINITY });
-  // readline emits its input's error once more, and unheard it would end the daemon.
-  lines.on('error', () => undefined);
-  lines.on('line', (line) => {
+  const read = createLineReader('admin socket', maxAdminRequestBytes, (line) => {
     void answer(line, handle, write, gone.signal).catch((error: unknown) => {
       logger.error({ reason: toRestitchError(error).message }, 'admin request failed');
       socket.destroy();
     });
+  });
+  let isRefused = false;
+  socket.on('data', (chunk) => {
+    if (isRefused) return;
+    try {
+      read(chunk);
+    } catch (error) {
+      isRefused = true;
+      write({ id: 0, error: toFailure(toRestitchError(error)) });
+      socket.end();
+      // Whoever goes on writing must not hold a descriptor; whoever has stopped reads why first.
+      setTimeout(() => socket.destroy(), refusedMs).unref();
+    }
   });
 }
 

@@ -1,9 +1,11 @@
 /** The admin socket with its real server and client, over a daemon core with endpoints in memory. */
-import { mkdtempSync, rmSync, statSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { silentLogger } from '@restitch/core';
+import type { AdminCall, AnswerTo } from '@restitch/wire';
+import { maxAdminRequestBytes } from '@restitch/wire/internal';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { openAdminClient } from './admin-client.js';
 import type { AdminClient } from './admin-client.js';
@@ -28,7 +30,7 @@ async function openAll(more = ''): Promise<void> {
 }
 
 /** The answer, while the world goes on. */
-async function call(request: Parameters<AdminClient['call']>[0]): Promise<Record<string, unknown>> {
+async function call<C extends AdminCall['cmd']>(request: AdminCall<C>): Promise<AnswerTo<C>> {
   let isDone = false;
   const answer = client.call(request).finally(() => {
     isDone = true;
@@ -38,7 +40,7 @@ async function call(request: Parameters<AdminClient['call']>[0]): Promise<Record
     await world.settle();
     await new Promise((resolve) => setImmediate(resolve));
   }
-  return (await answer) as Record<string, unknown>;
+  return answer;
 }
 
 beforeEach(() => {
@@ -62,9 +64,14 @@ describe('the admin socket', () => {
       code: 'syscall_failed',
     });
     await server.close();
-    server = await openAdminServer(path(), () => Promise.resolve('new'), silentLogger);
+    const handle = createAdminHandler(world.core.state);
+    const renamed: typeof handle = async (...given) => ({
+      ...((await handle(...given)) as object),
+      name: 'new',
+    });
+    server = await openAdminServer(path(), renamed, silentLogger);
     client = await openAdminClient(path());
-    expect(await client.call({ cmd: 'status' })).toBe('new');
+    expect(await client.call({ cmd: 'status' })).toMatchObject({ name: 'new' });
   });
 
   it('says with a code what is wrong with a request, and goes on', async () => {
@@ -92,6 +99,97 @@ describe('the admin socket', () => {
     },
   );
 
+  it('refuses a line that is too long by its bound, and ends the connection', async () => {
+    await openAll();
+    const said = await new Promise<string>((resolve) => {
+      let text = '';
+      const socket = connect(path(), () => {
+        socket.write('x'.repeat(maxAdminRequestBytes + 1));
+        socket.on('data', (data) => void (text += data.toString()));
+        socket.on('end', () => resolve(text));
+      });
+    });
+    expect(JSON.parse(said)).toMatchObject({
+      id: 0,
+      error: {
+        code: 'message_invalid',
+        message: `admin socket: a line has more than ${maxAdminRequestBytes} bytes`,
+      },
+    });
+    expect(await call({ cmd: 'status' })).toMatchObject({ name: 'ap' });
+  });
+
+  it('answers every command as the schema of its answer says', async () => {
+    await openAll();
+    const id = world.open('a');
+    await world.settle();
+    await call({ cmd: 'migrate', id });
+    await call({ cmd: 'notice', endpoint: 'b', what: 'maintenance', inMs: 1000 });
+    const drain = await call({ cmd: 'drain', endpoint: 'a' });
+    expect(drain).toMatchObject({ endpoint: 'a' });
+    const [endpoint] = await call({ cmd: 'endpoints' });
+    expect(endpoint).toMatchObject({
+      liveness: 'healthy',
+      features: ['image-1', 'tcp-repair'],
+      draining: { endpoint: 'a', state: 'draining' },
+    });
+    expect(await call({ cmd: 'notices' })).toMatchObject([
+      { endpoint: 'b', from: 'operator' },
+      { endpoint: 'a', from: 'drain' },
+    ]);
+    expect(await call({ cmd: 'notice', endpoint: 'b', cancel: true })).toEqual({
+      endpoint: 'b',
+      cancelled: true,
+    });
+    expect(await call({ cmd: 'stats', endpoint: 'b' })).toEqual({ endpoint: 'b', sessions: [] });
+    expect(await call({ cmd: 'take-overs' })).toEqual([]);
+    expect(await call({ cmd: 'session-take-overs' })).toEqual([]);
+    expect(await call({ cmd: 'undrain', endpoint: 'a' })).toMatchObject({ name: 'a', drain: 'none' });
+    expect(await call({ cmd: 'recommend', moves: [] })).toEqual({ queued: 0 });
+    expect(await call({ cmd: 'clients.forget', prefix: '10.0.0.0/8' })).toMatchObject({
+      prefix: '10.0.0.0/8',
+    });
+  });
+
+  it('answers byte for byte what stands in the vectors', async () => {
+    const file = new URL('../../../wire/vectors/admin.json', import.meta.url);
+    const pairs = JSON.parse(readFileSync(file, 'utf8')) as Array<{
+      name: string;
+      request: string;
+      answer: string;
+    }>;
+    await openAll();
+    expect(world.open('a')).toBe('s1');
+    await world.settle();
+    let said = '';
+    const socket = connect(path()).on('data', (data) => void (said += data.toString()));
+    for (const { name, request, answer } of pairs) {
+      said = '';
+      socket.write(`${request}\n`);
+      while (!said.endsWith('\n')) {
+        await world.settle();
+        await new Promise((resolve) => setImmediate(resolve));
+      }
+      // Of the machine's own figures only the place is fixed.
+      const fixed = (line: string): string =>
+        name === 'status'
+          ? line.replace(/"pid":\d+/, '"pid":0').replace(/"memory":\{[^}]*\}/, '"memory":0')
+          : line;
+      expect(fixed(said.trimEnd()), name).toBe(fixed(answer));
+    }
+    socket.destroy();
+  });
+
+  it('says which part of an answer of another version is not as expected', async () => {
+    await openAll();
+    await server.close();
+    server = await openAdminServer(path(), () => Promise.resolve({ sessions: [{ id: 7 }] }), silentLogger);
+    client = await openAdminClient(path());
+    const asked = client.call({ cmd: 'sessions' });
+    await expect(asked).rejects.toMatchObject({ code: 'version_unsupported' });
+    await expect(asked).rejects.toThrow(/total, sessions\.0\.id/);
+  });
+
   it('rejects what waits when the daemon ends', async () => {
     await openAll();
     const waiting = client.call({ cmd: 'watch' });
@@ -107,10 +205,7 @@ describe('its commands', () => {
     await openAll();
     const id = world.open('a');
     await world.settle();
-    const { attempts, move } = (await call({ cmd: 'migrate', id, target: 'b' })) as {
-      attempts: number;
-      move: { outcome: string; holdNs: number; switchNs: number };
-    };
+    const { attempts, move } = await call({ cmd: 'migrate', id, target: 'b' });
     expect(attempts).toBe(1);
     expect(move).toMatchObject({ outcome: 'committed', source: 'a', target: 'b' });
     expect(move.switchNs).toBeGreaterThanOrEqual(move.holdNs);
@@ -141,8 +236,8 @@ describe('its commands', () => {
     await openAll();
     for (let i = 0; i < 5; i++) world.open(i < 3 ? 'a' : 'b');
     await world.settle();
-    const page = async (args: object): Promise<unknown[]> =>
-      ((await call({ cmd: 'sessions', ...args })) as { sessions: unknown[] }).sessions;
+    const page = async (args: object): Promise<readonly unknown[]> =>
+      (await call({ cmd: 'sessions', ...args })).sessions;
     expect((await page({})).length).toBe(5);
     expect((await page({ limit: 2 })).length).toBe(2);
     expect((await page({ offset: 4, limit: 2 })).length).toBe(1);
@@ -155,7 +250,7 @@ describe('its commands', () => {
     await world.settle();
     world.endpoint('a').close(id, 74_201);
     await world.settle();
-    const { sessions } = (await call({ cmd: 'sessions' })) as { sessions: Array<{ id: string }> };
+    const { sessions } = await call({ cmd: 'sessions' });
     expect(sessions.find((s) => s.id === open)).toMatchObject({ phase: 'live', tailBytes: null });
     const closing = { id, phase: 'closing', tailBytes: 74_201, isFinishing: false };
     expect(sessions.find((s) => s.id === id)).toMatchObject(closing);
@@ -166,7 +261,7 @@ describe('its commands', () => {
   it('stream what happens', async () => {
     await openAll();
     const events: Array<{ t: string }> = [];
-    const watching = client.call({ cmd: 'watch' }, (event) => void events.push(event as { t: string }));
+    const watching = client.call({ cmd: 'watch' }, (event) => void events.push(event));
     watching.catch(() => undefined);
     await new Promise((resolve) => setTimeout(resolve, 50));
     const other = await openAdminClient(path());

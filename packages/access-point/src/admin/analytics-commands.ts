@@ -1,38 +1,57 @@
 /** What the `analytics.…` commands of the admin socket do. */
 import { RestitchError, toRestitchError } from '@restitch/core';
-import type { AdminRequest } from './admin-protocol.js';
+import type { AnswerTo } from '@restitch/wire';
+import type { AdminRequest } from '@restitch/wire/internal';
 import type { AnalyticsHost } from '../analytics/analytics-host.js';
 
-/** Requests about the analytics. */
-export type AnalyticsRequest = Extract<AdminRequest, { cmd: `analytics.${string}` }>;
+type AnalyticsCommand = Extract<AdminRequest['cmd'], `analytics.${string}`>;
+type AnalyticsCommands = {
+  readonly [C in AnalyticsCommand]: (
+    args: Extract<AdminRequest, { cmd: C }>,
+  ) => AnswerTo<C> | Promise<AnswerTo<C>>;
+};
 
-/** Answers; what must work while the engine does not (status, mode) does. */
-export async function answerAnalytics(
-  host: AnalyticsHost | undefined,
-  request: AnalyticsRequest,
-): Promise<unknown> {
-  if (host === undefined) throw new RestitchError('usage', 'this daemon runs without analytics');
-  switch (request.cmd) {
-    case 'analytics.status':
-      return { host: host.view, engine: await orReason(host.query({ q: 'status' })) };
-    case 'analytics.plan':
-      return { mode: host.mode, plan: await host.query({ q: 'plan' }) };
-    case 'analytics.explain':
-      return explain(host, request.name);
-    case 'analytics.mode':
-      return host.setMode(request.mode);
-    case 'analytics.accept':
-      host.accept(request.planId);
-      return { accepted: request.planId };
-    case 'analytics.record':
-      return { recording: await host.query({ q: 'record', file: request.file }) };
-    case 'analytics.train':
-      host.train();
+/**
+ * Commands; what must work while the engine does not (status, mode) does. What an engine says comes from another thread, as
+ * plain data; the command line's test reads a real engine's words by the schemas.
+ */
+export function createAnalyticsCommands(given: AnalyticsHost | undefined): AnalyticsCommands {
+  const need = (): AnalyticsHost => {
+    if (given === undefined) throw new RestitchError('usage', 'this daemon runs without analytics');
+    return given;
+  };
+  return {
+    'analytics.status': async () => {
+      const host = need();
+      const engine = (await orReason(host.query({ q: 'status' }))) as AnswerTo<'analytics.status'>['engine'];
+      return { host: host.view, engine };
+    },
+    'analytics.plan': async () => {
+      const host = need();
+      return {
+        mode: host.mode,
+        plan: (await host.query({ q: 'plan' })) as AnswerTo<'analytics.plan'>['plan'],
+      };
+    },
+    'analytics.explain': async ({ name }) => (await explain(need(), name)) as AnswerTo<'analytics.explain'>,
+    'analytics.mode': ({ mode }) => need().setMode(mode),
+    'analytics.accept': ({ planId }) => {
+      need().accept(planId);
+      return { accepted: planId };
+    },
+    'analytics.record': async ({ file }) => {
+      const recording = await need().query({ q: 'record', file });
+      return { recording: recording as AnswerTo<'analytics.record'>['recording'] };
+    },
+    'analytics.train': () => {
+      need().train();
       return { training: true };
-    case 'analytics.rollback':
-      host.rollback();
+    },
+    'analytics.rollback': () => {
+      need().rollback();
       return { rollingBack: true };
-  }
+    },
+  };
 }
 
 async function explain(host: AnalyticsHost, name: string): Promise<unknown> {

@@ -4,10 +4,11 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { replay } from '@restitch/analytics';
 import type { EngineInput, EngineOutput } from '@restitch/analytics';
+import type { AnswerTo } from '@restitch/wire';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { testConfig } from '../testing/test-config.js';
 import { World } from '../testing/world.js';
-import { answerAnalytics } from '../admin/analytics-commands.js';
+import { createAnalyticsCommands } from '../admin/analytics-commands.js';
 import type { AnalyticsHost } from './analytics-host.js';
 import { type RunnerSetup, type StartRunner, startInlineRunner } from './engine-runner.js';
 
@@ -38,6 +39,11 @@ function hostOf(world: World): AnalyticsHost {
   const { analytics } = world.core.state;
   if (analytics === undefined) throw new Error('no analytics');
   return analytics;
+}
+
+/** What an operator is shown. */
+function planOf(world: World): Promise<AnswerTo<'analytics.plan'>> {
+  return Promise.resolve(createAnalyticsCommands(hostOf(world))['analytics.plan']({ cmd: 'analytics.plan' }));
 }
 
 /** Seconds with telemetry; all of `cpu` comes from sessions, which take it along when they move. */
@@ -128,14 +134,12 @@ describe('analytics in the daemon', () => {
     const seq = { n: 0 };
     await live(world, 10, () => 1, seq);
     expect(world.endpoint('a').copies.size).toBe(20);
-    const { plan: shown } = (await answerAnalytics(hostOf(world), { cmd: 'analytics.plan' })) as {
-      plan: { disposition: string; moves: object[] };
-    };
+    const { plan: shown } = await planOf(world);
     expect(shown).toMatchObject({ disposition: 'show' });
-    expect(shown.moves.length).toBeGreaterThan(0);
+    expect(shown?.moves.length).toBeGreaterThan(0);
     hostOf(world).setMode('off');
     await live(world, 3, () => 1, seq);
-    expect(await answerAnalytics(hostOf(world), { cmd: 'analytics.plan' })).toEqual({
+    expect(await planOf(world)).toEqual({
       mode: 'off',
       plan: null,
     });
@@ -146,9 +150,8 @@ describe('analytics in the daemon', () => {
     const seq = { n: 0 };
     await live(world, 5, () => 1, seq);
     expect(world.endpoint('a').copies.size).toBe(20);
-    const { plan: asked } = (await answerAnalytics(hostOf(world), { cmd: 'analytics.plan' })) as {
-      plan: { planId: number; moves: { session: string; to: string }[] };
-    };
+    const { plan: asked } = await planOf(world);
+    if (asked === null) throw new Error('no plan');
     hostOf(world).accept(asked.planId);
     await live(world, 3, () => 1, seq);
     for (const { session, to } of asked.moves) expect(world.endpoint(to).copies.has(session)).toBe(true);
@@ -258,10 +261,9 @@ describe('analytics in the daemon', () => {
       await world.advance(1000);
     }
     expect(world.core.state.counters.get('analytics_brake_stale_total')).toBe(1);
-    const status = (await answerAnalytics(hostOf(world), { cmd: 'analytics.status' })) as {
-      engine: { brakes: string[] };
-    };
-    expect(status.engine.brakes).toEqual(['stale']);
+    const commands = createAnalyticsCommands(hostOf(world));
+    const status = await commands['analytics.status']({ cmd: 'analytics.status' });
+    expect(status.engine).toMatchObject({ brakes: ['stale'] });
   });
 
   it('a session may ask for its own move by a verdict in act, not in off, and never for another endpoint’s session', async () => {

@@ -58,7 +58,7 @@ export interface HostView {
     readonly reverted: number;
     readonly refused: number;
   };
-  readonly events: readonly object[];
+  readonly events: ReadonlyArray<{ readonly atMs: number; readonly name: string; readonly text: string }>;
 }
 
 /** See the head of the file. */
@@ -79,7 +79,7 @@ export class AnalyticsHost {
   #answeredAtMs = 0;
   #startedAtMs = 0;
   readonly #moves = { given: 0, committed: 0, reverted: 0, refused: 0 };
-  readonly #events: object[] = [];
+  readonly #events: Array<HostView['events'][number]> = [];
   #isClosed = false;
 
   constructor(deps: AnalyticsHostDeps) {

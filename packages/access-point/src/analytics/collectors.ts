@@ -1,6 +1,6 @@
 /** Everything that fills the inputs of the analytics engine, put together. */
 import type { Clock, Counters, Logger } from '@restitch/core';
-import type { TelemetryOrder } from '@restitch/core/internal';
+import type { TelemetryOrder } from '@restitch/wire/internal';
 import type { Dataplane } from '@restitch/dataplane';
 import type { IcmpEcho } from '@restitch/sys/internal';
 import type { DaemonConfig } from '../config/index.js';

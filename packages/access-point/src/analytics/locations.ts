@@ -4,7 +4,7 @@
  */
 import { readFile } from 'node:fs/promises';
 import { RestitchError, encodeAddress } from '@restitch/core';
-import { isPrintable } from '@restitch/core/internal';
+import { isPrintable } from '@restitch/wire/internal';
 import { maskBits, parseCidr } from './cidr.js';
 
 /** Finds places. */

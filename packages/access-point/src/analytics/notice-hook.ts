@@ -14,7 +14,8 @@ import type { Counters, Logger } from '@restitch/core';
 import { z } from 'zod';
 import { parseDuration } from '../config/units.js';
 import type { EndpointRegistry } from '../model/endpoint-registry.js';
-import { type Notices, announceable } from './notices.js';
+import { type Notices } from './notices.js';
+import { announceable } from '@restitch/wire/internal';
 
 /** What the hook works with. */
 export interface NoticeHookDeps {

@@ -7,16 +7,12 @@ import { join } from 'node:path';
 import type { NoticeKind } from '@restitch/analytics';
 import { RestitchError } from '@restitch/core';
 import type { Clock, Counters, Logger } from '@restitch/core';
+import { type Announceable, announceable } from '@restitch/wire/internal';
 import { z } from 'zod';
 import type { MaintenanceWindow } from '../config/index.js';
 import { readFileIfThere, writeFileAtomically } from '../model/endpoint-ids.js';
 import type { Endpoint, EndpointRegistry } from '../model/endpoint-registry.js';
 import type { AnalyticsSink } from './sink.js';
-
-/** What can be announced from outside; drains come from `endpoint drain`. */
-export const announceable = ['preemption', 'maintenance'] as const;
-/** What can be announced from outside. */
-export type Announceable = (typeof announceable)[number];
 
 /** A certain event as it is shown. */
 export interface NoticeView {

@@ -5,7 +5,7 @@
  * honest endpoint never exceeds the bound: each byte of payload it read was a byte that BPF counted before.
  */
 import type { Clock, Counters } from '@restitch/core';
-import type { SessionTelemetry } from '@restitch/core/internal';
+import type { SessionTelemetry } from '@restitch/wire/internal';
 import type { Dataplane } from '@restitch/dataplane';
 import type { OwnCounts } from '@restitch/analytics';
 import type { Endpoint } from '../model/endpoint-registry.js';

@@ -1,7 +1,7 @@
 /** Sessions that ask for their own move: by a verdict (which the analytics may have taken back meanwhile), or on their own. */
 import { RestitchError } from '@restitch/core';
 import type { Counters, ErrorCode } from '@restitch/core';
-import type { FromEndpoint } from '@restitch/core/internal';
+import type { FromEndpoint } from '@restitch/wire/internal';
 import type { Coordinator } from '../moves/coordinator.js';
 import type { MoveResult } from '../moves/move-request.js';
 import type { Endpoint } from '../model/endpoint-registry.js';

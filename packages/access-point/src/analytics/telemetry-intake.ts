@@ -5,13 +5,13 @@
  * that jumped makes all its rates wrong, so that message counts as not sent. Silence becomes "unknown", never "idle".
  */
 import type { Clock, Counters, Logger } from '@restitch/core';
-import { readTelemetry } from '@restitch/core/internal';
+import { readTelemetry } from '@restitch/wire/internal';
 import type {
   EndpointMetrics,
   SessionTelemetry,
   TelemetryMessage,
   TelemetryOrder,
-} from '@restitch/core/internal';
+} from '@restitch/wire/internal';
 import type { Endpoint } from '../model/endpoint-registry.js';
 import { isThrough } from '../model/session-registry.js';
 import type { SessionRegistry } from '../model/session-registry.js';

@@ -1,6 +1,6 @@
 /** Verdicts to endpoints, in messages of bounded size that carry one generation; and taken back without the engine. */
 import type { VerdictsOutput } from '@restitch/analytics';
-import { maxVerdicts } from '@restitch/core/internal';
+import { maxVerdicts } from '@restitch/wire/internal';
 import type { EndpointRegistry } from '../model/endpoint-registry.js';
 
 /** See the head of the file. */

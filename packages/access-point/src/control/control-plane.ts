@@ -4,8 +4,8 @@
  */
 import { RestitchError, normalizeAddress } from '@restitch/core';
 import type { Clock, Counters, Flow, Logger } from '@restitch/core';
-import { protocolVersion } from '@restitch/core/internal';
-import type { Closing, SessionReport, TelemetryOrder } from '@restitch/core/internal';
+import { formatVersion, protocolVersion } from '@restitch/wire/internal';
+import type { Closing, SessionReport, TelemetryOrder } from '@restitch/wire/internal';
 import type { Channel } from '@restitch/channel';
 import type { Dataplane } from '@restitch/dataplane';
 import type { Coordinator } from '../moves/coordinator.js';
@@ -94,12 +94,6 @@ export class ControlPlane {
       deps.counters.add('control_not_listed_total');
       throw new RestitchError('forbidden', `${hello.name} is not among the listed endpoints`);
     }
-    if (hello.protocol.major !== protocolVersion.major) {
-      throw new RestitchError(
-        'version_unsupported',
-        `${hello.name} speaks protocol ${hello.protocol.major}, this build ${protocolVersion.major}`,
-      );
-    }
     const endpoint = deps.endpoints.ensure(hello.name);
     endpoint.link?.close(new RestitchError('closed', `${hello.name} connected again`));
     const isOtherProcess = endpoint.hello !== undefined && endpoint.hello.instance !== hello.instance;
@@ -121,7 +115,11 @@ export class ControlPlane {
     deps.telemetry.greeted(endpoint);
     deps.protection.greeted(endpoint);
     if (endpoint.drain !== 'none') link.tell({ t: 'draining', on: true });
-    deps.logger.info({ endpoint: endpoint.name, id: endpoint.id, isOtherProcess }, 'endpoint connected');
+    const protocol = formatVersion(hello.protocol);
+    deps.logger.info(
+      { endpoint: endpoint.name, id: endpoint.id, protocol, isOtherProcess },
+      'endpoint connected',
+    );
     return endpoint;
   }
 

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { formatFlow } from '@restitch/core';
 import type { EngineInput } from '@restitch/analytics';
-import type { ToEndpoint } from '@restitch/core/internal';
+import type { ToEndpoint } from '@restitch/wire/internal';
 import { afterAll, describe, expect, it } from 'vitest';
 import { FleetTeller } from '../analytics/fleet-teller.js';
 import { createInputHub } from '../analytics/input-hub.js';

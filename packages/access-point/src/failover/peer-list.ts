@@ -1,5 +1,5 @@
 /** Who can keep replicas now, as all of them are told. */
-import type { Peer } from '@restitch/core/internal';
+import type { Peer } from '@restitch/wire/internal';
 import type { Endpoint } from '../model/endpoint-registry.js';
 
 /** Remembers what was told last. */

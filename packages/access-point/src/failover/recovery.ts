@@ -4,8 +4,8 @@
  * keep, and of which process. What is to be done with one replica is a pure function.
  */
 import type { Clock, Flow } from '@restitch/core';
-import { replicaReportSchema, replicasPerPage } from '@restitch/core/internal';
-import type { ReplicaReport } from '@restitch/core/internal';
+import { replicasPerPage } from '@restitch/wire/internal';
+import type { ReplicaReport } from '@restitch/wire/internal';
 import type { FlowRecord } from '@restitch/dataplane';
 import { requestSlowly } from '../model/endpoint-link.js';
 import type { Endpoint } from '../model/endpoint-registry.js';
@@ -95,8 +95,7 @@ export async function askForAllReplicas(
     const { link } = buddy;
     if (link === undefined) break;
     try {
-      const data = await requestSlowly(link, { t: 'replicas', offset }, clock, answerMs);
-      const page = replicaReportSchema.array().max(replicasPerPage).parse(data['replicas']);
+      const { replicas: page } = await requestSlowly(link, { t: 'replicas', offset }, clock, answerMs);
       offset += page.length;
       all.push(...page.flatMap((report) => withBuddy(report, buddy)));
       if (page.length < replicasPerPage) return { all, isWhole: true };

@@ -6,10 +6,9 @@
  */
 import { RestitchError, toRestitchError } from '@restitch/core';
 import type { Clock, Logger } from '@restitch/core';
-import { replicaReportSchema } from '@restitch/core/internal';
-import type { ReplicaReport } from '@restitch/core/internal';
+import type { ReplicaReport, ReplyTo } from '@restitch/wire/internal';
 import type { Dataplane, FlowChange, FlowChangeResult } from '@restitch/dataplane';
-import { requestSlowly } from '../model/endpoint-link.js';
+import { type NumberlessRequest, requestSlowly } from '../model/endpoint-link.js';
 import type { Endpoint } from '../model/endpoint-registry.js';
 import type { FlowBatch } from '../model/flow-batch.js';
 import type { Loss, LostSessions } from './lost-sessions.js';
@@ -102,8 +101,8 @@ export class TakeOvers {
   /** undefined: no answer. */
   async #ask(buddy: Endpoint, owner: string): Promise<readonly ReplicaReport[] | undefined> {
     try {
-      const data = await this.#request(buddy, { t: 'replicas', owner });
-      return replicaReportSchema.array().parse(data['replicas']);
+      const { replicas } = await this.#request(buddy, { t: 'replicas', owner });
+      return replicas;
     } catch (error) {
       this.#deps.logger.warn(
         { endpoint: buddy.name, reason: (error as Error).message },
@@ -115,10 +114,10 @@ export class TakeOvers {
   }
 
   /** Rejects as soon as the endpoint is known to be dead: silence is not waited out then. */
-  async #request(
+  async #request<T extends 'replicas' | 'take-over'>(
     to: Endpoint,
-    request: Parameters<typeof requestSlowly>[1],
-  ): Promise<Readonly<Record<string, unknown>>> {
+    request: NumberlessRequest<T>,
+  ): Promise<ReplyTo<T>> {
     const { clock, members } = this.#deps;
     if (to.link === undefined) throw new RestitchError('peer_lost', `${to.name} has no control connection`);
     let cancel: () => void = () => undefined;

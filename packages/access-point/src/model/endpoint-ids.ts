@@ -6,7 +6,7 @@
 import { mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { RestitchError } from '@restitch/core';
-import { endpointNameSchema } from '@restitch/core/internal';
+import { endpointNameSchema } from '@restitch/wire/internal';
 import { z } from 'zod';
 
 /** The maps keep ids in 12 bits (bpf/steering/consts.h MAX_ENDPOINTS). */

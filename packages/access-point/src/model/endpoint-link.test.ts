@@ -1,5 +1,5 @@
 import { RestitchError } from '@restitch/core';
-import { fromEndpointSchema } from '@restitch/core/internal';
+import { fromEndpointSchema, protocolVersion } from '@restitch/wire/internal';
 import { describe, expect, it } from 'vitest';
 import { EndpointLink, requestSlowly } from './endpoint-link.js';
 import type { EndpointEvent } from './endpoint-link.js';
@@ -36,9 +36,9 @@ describe('requests', () => {
     link.request({ t: 'revert', moveId: 'm1' }, (data) => void answers.push(['m1', data]));
     link.request({ t: 'revert', moveId: 'm2' }, (data) => void answers.push(['m2', data]));
     expect(wire.toEndpoint.map((m) => ('rq' in m ? m.rq : 0))).toEqual([1, 2]);
-    say(wire, { t: 'reply', re: 2, ok: true, data: { x: 1 } });
+    say(wire, { t: 'reply', re: 2, ok: true, data: { wasFrozen: true } });
     say(wire, { t: 'refusal', re: 1, failure: { code: 'session_busy', message: 'at work' } });
-    expect(answers[0]).toEqual(['m2', { x: 1 }]);
+    expect(answers[0]).toEqual(['m2', { wasFrozen: true }]);
     expect((answers[1] as [string, RestitchError])[1]).toMatchObject({
       code: 'session_busy',
       message: 'at work',
@@ -83,6 +83,47 @@ describe('requests', () => {
   });
 });
 
+describe('the version of an endpoint', () => {
+  const hello = {
+    t: 'hello',
+    name: 'a',
+    instance: 'i1',
+    app: { name: 'echo', version: '1' },
+    stateAddress: { address: '10.0.0.1', port: 7500 },
+    dataAddress: '10.0.0.1',
+    listeners: [],
+    features: [],
+  };
+
+  it('that it does not say is 1.0', () => {
+    const { wire, events } = open();
+    say(wire, hello);
+    expect(events).toEqual([{ ...hello, protocol: { major: 1, minor: 0 } }]);
+  });
+
+  it('may be a newer minor, with keys nobody knows yet', () => {
+    const { link, wire, events } = open();
+    const protocol = { major: 1, minor: 99 };
+    say(wire, { ...hello, protocol, later: true });
+    expect(link.isClosed).toBe(false);
+    expect(events).toEqual([{ ...hello, protocol }]);
+  });
+
+  it('of another major is refused by name, whatever the rest of its hello is, and told ours', () => {
+    const { link, wire, ends } = open();
+    say(wire, { t: 'hello', protocol: { major: 2, minor: 1 }, shape: 'of another time' });
+    expect(link.isClosed).toBe(true);
+    expect(ends).toEqual([expect.stringMatching(/^a speaks protocol 2\.1, this build 1\.\d+: update/)]);
+    expect(wire.toEndpoint).toEqual([{ t: 'welcome', protocol: protocolVersion }]);
+  });
+
+  it('is asked of agents, too', () => {
+    const { wire, ends } = open();
+    say(wire, { t: 'agent-hello', protocol: { major: 0, minor: 9 }, name: 'a' });
+    expect(ends).toEqual([expect.stringContaining('speaks protocol 0.9')]);
+  });
+});
+
 describe('what comes in', () => {
   it('counts as a sign of life', async () => {
     const { link, wire, clock, events } = open();
@@ -97,6 +138,7 @@ describe('what comes in', () => {
     ['an answer twice', { t: 'reply', re: 1, ok: true, data: {} }],
     ['a reply with a number that is none', { t: 'reply', re: 'x', ok: true, data: {} }],
     ['a reply with a list for data', { t: 'reply', re: 1, ok: true, data: [] }],
+    ['a reply to another question', { t: 'reply', re: 1, ok: true, data: { owned: [true] } }],
     ['a reply that is not ok', { t: 'reply', re: 1, ok: false, data: {} }],
     ['no message at all', null],
     ['an unknown kind', { t: 'dance' }],

@@ -6,15 +6,29 @@
  */
 import { RestitchError } from '@restitch/core';
 import type { Clock } from '@restitch/core';
-import { fromEndpointSchema, fromFailure, parseMessage } from '@restitch/core/internal';
-import type { EndpointRequest, FromEndpoint, ToEndpoint } from '@restitch/core/internal';
+import {
+  assertVersion,
+  fromEndpointSchema,
+  fromFailure,
+  parseMessage,
+  parseReply,
+  protocolVersion,
+} from '@restitch/wire/internal';
+import type { EndpointRequest, FromEndpoint, ReplyTo, ToEndpoint } from '@restitch/wire/internal';
 import type { Channel } from '@restitch/channel';
 
 type WithoutNumber<T> = T extends { rq: number } ? Omit<T, 'rq'> : never;
+/** What can be asked. */
+type RequestKind = EndpointRequest['t'];
 /** A request before it has its number. */
-export type NumberlessRequest = WithoutNumber<EndpointRequest>;
+export type NumberlessRequest<T extends RequestKind = RequestKind> = Extract<
+  WithoutNumber<EndpointRequest>,
+  { t: T }
+>;
 /** What comes back: the reply's data, the peer's refusal, or `lost` when the connection ended first. */
-export type ReplyListener = (data: Readonly<Record<string, unknown>> | RestitchError | 'lost') => void;
+export type ReplyListener<T extends RequestKind = RequestKind> = (
+  data: ReplyTo<T> | RestitchError | 'lost',
+) => void;
 /** Messages that are not replies. */
 export type EndpointEvent = Exclude<FromEndpoint, { t: 'reply' | 'refusal' }>;
 
@@ -22,6 +36,12 @@ export type EndpointEvent = Exclude<FromEndpoint, { t: 'reply' | 'refusal' }>;
 export interface LinkListeners {
   onEvent(event: EndpointEvent): void;
   onClose(reason: Error | undefined): void;
+}
+
+/** A request that was sent, and who waits for its reply. */
+interface Waiting {
+  readonly to: RequestKind;
+  readonly done: ReplyListener;
 }
 
 /** How long a message may wait for others. */
@@ -32,7 +52,8 @@ export class EndpointLink {
   readonly peerName: string;
   #nextNumber = 1;
   #isClosed = false;
-  readonly #waiting = new Map<number, ReplyListener>();
+  #isGreeted = false;
+  readonly #waiting = new Map<number, Waiting>();
   #patient: object[] = [];
   readonly #channel: Channel;
   readonly #clock: Clock;
@@ -65,7 +86,7 @@ export class EndpointLink {
   }
 
   /** As `request`, but may wait a millisecond for company: many messages in one TLS write cost little more than one. */
-  requestPatiently(message: NumberlessRequest, done: ReplyListener): void {
+  requestPatiently<T extends RequestKind>(message: NumberlessRequest<T>, done: ReplyListener<T>): void {
     if (this.#isClosed) {
       queueMicrotask(() => done('lost'));
       return;
@@ -75,7 +96,7 @@ export class EndpointLink {
   }
 
   /** Sends a request. On a closed link, or when it closes, `done` gets `lost`. Never calls `done` before it returns. */
-  request(message: NumberlessRequest, done: ReplyListener): void {
+  request<T extends RequestKind>(message: NumberlessRequest<T>, done: ReplyListener<T>): void {
     if (this.#isClosed) {
       queueMicrotask(() => done('lost'));
       return;
@@ -98,10 +119,10 @@ export class EndpointLink {
     this.#onClose(reason);
   }
 
-  #number(message: NumberlessRequest, done: ReplyListener): object {
+  #number<T extends RequestKind>(message: NumberlessRequest<T>, done: ReplyListener<T>): object {
     const rq = this.#nextNumber;
     this.#nextNumber = rq === 0xffffffff ? 1 : rq + 1;
-    this.#waiting.set(rq, done);
+    this.#waiting.set(rq, { to: message.t, done: done as ReplyListener });
     // Callers hand over a literal of their own: writing into it is a tenth of the cost of a copy.
     (message as { rq?: number }).rq = rq;
     return message;
@@ -115,37 +136,54 @@ export class EndpointLink {
 
   #receive(raw: unknown, listeners: LinkListeners): void {
     if (this.#isClosed) return;
+    if (!this.#isGreeted) this.#greet(raw);
     const message = parseMessage(fromEndpointSchema, raw, this.peerName);
     this.#lastHeardMs = this.#clock.monotonicMs();
     if (message.t !== 'reply' && message.t !== 'refusal') {
       listeners.onEvent(message);
       return;
     }
-    const done = this.#waiting.get(message.re);
-    if (done === undefined) {
+    const waiting = this.#waiting.get(message.re);
+    if (waiting === undefined) {
       throw new RestitchError(
         'message_invalid',
         `${this.peerName} answered request ${message.re}, which was not asked`,
       );
     }
+    const answer =
+      message.t === 'reply'
+        ? parseReply(waiting.to, message.data, this.peerName)
+        : fromFailure(message.failure);
     this.#waiting.delete(message.re);
-    done(message.t === 'reply' ? message.data : fromFailure(message.failure));
+    waiting.done(answer);
+  }
+
+  /** Of another major nothing else is sure to be understood, on either side: it is told our version and cut off. */
+  #greet(first: unknown): void {
+    this.#isGreeted = true;
+    try {
+      assertVersion(first, this.peerName);
+    } catch (error) {
+      this.#channel.send({ t: 'welcome', protocol: protocolVersion });
+      this.#channel.flush();
+      throw error;
+    }
   }
 
   #failWaiting(): void {
     const waiting = [...this.#waiting.values()];
     this.#waiting.clear();
-    for (const done of waiting) done('lost');
+    for (const { done } of waiting) done('lost');
   }
 }
 
 /** A request as a promise, for what is not in a hurry. Rejects with the refusal or `deadline_exceeded`. */
-export function requestSlowly(
+export function requestSlowly<T extends RequestKind>(
   link: EndpointLink,
-  message: NumberlessRequest,
+  message: NumberlessRequest<T>,
   clock: Clock,
   deadlineMs: number,
-): Promise<Readonly<Record<string, unknown>>> {
+): Promise<ReplyTo<T>> {
   return new Promise((resolve, reject) => {
     const cancel = clock.after(deadlineMs, () =>
       reject(

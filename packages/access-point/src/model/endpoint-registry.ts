@@ -1,6 +1,6 @@
 /** The endpoints, by name and by the number the maps know them under. */
 import { RestitchError } from '@restitch/core';
-import type { FromEndpoint } from '@restitch/core/internal';
+import type { FromEndpoint } from '@restitch/wire/internal';
 import type { EndpointIds } from './endpoint-ids.js';
 import type { EndpointLink } from './endpoint-link.js';
 import type { MoveUnderWay } from './move-under-way.js';

@@ -5,6 +5,7 @@
  * of awaits because most of it is failure: a reader can check the columns "source lost" and "target lost" from top to
  * bottom against docs/architecture.md, and a model test can walk all interleavings of it.
  */
+import type { MoveStep } from '@restitch/wire/internal';
 
 /** Where a move stands. */
 export type MoveState =
@@ -373,20 +374,3 @@ export const stepOfState: Readonly<Record<Exclude<MoveState, MoveOutcome>, MoveS
   releasing: 'release',
   reverting: 'revert',
 };
-
-/** Steps as people read them. */
-export const moveSteps = [
-  'reserve',
-  'prepare',
-  'hold',
-  'freeze',
-  'transfer',
-  'thaw',
-  'switch',
-  'activate',
-  'confirm',
-  'release',
-  'revert',
-] as const;
-/** Steps as people read them. */
-export type MoveStep = (typeof moveSteps)[number];

@@ -1,7 +1,8 @@
 /** A move as everybody sees it who does not drive it: the registries, the history, whoever has news for it. */
 import type { Flow, RestitchError } from '@restitch/core';
 import type { Endpoint } from './endpoint-registry.js';
-import type { MoveEvent, MoveOutcome, MoveState, MoveStep } from './life-cycle.js';
+import type { MoveEvent, MoveOutcome, MoveState } from './life-cycle.js';
+import type { MoveStep } from '@restitch/wire/internal';
 import type { Session } from './session-registry.js';
 
 /** Who wants a move: an operator or an application, a session that was told it had better, a drain, or the plan. */

@@ -1,7 +1,7 @@
 /** All sessions the endpoints have told of, found by id and by flow in one step. */
 import { formatFlow } from '@restitch/core';
 import type { Flow } from '@restitch/core';
-import type { Closing, SessionReport } from '@restitch/core/internal';
+import type { Closing, SessionReport } from '@restitch/wire/internal';
 import type { Endpoint } from './endpoint-registry.js';
 import type { MoveUnderWay } from './move-under-way.js';
 

@@ -42,6 +42,42 @@ async function run(world: World, ms: number): Promise<void> {
   await world.settle();
 }
 
+describe('a target that lacks what the image needs', () => {
+  it('is refused at prepare, by name and feature, before anything is held', async () => {
+    const world = await openWorld('', ['a', 'b']);
+    world.endpoint('b').features = ['image-1'];
+    const sessionId = await open(world);
+    const asked = request(world, { sessionId, target: 'b' });
+    await run(world, 1000);
+    const { record } = await asked;
+    expect(record).toMatchObject({
+      outcome: 'refused',
+      holdNs: 0,
+      failure: {
+        step: 'prepare',
+        code: 'version_unsupported',
+        message: expect.stringContaining('b cannot take its image, it lacks tcp-repair'),
+      },
+    });
+    expect(world.endpoint('a').copies.get(sessionId)?.phase).toBe('live');
+    expect(world.endpoint('b').reserved.size).toBe(0);
+  });
+
+  it('is passed over for the next one', async () => {
+    const world = await openWorld('moves: {onTargetFailure: next-target}');
+    world.endpoint('b').features = [];
+    const sessionId = await open(world);
+    const asked = request(world, { sessionId, target: 'b' });
+    await run(world, 1000);
+    const { attempts, record } = await asked;
+    expect({ attempts, target: record.target, outcome: record.outcome }).toEqual({
+      attempts: 2,
+      target: 'c',
+      outcome: 'committed',
+    });
+  });
+});
+
 describe('a move', () => {
   it('is committed, with its steps, timings and figures', async () => {
     const world = await openWorld();

@@ -332,6 +332,7 @@ function tell({ request, joined, tried }: Running, record: MoveRecord): void {
 /** True where another target may do better. */
 function isTargetsFault(record: MoveRecord): boolean {
   const step = record.failure?.step;
+  if (step === 'prepare' && record.failure?.code === 'version_unsupported') return true;
   if (step === 'prepare' || step === 'hold') return record.failure?.code === 'peer_lost';
   return step === 'reserve' || step === 'transfer' || step === 'thaw' || step === 'freeze';
 }

@@ -5,25 +5,17 @@
  */
 import { RestitchError } from '@restitch/core';
 import type { Clock } from '@restitch/core';
-import { z } from 'zod';
+import type { ReplyTo } from '@restitch/wire/internal';
 import type { Endpoint } from '../model/endpoint-registry.js';
 
 /** Sockets with something that their clients have not acknowledged, and how much. */
-export interface Residue {
-  readonly sockets: number;
-  readonly bytes: number;
-}
+export type Residue = ReplyTo<'residue'>;
 
 /** Why it is not known. */
 export interface ResidueDoubt {
   readonly code: string;
   readonly reason: string;
 }
-
-const answerSchema = z.object({
-  sockets: z.number().int().nonnegative(),
-  bytes: z.number().nonnegative(),
-});
 
 const answerMs = 5000;
 const firstPauseMs = 100;
@@ -93,7 +85,7 @@ export class ResidueQuestions {
     const turn = this.#turn;
     this.#isAsking = true;
     let isOver = false;
-    const done = (data: Readonly<Record<string, unknown>> | RestitchError | 'lost'): void => {
+    const done = (data: Residue | RestitchError | 'lost'): void => {
       if (isOver) return;
       isOver = true;
       cancel();
@@ -106,19 +98,18 @@ export class ResidueQuestions {
     link.request({ t: 'residue' }, done);
   }
 
-  #take(data: Readonly<Record<string, unknown>> | RestitchError | 'lost', turn: number): void {
+  #take(data: Residue | RestitchError | 'lost', turn: number): void {
     this.#nextMs = this.#clock.monotonicMs() + this.#pauseMs;
     this.#pauseMs = Math.min(this.#pauseMs * 2, lastPauseMs);
     this.#hangUps = data === 'lost' ? this.#hangUps + 1 : 0;
-    const answer = answerSchema.safeParse(data);
-    if (data === 'lost' || data instanceof RestitchError || !answer.success) {
+    if (data === 'lost' || data instanceof RestitchError) {
       this.#last = undefined;
       this.#doubt = doubtOf(data, this.#hangUps >= maxHangUps, this.#endpoint.name);
       return;
     }
     this.#doubt = undefined;
     if (turn !== this.#turn) return;
-    const { sockets, bytes } = answer.data;
+    const { sockets, bytes } = data;
     const isSame = this.#last?.sockets === sockets && this.#last.bytes === bytes;
     this.#repeats = isSame ? this.#repeats + 1 : 0;
     // It gets less: the end may be near.
@@ -127,13 +118,12 @@ export class ResidueQuestions {
   }
 }
 
-function doubtOf(data: unknown, isTooOld: boolean, name: string): ResidueDoubt {
-  const isUnknown = data instanceof RestitchError && data.code === 'message_invalid';
+function doubtOf(data: RestitchError | 'lost', isTooOld: boolean, name: string): ResidueDoubt {
+  const isUnknown = data !== 'lost' && data.code === 'message_invalid';
   if (isUnknown || isTooOld) {
     const reason = `${name} is older than this access point and cannot say what its sockets still owe their clients`;
     return { code: 'version_unsupported', reason };
   }
   if (data === 'lost') return { code: 'peer_lost', reason: `the control connection to ${name} is lost` };
-  if (data instanceof RestitchError) return { code: data.code, reason: `${name}: ${data.message}` };
-  return { code: 'message_invalid', reason: `${name} said something else than what its sockets owe` };
+  return { code: data.code, reason: `${name}: ${data.message}` };
 }

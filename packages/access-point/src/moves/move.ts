@@ -6,6 +6,7 @@
 import { RestitchError } from '@restitch/core';
 import type { Flow } from '@restitch/core';
 import type { FlowChange, FlowChangeResult } from '@restitch/dataplane';
+import type { Reply } from '@restitch/wire/internal';
 import type { Endpoint } from '../model/endpoint-registry.js';
 import type { NumberlessRequest, ReplyListener } from '../model/endpoint-link.js';
 import { holdStates, isMoveOutcome, lifeCycle, nextMoveState, stepOfState } from '../model/life-cycle.js';
@@ -51,6 +52,8 @@ export class Move implements MoveUnderWay {
   #sourceTurn = 0;
   #targetTurn = 0;
   #targetLink: Endpoint['link'];
+  /** What the target can do with an image, as it said when it gave a place. */
+  #targetFeatures: readonly string[] = [];
   #parked: Array<() => void> | undefined;
   readonly #context: MoveContext;
 
@@ -284,7 +287,7 @@ export class Move implements MoveUnderWay {
         t: 'prepare',
         moveId: this.id,
         sessionId: this.session.id,
-        target: { name: this.target.name, address },
+        target: { name: this.target.name, address, features: [...this.#targetFeatures] },
         budgetMs,
         ...(this.isForced ? { force: true } : {}),
       },
@@ -374,7 +377,8 @@ export class Move implements MoveUnderWay {
     else party.link.requestPatiently(message, done);
   }
 
-  #take(data: Readonly<Record<string, unknown>>, event: MoveEvent): void {
+  #take(data: Reply, event: MoveEvent): void {
+    if ('features' in data) this.#targetFeatures = data.features;
     for (const [key, value] of Object.entries(data)) {
       if (typeof value === 'number') this.figures[key] = value;
     }

@@ -7,7 +7,7 @@ import type { Endpoint } from '../model/endpoint-registry.js';
 const flowsPerQuery = 4096;
 const answerMs = 2000;
 
-/** One word for each flow; undefined: not known. Anything but a plain no counts as a yes: what is wrong ends connections. */
+/** One word for each flow; undefined: not known. */
 export async function askOwned(
   endpoint: Endpoint,
   flows: readonly Flow[],
@@ -19,10 +19,9 @@ export async function askOwned(
     const chunk = flows.slice(i, i + flowsPerQuery);
     if (endpoint.link === undefined) return undefined;
     try {
-      const data = await requestSlowly(endpoint.link, { t: 'query', flows: chunk }, clock, deadlineMs);
-      const answer = data['owned'];
-      if (!Array.isArray(answer) || answer.length !== chunk.length) return undefined;
-      owned.push(...answer.map((has) => has !== false));
+      const answer = await requestSlowly(endpoint.link, { t: 'query', flows: chunk }, clock, deadlineMs);
+      if (answer.owned.length !== chunk.length) return undefined;
+      owned.push(...answer.owned);
     } catch {
       return undefined;
     }

@@ -4,7 +4,7 @@
  *
  * The record decides; an endpoint that was away, or a daemon that died, changes nothing about who owns a flow.
  */
-import type { SessionReport } from '@restitch/core/internal';
+import type { SessionReport } from '@restitch/wire/internal';
 
 /** What the report says, as far as it matters here. */
 export interface ReportedCopy {

@@ -4,7 +4,7 @@
  */
 import { RestitchError } from '@restitch/core';
 import type { Clock, Counters, Logger } from '@restitch/core';
-import type { SessionReport } from '@restitch/core/internal';
+import type { SessionReport } from '@restitch/wire/internal';
 import type { Dataplane, FlowRecord } from '@restitch/dataplane';
 import type { Endpoint, EndpointRegistry } from '../model/endpoint-registry.js';
 import type { FlowBatch } from '../model/flow-batch.js';
@@ -113,8 +113,7 @@ export class Reconciler {
       ) {
         return;
       }
-      const owned = data['owned'];
-      if (Array.isArray(owned) && owned[0] === true) {
+      if (data.owned[0] === true) {
         session.doubt = undefined;
         this.#deps.batch.push({ op: 'release', flow, epoch });
       } else this.#forget(session, 'its owner does not have it any more');

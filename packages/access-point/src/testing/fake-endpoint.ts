@@ -6,8 +6,22 @@
 import { RestitchError } from '@restitch/core';
 import { formatFlow } from '@restitch/core';
 import type { Flow } from '@restitch/core';
-import { toFailure } from '@restitch/core/internal';
-import type { Closing, FromEndpoint, SessionReport, ToEndpoint } from '@restitch/core/internal';
+import {
+  assertOffered,
+  imageFeatures,
+  plainImageNeeds,
+  protocolVersion,
+  toFailure,
+} from '@restitch/wire/internal';
+import type {
+  Closing,
+  FromEndpoint,
+  SessionReport,
+  ToEndpoint,
+  EndpointRequest,
+  Reply,
+  ReplyTo,
+} from '@restitch/wire/internal';
 
 /** One copy of a session. Only a live one emits. */
 export interface Copy {
@@ -70,6 +84,8 @@ export class FakeEndpoint {
   readonly reserved = new Map<string, Reservation>();
   readonly pending = new Map<string, Reservation>();
   readonly pinned = new Set<string>();
+  /** What it can do with images. */
+  features: readonly string[] = imageFeatures;
   /** Outlives the process. */
   readonly kernel: FakeKernel;
   readonly #finished = new Map<
@@ -89,14 +105,14 @@ export class FakeEndpoint {
   hello(): FromEndpoint {
     return {
       t: 'hello',
-      protocol: { major: 1, minor: 0 },
+      protocol: protocolVersion,
       name: this.name,
       instance: this.instance,
       app: fakeApp,
       stateAddress: { address: '127.0.0.1', port: 9000 },
       dataAddress: '10.0.0.1',
       listeners: [{ name: fakeListener, vip: fakeVip }],
-      features: [],
+      features: [...this.features],
     };
   }
 
@@ -198,7 +214,7 @@ export class FakeEndpoint {
     this.#ports.toAccessPoint({ t: 'thawed', moveId, thawUs: 1 });
   }
 
-  #answer(message: Extract<ToEndpoint, { rq: number }>): Record<string, unknown> {
+  #answer(message: EndpointRequest): Reply {
     switch (message.t) {
       case 'reserve':
         return this.#reserve(message);
@@ -227,7 +243,7 @@ export class FakeEndpoint {
     }
   }
 
-  #reserve(m: Extract<ToEndpoint, { t: 'reserve' }>): Record<string, unknown> {
+  #reserve(m: Extract<ToEndpoint, { t: 'reserve' }>): ReplyTo<'reserve'> {
     if (this.reserved.has(m.moveId) || this.pending.has(m.moveId))
       throw new RestitchError('message_invalid', 'reserved already');
     const isOurs = m.app.name === fakeApp.name && m.app.version === fakeApp.version;
@@ -238,10 +254,10 @@ export class FakeEndpoint {
       throw new RestitchError('stale_epoch', 'known');
     if (copy !== undefined) throw new RestitchError('session_moving', 'served here already');
     this.reserved.set(m.moveId, { sessionId: m.sessionId, flow: m.flow, epoch: m.epoch });
-    return { features: [] };
+    return { features: [...this.features] };
   }
 
-  #prepare(message: Extract<ToEndpoint, { t: 'prepare' }>): Record<string, unknown> {
+  #prepare(message: Extract<ToEndpoint, { t: 'prepare' }>): ReplyTo<'prepare'> {
     const { moveId, sessionId, force } = message;
     const copy = this.copies.get(sessionId);
     if (copy === undefined) throw new RestitchError('unknown_session', 'not here');
@@ -252,12 +268,16 @@ export class FakeEndpoint {
     if (known !== undefined) return {};
     if (this.pinned.has(sessionId) && force !== true)
       throw new RestitchError('session_pinned', 'pinned here');
+    assertOffered(plainImageNeeds, message.target.features, {
+      session: sessionId,
+      target: message.target.name,
+    });
     if (this.#ports.mishap('prepare')) throw new RestitchError('socket_unsupported', 'as the test wants');
     this.moves.set(moveId, { sessionId, target: message.target.name, phase: 'prepared', epoch: 0 });
     return {};
   }
 
-  #freeze(moveId: string, epoch: number): Record<string, unknown> {
+  #freeze(moveId: string, epoch: number): ReplyTo<'freeze'> {
     const move = this.moves.get(moveId);
     const copy = this.copies.get(move?.sessionId ?? '');
     if (this.#finished.get(moveId) === 'ended') throw new RestitchError('unknown_session', 'it has ended');
@@ -274,7 +294,7 @@ export class FakeEndpoint {
     return { imageBytes: 100, freezeUs: 1 };
   }
 
-  #activate(moveId: string, epoch: number): Record<string, unknown> {
+  #activate(moveId: string, epoch: number): ReplyTo<'activate'> {
     const pending = this.pending.get(moveId);
     if (pending === undefined) {
       if (this.#finished.get(moveId) === 'activated') return {};
@@ -288,7 +308,7 @@ export class FakeEndpoint {
     return {};
   }
 
-  #abort(moveId: string): Record<string, unknown> {
+  #abort(moveId: string): ReplyTo<'abort'> {
     if (this.#finished.get(moveId) === 'activated') throw new RestitchError('message_invalid', 'served here');
     this.pending.delete(moveId);
     this.reserved.delete(moveId);
@@ -296,7 +316,7 @@ export class FakeEndpoint {
     return {};
   }
 
-  #revert(moveId: string): Record<string, unknown> {
+  #revert(moveId: string): ReplyTo<'revert'> {
     const move = this.moves.get(moveId);
     if (move === undefined) {
       if (this.#finished.get(moveId) === 'released')
@@ -310,7 +330,7 @@ export class FakeEndpoint {
     return { wasFrozen: move.phase === 'frozen' };
   }
 
-  #release(moveId: string): Record<string, unknown> {
+  #release(moveId: string): ReplyTo<'release'> {
     if (this.#finished.get(moveId) === 'released') return {};
     const move = this.moves.get(moveId);
     if (move?.phase !== 'frozen') throw new RestitchError('message_invalid', 'not frozen');
@@ -321,7 +341,7 @@ export class FakeEndpoint {
     return {};
   }
 
-  #residue(): Record<string, unknown> {
+  #residue(): ReplyTo<'residue'> {
     if (this.#ports.mishap('residue')) throw new RestitchError('message_invalid', 'as the test wants');
     const tails = [...this.copies.values()].map((copy) => copy.closing?.tailBytes ?? 0);
     const owing = [...tails, ...this.kernel.values()].filter((bytes) => bytes > 0);

@@ -1,6 +1,6 @@
 /** A control connection in memory whose every message a test delivers, and whose two ends notice a loss separately. */
 import type { Channel, PeerIdentity } from '@restitch/channel';
-import type { FromEndpoint, ToEndpoint } from '@restitch/core/internal';
+import type { FromEndpoint, ToEndpoint } from '@restitch/wire/internal';
 
 /** One connection. */
 export class FakeLink {

@@ -1,8 +1,8 @@
 /** One endpoint's process at level commit, by the rules of @restitch/endpoint: what it serves, what it keeps for others. */
 import { RestitchError, formatFlow } from '@restitch/core';
 import type { Flow } from '@restitch/core';
-import { toFailure } from '@restitch/core/internal';
-import type { Closing, FromEndpoint, ToEndpoint } from '@restitch/core/internal';
+import { toFailure } from '@restitch/wire/internal';
+import type { Closing, FromEndpoint, ToEndpoint, EndpointRequest, Reply } from '@restitch/wire/internal';
 import { fakeVip } from './fake-endpoint.js';
 import type { ProtectedWorld } from './protected-world.js';
 
@@ -96,7 +96,7 @@ export class ProtectedProcess {
     }
   }
 
-  #answer(message: Extract<ToEndpoint, { rq: number }>): Record<string, unknown> {
+  #answer(message: EndpointRequest): Reply {
     if (message.t === 'query') return { owned: message.flows.map((flow) => this.#knows(formatFlow(flow))) };
     if (message.t === 'replicas') {
       const all = [...this.replicas].map(([id, kept]) => ({ id, n: 1, openedAtMs: 1, ...kept }));
@@ -105,13 +105,13 @@ export class ProtectedProcess {
     if (message.t !== 'take-over') throw new RestitchError('forbidden', `${message.t} is not played here`);
     const { sessionId: id, epoch, isClientInDoubt = false } = message;
     if (isClientInDoubt) this.doubted.add(id);
-    if (this.copies.get(id)?.epoch === epoch) return { isRepeat: true };
+    if (this.copies.get(id)?.epoch === epoch) return { takeOverUs: 0, isRepeat: true };
     const kept = this.replicas.get(id);
     if (kept === undefined || kept.epoch >= epoch) throw new RestitchError('unknown_session', 'no replica');
     this.replicas.delete(id);
     this.copies.set(id, { flow: kept.flow, epoch });
     this.#world.replicate(this, id);
-    return {};
+    return { takeOverUs: 1 };
   }
 
   #knows(flow: string): boolean {

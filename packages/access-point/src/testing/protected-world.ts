@@ -4,7 +4,7 @@
  */
 import { createCounters, formatFlow, silentLogger } from '@restitch/core';
 import type { Clock, Flow } from '@restitch/core';
-import type { Closing, FromEndpoint } from '@restitch/core/internal';
+import type { Closing, FromEndpoint } from '@restitch/wire/internal';
 import type { DaemonConfig } from '../config/index.js';
 import { DaemonCore } from '../daemon/daemon-core.js';
 import { FakeDataplane } from './fake-dataplane.js';

@@ -1,5 +1,5 @@
 /** What is known of each endpoint: its figures, its path, its notices, and what the access point says of it. */
-import type { EndpointMetrics } from '@restitch/core/internal';
+import type { EndpointMetrics } from '@restitch/wire/internal';
 import type { EngineInput, FleetEndpoint, NoticeKind, OwnCounts } from './engine-input.js';
 
 /** Probes remembered: about a minute at one a second. */

@@ -2,7 +2,7 @@
  * What the engine is told and what it says, as plain data: a recording is these inputs, one JSON object a line, and the same
  * inputs give the same outputs. Times are the access point's monotonic milliseconds; the engine reads no clock.
  */
-import type { EndpointMetrics, SessionTelemetry } from '@restitch/core/internal';
+import type { EndpointMetrics, SessionTelemetry } from '@restitch/wire/internal';
 import type { BrakeReason } from '../control/brakes.js';
 import type { ActiveRule, AnalyticsMode } from '../control/mode-governor.js';
 import type { StoredHistory } from '../risk/client-history.js';

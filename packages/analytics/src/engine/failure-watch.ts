@@ -2,7 +2,7 @@
  * Failure risk of each endpoint, learned on its own failures only: a raw score of distress (memory near its limit, memory
  * pressure, a slow event loop, retransmissions) is calibrated online, and a number is given only once it has proven itself.
  */
-import type { EndpointMetrics } from '@restitch/core/internal';
+import type { EndpointMetrics } from '@restitch/wire/internal';
 import { FailureRisk, type FailureStatement } from '../risk/failure-risk.js';
 
 /** Failures an hour of a machine nobody knows: one in some months. */

@@ -2,7 +2,7 @@
  * The load of every endpoint, from several metrics on one scale: each metric in shares of its limit, the highest counts
  * (dominant resource, Ghodsi et al. 2011), times the CPUs of the endpoint. So loads of endpoints of different size add up.
  */
-import type { EndpointMetrics } from '@restitch/core/internal';
+import type { EndpointMetrics } from '@restitch/wire/internal';
 import type { MovedFlow } from '../control/moved-load.js';
 import type { Skill } from '../control/skill-tracker.js';
 import type { EndpointBook, EndpointEntry } from './endpoint-book.js';

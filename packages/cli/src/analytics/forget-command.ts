@@ -1,11 +1,8 @@
 /** `restitch analytics forget`. */
 import type { Command } from 'commander';
-import { z } from 'zod';
 import { createProcessEnv } from '@restitch/console';
 import type { CliEnv } from '@restitch/console';
-import { type AdminFlags, callAdmin, withAdmin, withAdminOptions } from '../operate/admin-call.js';
-
-const forgottenSchema = z.object({ prefix: z.string(), forgotten: z.number() });
+import { type AdminFlags, withAdmin, withAdminOptions } from '../operate/admin-call.js';
 
 /** Mounts `forget` below `analytics`. */
 export function registerForgetCommand(analytics: Command, env: () => CliEnv = createProcessEnv): void {
@@ -18,9 +15,7 @@ export function registerForgetCommand(analytics: Command, env: () => CliEnv = cr
 
 /** Erases the past of a block of clients. */
 export async function forgetClients(env: CliEnv, prefix: string, flags: AdminFlags): Promise<void> {
-  const answer = await withAdmin(flags, env, (client) =>
-    callAdmin(client, { cmd: 'clients.forget', prefix }, forgottenSchema),
-  );
+  const answer = await withAdmin(flags, env, (client) => client.call({ cmd: 'clients.forget', prefix }));
   env.out(
     flags.json ? `${JSON.stringify(answer)}\n` : `${answer.forgotten} prefixes of ${prefix} forgotten\n`,
   );

@@ -45,7 +45,13 @@ function live(): void {
   for (const input of inputs) engine.handle(input);
 }
 
-function answer(request: { cmd: string; name?: string; mode?: string }): unknown {
+function answer(request: {
+  cmd: string;
+  name?: string;
+  mode?: string;
+  planId?: number;
+  file?: string;
+}): unknown {
   const host = {
     mode: 'shadow',
     engine: 'running',
@@ -62,6 +68,14 @@ function answer(request: { cmd: string; name?: string; mode?: string }): unknown
       return explain(engine, request.name ?? '');
     case 'analytics.mode':
       return { mode: request.mode, dropped: 3 };
+    case 'analytics.accept':
+      return { accepted: request.planId };
+    case 'analytics.record':
+      return { recording: request.file === null ? null : { file: request.file, inputs: 0, bytes: 0 } };
+    case 'analytics.train':
+      return { training: true };
+    case 'analytics.rollback':
+      return { rollingBack: true };
     default:
       return {};
   }

@@ -2,15 +2,13 @@
 import { writeFile } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import type { AnalyticsMode } from '@restitch/analytics';
-import type { AdminCall } from '@restitch/access-point';
+import type { AdminCall, AnswerTo } from '@restitch/wire';
 import { RestitchError } from '@restitch/core';
 import { Argument, type Command, Option } from 'commander';
-import { z } from 'zod';
 import { createProcessEnv, exitCodes } from '@restitch/console';
 import type { CliEnv } from '@restitch/console';
-import { callAdmin, withAdmin, withAdminOptions } from '../operate/admin-call.js';
+import { withAdmin, withAdminOptions } from '../operate/admin-call.js';
 import type { AdminFlags } from '../operate/admin-call.js';
-import { explanationSchema, planSchema, statusSchema } from './live-answers.js';
 import { plotEndpoint, plotPlan, plotReliability, plotReplay, plotSession } from './live-plot.js';
 import { explanationText, planText, statusText } from './live-text.js';
 import { runReplay } from './run-replay.js';
@@ -72,8 +70,12 @@ function registerReplay(group: Command, env: () => CliEnv): void {
     .action((file: string, flags: ReplayFlags & { plot?: string }) => showReplay(env(), file, flags));
 }
 
-async function ask<T>(env: CliEnv, flags: AdminFlags, request: AdminCall, schema: z.ZodType<T>): Promise<T> {
-  return withAdmin(flags, env, (client) => callAdmin(client, request, schema));
+async function ask<C extends AdminCall['cmd']>(
+  env: CliEnv,
+  flags: AdminFlags,
+  request: AdminCall<C>,
+): Promise<AnswerTo<C>> {
+  return withAdmin(flags, env, (client) => client.call(request));
 }
 
 async function show(
@@ -87,7 +89,7 @@ async function show(
 
 /** Prints how the analytics are; exit code 3 while the engine does not answer. */
 async function showStatus(env: CliEnv, flags: PlotFlags): Promise<void> {
-  const answer = await ask(env, flags, { cmd: 'analytics.status' }, statusSchema);
+  const answer = await ask(env, flags, { cmd: 'analytics.status' });
   const { engine } = answer;
   if ('unavailable' in engine) process.exitCode = exitCodes.degraded;
   const svg = (): string => plotReliability('unavailable' in engine ? [] : engine.metrics);
@@ -96,21 +98,20 @@ async function showStatus(env: CliEnv, flags: PlotFlags): Promise<void> {
 
 /** Prints the plan of the last tick. */
 async function showPlan(env: CliEnv, flags: PlotFlags): Promise<void> {
-  const answer = await ask(env, flags, { cmd: 'analytics.plan' }, planSchema);
+  const answer = await ask(env, flags, { cmd: 'analytics.plan' });
   await show(env, flags, { answer, text: planText(answer), svg: () => plotPlan(answer.plan?.moves ?? []) });
 }
 
 /** Prints why a session or an endpoint has its score. */
 async function showExplanation(env: CliEnv, name: string, flags: PlotFlags): Promise<void> {
-  const answer = await ask(env, flags, { cmd: 'analytics.explain', name }, explanationSchema);
+  const answer = await ask(env, flags, { cmd: 'analytics.explain', name });
   const svg = (): string => (answer.kind === 'endpoint' ? plotEndpoint(answer) : plotSession(answer));
   await show(env, flags, { answer, text: explanationText(answer), svg });
 }
 
 /** Sets the mode; automatic moves that wait are dropped unless it is `act`. */
 async function setMode(env: CliEnv, mode: AnalyticsMode, flags: AdminFlags): Promise<void> {
-  const schema = z.object({ mode: z.string(), dropped: z.number() });
-  const answer = await ask(env, flags, { cmd: 'analytics.mode', mode }, schema);
+  const answer = await ask(env, flags, { cmd: 'analytics.mode', mode });
   const dropped = answer.dropped > 0 ? `, ${answer.dropped} waiting moves dropped` : '';
   env.out(flags.json ? `${JSON.stringify(answer)}\n` : `mode ${answer.mode}${dropped}\n`);
 }
@@ -137,7 +138,7 @@ async function record(
 }
 
 async function tell(env: CliEnv, request: AdminCall, text: string, flags: AdminFlags): Promise<void> {
-  const answer = await ask(env, flags, request, z.unknown());
+  const answer = await ask(env, flags, request);
   env.out(flags.json ? `${JSON.stringify(answer)}\n` : text);
 }
 

@@ -1,5 +1,10 @@
 /** Pictures of the live analytics as SVG: what an endpoint did and will do, what a score is made of, how honest it has been. */
-import type { Explanation, MetricAnswer, PlannedMoveAnswer } from './live-answers.js';
+import type { AnswerTo } from '@restitch/wire';
+
+type EngineAnswer = Exclude<AnswerTo<'analytics.status'>['engine'], { readonly unavailable: string }>;
+type Explanation = AnswerTo<'analytics.explain'>;
+type MetricAnswer = EngineAnswer['metrics'][number];
+type PlannedMoveAnswer = NonNullable<AnswerTo<'analytics.plan'>['plan']>['moves'][number];
 
 const WIDTH = 900;
 const PANEL = 220;

@@ -1,6 +1,13 @@
 /** Answers about the analytics as lines for people. */
 import { formatTable } from '../operate/format-table.js';
-import type { EndpointLine, Explanation, MetricAnswer, PlanAnswer, StatusAnswer } from './live-answers.js';
+import type { AnswerTo } from '@restitch/wire';
+
+type EngineAnswer = Exclude<AnswerTo<'analytics.status'>['engine'], { readonly unavailable: string }>;
+type EndpointLine = EngineAnswer['endpoints'][number];
+type Explanation = AnswerTo<'analytics.explain'>;
+type MetricAnswer = EngineAnswer['metrics'][number];
+type PlanAnswer = AnswerTo<'analytics.plan'>;
+type StatusAnswer = AnswerTo<'analytics.status'>;
 
 const figure = (value: number | null | undefined, digits = 2): string =>
   value === null || value === undefined ? '–' : value.toFixed(digits);

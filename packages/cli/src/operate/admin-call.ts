@@ -1,11 +1,8 @@
-/** How operate commands reach the daemon: which socket, and one call with its answer checked. */
+/** How operate commands reach the daemon: which socket, and for how long. */
 import { openAdminClient } from '@restitch/access-point';
-import type { AdminCall } from '@restitch/access-point';
 import type { AdminClient } from '@restitch/access-point';
-import { RestitchError } from '@restitch/core';
 import type { Command } from 'commander';
 import { Option } from 'commander';
-import type { z } from 'zod';
 import type { CliEnv } from '@restitch/console';
 
 /** Options all operate commands share. */
@@ -43,24 +40,4 @@ export async function withAdmin<T>(
     env.signal.removeEventListener('abort', stop);
     client.close();
   }
-}
-
-/** One call; the answer is checked. */
-export async function callAdmin<T>(
-  client: AdminClient,
-  request: AdminCall,
-  schema: z.ZodType<T>,
-): Promise<T> {
-  return readAnswer(schema, await client.call(request));
-}
-
-/** A plain answer as a typed one. Throws `version_unsupported` if it is of another shape. */
-export function readAnswer<T>(schema: z.ZodType<T>, value: unknown): T {
-  const parsed = schema.safeParse(value);
-  if (parsed.success) return parsed.data;
-  const where = parsed.error.issues.map((issue) => issue.path.join('.')).join(', ');
-  throw new RestitchError(
-    'version_unsupported',
-    `the daemon's answer is of another version; not as expected: ${where}`,
-  );
 }

@@ -30,10 +30,15 @@ const move = {
   flow,
   source: 'a',
   target: 'b',
+  fromEpoch: 0,
   epoch: 1,
   outcome: 'committed',
   unconfirmed: false,
   startedAtMs: 1000,
+  holdNs: 1e9,
+  switchNs: 1.0008e9,
+  endedNs: 1.002e9,
+  busyTries: 0,
   prepareMs: 2,
   moveMs: 0.8,
   confirmMs: 1,
@@ -47,10 +52,17 @@ const endpoint = {
   name: 'a',
   id: 1,
   state: 'healthy',
+  liveness: 'healthy',
+  drain: 'none',
   weight: 100,
   sessions: 3,
   movesRunning: 0,
   app: { name: 'echo', version: '1' },
+  instance: 'i1',
+  stateAddress: { address: '10.0.0.11', port: 7500 },
+  listeners: [{ name: 'main', vip: flow.vip }],
+  features: ['image-1'],
+  counters: {},
   dataAddress: '10.0.0.11',
   eventLoopDelayMs: 0.2,
   lastHeardAgoMs: 12,
@@ -228,7 +240,7 @@ describe('session', () => {
     expect(table[1]).toMatch(/ b +closing +1 .*74201 bytes to be acknowledged/);
     const json = await run('session', 'list', '--json');
     expect(JSON.parse(json.out)).toMatchObject({ phase: 'closing', tailBytes: 74_201 });
-    const finishing = { atMs: 0, sessionId: 's1', from: 'a', to: null, epoch: 0, outcome: 'finishing' };
+    const finishing = { atMs: 0, sessionId: 's1', flow, from: 'a', to: null, epoch: 0, outcome: 'finishing' };
     const takeOvers = [{ ...finishing, reason: 'the kernel of its host delivers the rest' }];
     const told = { ...closing, isFinishing: true };
     answers = { session: { ok: { session: told, record: null, moves: [], takeOvers } } };
@@ -257,7 +269,7 @@ describe('session', () => {
   });
 
   it('show tells of a session that died with all its copies, and what its client was told', async () => {
-    const lost = { atMs: 0, sessionId: 's1', from: 'a', to: null, epoch: 0, outcome: 'lost' };
+    const lost = { atMs: 0, sessionId: 's1', flow, from: 'a', to: null, epoch: 0, outcome: 'lost' };
     const takeOvers = [{ ...lost, reason: 'nobody has a replica', client: 'reset', resetMs: 12 }];
     answers = { session: { ok: { session: null, record: null, moves: [], takeOvers } } };
     const { out } = await run('session', 'show', 's1');

@@ -1,13 +1,11 @@
 /** `restitch endpoint list|drain|undrain|notice`. */
+import type { DrainAnswer, EndpointAnswer } from '@restitch/wire';
 import type { Command } from 'commander';
 import { Option } from 'commander';
-import { z } from 'zod';
 import { exitCodes } from '@restitch/console';
 import type { CliEnv } from '@restitch/console';
-import { callAdmin, readAnswer, withAdmin, withAdminOptions } from './admin-call.js';
+import { withAdmin, withAdminOptions } from './admin-call.js';
 import type { AdminFlags } from './admin-call.js';
-import { drainSchema, endpointSchema, noticeSchema } from './answers.js';
-import type { DrainAnswer, EndpointAnswer } from './answers.js';
 import { formatDurationMs, formatTable } from './format-table.js';
 import { parseDurationMs } from './parse-duration.js';
 
@@ -60,9 +58,7 @@ export function registerEndpointCommands(program: Command, env: () => CliEnv): v
 
 /** Prints all endpoints; exit code 3 if one is not well. */
 async function listEndpoints(env: CliEnv, flags: AdminFlags): Promise<void> {
-  const endpoints = await withAdmin(flags, env, (client) =>
-    callAdmin(client, { cmd: 'endpoints' }, z.array(endpointSchema)),
-  );
+  const endpoints = await withAdmin(flags, env, (client) => client.call({ cmd: 'endpoints' }));
   if (flags.json) for (const e of endpoints) env.out(`${JSON.stringify(e)}\n`);
   else env.out(formatTable(endpointColumns, endpoints));
   if (endpoints.some((e) => e.state === 'suspect' || e.state === 'down'))
@@ -81,12 +77,11 @@ async function drainEndpoint(env: CliEnv, name: string, flags: DrainFlags): Prom
       ...(deadline === undefined ? {} : { deadlineMs: deadline }),
       ...(onDeadline === undefined ? {} : { onDeadline }),
     };
-    const showEvent = (event: unknown): void => {
-      const progress = readAnswer(drainSchema, event);
+    const showProgress = (progress: DrainAnswer): void => {
       if (env.isTerminal || isNews(last, progress)) env.err(progressLine(progress, env.isTerminal));
       last = progress;
     };
-    return readAnswer(drainSchema, await client.call(request, showEvent));
+    return client.call(request, showProgress);
   });
   if (env.isTerminal && last !== undefined) env.err('\n');
   env.out(flags.json ? `${JSON.stringify(answer)}\n` : `${summaryOf(answer)}\n`);
@@ -95,9 +90,7 @@ async function drainEndpoint(env: CliEnv, name: string, flags: DrainFlags): Prom
 
 /** Ends a drain. */
 async function undrainEndpoint(env: CliEnv, name: string, flags: AdminFlags): Promise<void> {
-  const endpoint = await withAdmin(flags, env, (client) =>
-    callAdmin(client, { cmd: 'undrain', endpoint: name }, endpointSchema),
-  );
+  const endpoint = await withAdmin(flags, env, (client) => client.call({ cmd: 'undrain', endpoint: name }));
   const what =
     endpoint.draining?.isLeaving === true
       ? `${name} is ${endpoint.state} still: its process is about to leave`
@@ -114,7 +107,7 @@ async function noticeEndpoint(env: CliEnv, name: string, flags: NoticeFlags): Pr
     inMs: flags.in,
     cancel: flags.cancel,
   };
-  const answer = await withAdmin(flags, env, (client) => callAdmin(client, request, noticeSchema));
+  const answer = await withAdmin(flags, env, (client) => client.call(request));
   if (flags.json) env.out(`${JSON.stringify(answer)}\n`);
   else if ('cancelled' in answer) env.out(`${name}: ${answer.cancelled ? 'taken back' : 'there was none'}\n`);
   else env.out(`${name}: ${answer.what} in ${formatDurationMs(answer.inMs)}; its sessions will leave\n`);

@@ -1,13 +1,11 @@
 /** `restitch session list|show|watch|migrate`. */
 import { formatSocketAddress, systemClock } from '@restitch/core';
+import type { EventOf, SessionAnswer } from '@restitch/wire';
 import type { Command } from 'commander';
-import { z } from 'zod';
 import { exitCodes } from '@restitch/console';
 import type { CliEnv } from '@restitch/console';
-import { callAdmin, readAnswer, withAdmin, withAdminOptions } from './admin-call.js';
+import { withAdmin, withAdminOptions } from './admin-call.js';
 import type { AdminFlags } from './admin-call.js';
-import { eventSchema, moveSchema, sessionSchema, storySchema } from './answers.js';
-import type { EventAnswer, MoveAnswer, SessionAnswer } from './answers.js';
 import { formatDurationMs, formatTable } from './format-table.js';
 import { moveLine, storyLines, tailOf, takeOverLine } from './session-story.js';
 
@@ -40,13 +38,12 @@ export function registerSessionCommands(program: Command, env: () => CliEnv): vo
 
 /** Prints sessions, one a line with `--json`. */
 async function listSessions(env: CliEnv, flags: AdminFlags & { endpoint?: string }): Promise<void> {
-  const page = z.object({ total: z.number(), sessions: z.array(sessionSchema) });
   const all: SessionAnswer[] = [];
   await withAdmin(flags, env, async (client) => {
     const which = flags.endpoint === undefined ? {} : { endpoint: flags.endpoint };
     for (;;) {
       const request = { cmd: 'sessions' as const, offset: all.length, limit: pageSize, ...which };
-      const { total, sessions } = await callAdmin(client, request, page);
+      const { total, sessions } = await client.call(request);
       all.push(...sessions);
       if (sessions.length === 0 || all.length >= total) return;
     }
@@ -57,17 +54,15 @@ async function listSessions(env: CliEnv, flags: AdminFlags & { endpoint?: string
 
 /** Prints one session's story. */
 async function showSession(env: CliEnv, id: string, flags: AdminFlags): Promise<void> {
-  const story = await withAdmin(flags, env, (client) =>
-    callAdmin(client, { cmd: 'session', id }, storySchema),
-  );
+  const story = await withAdmin(flags, env, (client) => client.call({ cmd: 'session', id }));
   env.out(flags.json ? `${JSON.stringify(story)}\n` : storyLines(story));
 }
 
 /** Prints what happens until interrupted. */
 async function watchSessions(env: CliEnv, id: string | undefined, flags: AdminFlags): Promise<void> {
   const request = { cmd: 'watch' as const, ...(id === undefined ? {} : { session: id }) };
-  const show = (event: unknown): void => {
-    env.out(flags.json ? `${JSON.stringify(event)}\n` : `${eventLine(readAnswer(eventSchema, event))}\n`);
+  const show = (event: EventOf<'watch'>): void => {
+    env.out(flags.json ? `${JSON.stringify(event)}\n` : `${eventLine(event)}\n`);
   };
   try {
     await withAdmin(flags, env, (client) => client.call(request, show));
@@ -84,8 +79,7 @@ async function migrateSession(env: CliEnv, id: string, flags: MigrateFlags): Pro
     force: flags.force,
     ...(flags.to === undefined ? {} : { target: flags.to }),
   };
-  const answer = z.object({ attempts: z.number(), move: moveSchema });
-  const { move } = await withAdmin(flags, env, (client) => callAdmin(client, request, answer));
+  const { move } = await withAdmin(flags, env, (client) => client.call(request));
   env.out(flags.json ? `${JSON.stringify(move)}\n` : `${moveLine(move)}\n`);
   if (move.outcome !== 'committed') process.exitCode = exitCodes.failed;
 }
@@ -113,11 +107,11 @@ function noteOf(s: SessionAnswer): string {
   return s.pinned === null ? '' : `pinned: ${s.pinned}`;
 }
 
-function eventLine(event: EventAnswer): string {
+function eventLine(event: EventOf<'watch'>): string {
   const at = new Date(event.atMs).toISOString().slice(11, 23);
   switch (event.t) {
     case 'move':
-      return `${at} ${moveLine(event.move satisfies MoveAnswer)}`;
+      return `${at} ${moveLine(event.move)}`;
     case 'opened':
       return `${at} ${event.sessionId} opened at ${event.endpoint} by ${formatSocketAddress(event.flow.client)}`;
     case 'ended':

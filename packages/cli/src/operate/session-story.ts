@@ -1,6 +1,6 @@
 /** A session's story in words: where it is, and each move with its steps, timings and reasons. */
+import type { MoveAnswer, SessionAnswer, StoryAnswer, SessionTakeOverAnswer } from '@restitch/wire';
 import { formatSocketAddress } from '@restitch/core';
-import type { MoveAnswer, SessionAnswer, StoryAnswer, TakeOverAnswer } from './answers.js';
 import { formatDurationMs } from './format-table.js';
 
 /** One move in one line. */
@@ -14,7 +14,7 @@ export function moveLine(m: MoveAnswer): string {
 }
 
 /** One take-over in one line. */
-export function takeOverLine(t: TakeOverAnswer): string {
+export function takeOverLine(t: SessionTakeOverAnswer): string {
   if (t.outcome === 'taken') return `${t.sessionId} taken over from ${t.from} by ${t.to}, epoch ${t.epoch}`;
   if (t.outcome === 'finishing')
     return `${t.sessionId} had been ended by its application at ${t.from}: ${t.reason ?? 'its kernel delivers the rest'}`;

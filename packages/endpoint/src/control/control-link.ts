@@ -12,10 +12,11 @@ import {
   type SessionReport,
   type TelemetryOrder,
   type ToEndpoint,
+  assertVersion,
   parseMessage,
   protocolVersion,
   toEndpointSchema,
-} from '@restitch/core/internal';
+} from '@restitch/wire/internal';
 
 type Hello = Extract<FromEndpoint, { t: 'hello' }>;
 type Ended = Extract<FromEndpoint, { t: 'ended' }>['sessions'][number];
@@ -207,6 +208,7 @@ export class ControlLink {
   }
 
   #onMessage(channel: Channel, raw: unknown): void {
+    if (!this.#isWelcome) assertVersion(raw, channel.peer.name);
     const message = parseMessage(toEndpointSchema, raw, channel.peer.name);
     if (message.t !== 'welcome') {
       if (!this.#isWelcome) {
@@ -220,12 +222,6 @@ export class ControlLink {
     }
     if (this.#isWelcome)
       throw new RestitchError('message_invalid', `second welcome from ${channel.peer.name}`);
-    if (message.protocol.major !== protocolVersion.major) {
-      throw new RestitchError(
-        'version_unsupported',
-        `${channel.peer.name} speaks protocol ${message.protocol.major}`,
-      );
-    }
     this.#isWelcome = true;
     this.#redial.reached();
     this.#toldFailure = undefined;

@@ -1,14 +1,12 @@
 /** The access point's requests and who answers them here. */
 import { type Flow, RestitchError, formatFlow } from '@restitch/core';
-import type { EndpointRequest } from '@restitch/core/internal';
+import type { EndpointRequest, Reply, ReplyTo, SessionStats } from '@restitch/wire/internal';
 import type { SourceMoves } from '../move/source-moves.js';
 import type { TargetMoves } from '../move/target-moves.js';
 import type { SessionTable } from '../session-table.js';
 import type { Protection } from '../protect/protection.js';
-import { type SessionStats, readSessionStats } from '../session-stats.js';
+import { readSessionStats } from '../session-stats.js';
 import { findInKernel, type Residue } from '../tcp/kernel-sockets.js';
-
-type Answer = Record<string, unknown>;
 
 /** Who answers. */
 export interface RequestContext {
@@ -20,50 +18,49 @@ export interface RequestContext {
   readonly residue: () => Residue;
 }
 
+/** Answers at once what must not wait until all is done. */
+type AnswerNow = (answer: ReplyTo<'activate'>) => void;
+
+/** Who answers which request; undefined: it was answered at once. */
+type Answerers = {
+  readonly [T in EndpointRequest['t']]: (
+    request: Extract<EndpointRequest, { t: T }>,
+    answerNow: AnswerNow,
+  ) => ReplyTo<T> | Promise<ReplyTo<T>> | undefined;
+};
+
 /** Requests to answers; a refusal is thrown or rejected. What can be answered in the same turn is. */
 export class RequestHandler {
   readonly #ctx: RequestContext;
+  readonly #answerers: Answerers;
 
   constructor(context: RequestContext) {
     this.#ctx = context;
+    const { source, target, residue } = context;
+    this.#answerers = {
+      reserve: (request) => target.reserve(request),
+      prepare: (request) => source.prepare(request),
+      freeze: (request) => source.freeze(request),
+      activate: (request, answerNow) => target.activate(request, answerNow),
+      abort: (request) => target.abort(request),
+      revert: (request) => source.revert(request),
+      release: (request) => source.release(request),
+      query: ({ flows }) => ({ owned: this.#owned(flows) }),
+      residue: () => residue(),
+      reset: ({ sessionIds }) => ({ reset: this.#reset(sessionIds) }),
+      stats: ({ sessionIds }) => ({ sessions: this.#stats(sessionIds) }),
+      replicas: ({ owner, offset }) => this.#need().replicasOf(owner, offset ?? 0),
+      'take-over': (request) => this.#need().takeOvers.takeOver(request),
+    };
   }
 
   /** `answerNow` is for answers that must not wait until all is done; nothing is returned then. */
-  handle(
-    request: EndpointRequest,
-    answerNow: (answer: Answer) => void,
-  ): Answer | Promise<Answer> | undefined {
-    const { source, target } = this.#ctx;
-    switch (request.t) {
-      case 'reserve':
-        return target.reserve(request);
-      case 'prepare':
-        return source.prepare(request);
-      case 'freeze':
-        return source.freeze(request);
-      case 'activate':
-        return target.activate(request, answerNow);
-      case 'abort':
-        return target.abort(request);
-      case 'revert':
-        return source.revert(request);
-      case 'release':
-        return source.release(request);
-      case 'query':
-        return { owned: this.#owned(request.flows) };
-      case 'residue':
-        return { ...this.#ctx.residue() };
-      case 'reset':
-        return { reset: this.#reset(request.sessionIds) };
-      case 'stats':
-        return { sessions: this.#stats(request.sessionIds) };
-      case 'replicas':
-        return this.#need().replicasOf(request.owner, request.offset ?? 0);
-      case 'take-over':
-        return this.#need().takeOvers.takeOver(request);
-      default:
-        throw new RestitchError('message_invalid', 'a request of an unknown kind');
-    }
+  handle(request: EndpointRequest, answerNow: AnswerNow): Reply | Promise<Reply> | undefined {
+    const answer = this.#answerers[request.t] as (
+      request: EndpointRequest,
+      answerNow: AnswerNow,
+    ) => Reply | Promise<Reply> | undefined;
+    return answer(request, answerNow);
   }
 
   #need(): Protection {

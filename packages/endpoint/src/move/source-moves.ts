@@ -5,7 +5,14 @@
  * no packet, timer or application code can come between.
  */
 import { type Clock, type Counters, type Logger, RestitchError, toRestitchError } from '@restitch/core';
-import { type SessionReport, type ToEndpoint, encodeImage } from '@restitch/core/internal';
+import {
+  type SessionReport,
+  type ToEndpoint,
+  encodeImage,
+  type ReplyTo,
+  assertOffered,
+  plainImageNeeds,
+} from '@restitch/wire/internal';
 import type { Channel } from '@restitch/channel';
 import { closeFd, threadCpuNs } from '@restitch/sys';
 import { type SessionTable, toReport } from '../session-table.js';
@@ -93,7 +100,7 @@ export class SourceMoves {
   }
 
   /** Checks, waits for a safe point, opens the state connection. Rejects with the reason of the refusal. */
-  async prepare(request: Request<'prepare'>): Promise<Record<string, unknown>> {
+  async prepare(request: Request<'prepare'>): Promise<ReplyTo<'prepare'>> {
     const session = this.#ctx.table.need(request.sessionId);
     const known = this.#bySession.get(session.id);
     if (known !== undefined && known.moveId !== request.moveId) {
@@ -108,6 +115,8 @@ export class SourceMoves {
     }
     const isForced = request.force === true;
     assertMovable(session, isForced);
+    const { name: target, features } = request.target;
+    assertOffered(plainImageNeeds, features, { session: session.id, target });
     const move = this.#begin(request, session);
     const deadlineMs = this.#ctx.clock.monotonicMs() + request.budgetMs;
     try {
@@ -129,7 +138,7 @@ export class SourceMoves {
    * Freezes and sends the image, in the same turn unless there is something to wait for. Throws or rejects with the
    * session served on in place.
    */
-  freeze(request: Request<'freeze'>): Record<string, unknown> | Promise<Record<string, unknown>> {
+  freeze(request: Request<'freeze'>): ReplyTo<'freeze'> | Promise<ReplyTo<'freeze'>> {
     const move = this.#need(request.moveId);
     const { session } = move;
     if (move.phase !== 'prepared') {
@@ -144,7 +153,7 @@ export class SourceMoves {
     return this.#freezeNow(move, request.epoch, channel);
   }
 
-  async #freezeLater(move: SourceMove, request: Request<'freeze'>): Promise<Record<string, unknown>> {
+  async #freezeLater(move: SourceMove, request: Request<'freeze'>): Promise<ReplyTo<'freeze'>> {
     move.phase = 'freezing';
     try {
       await this.#reachSafePoint(move, request.budgetMs);
@@ -165,7 +174,7 @@ export class SourceMoves {
   }
 
   /** Serves again in place; a move not yet frozen is called off. */
-  revert(request: Request<'revert'>): Record<string, unknown> {
+  revert(request: Request<'revert'>): ReplyTo<'revert'> {
     const move = this.#moves.get(request.moveId);
     if (move === undefined) {
       if (this.#finished.get(request.moveId) === 'released') {
@@ -189,7 +198,7 @@ export class SourceMoves {
   }
 
   /** Drops the frozen socket in silence: the target serves. */
-  release(request: Request<'release'>): Record<string, unknown> {
+  release(request: Request<'release'>): ReplyTo<'release'> {
     if (this.#finished.get(request.moveId) === 'released') return {};
     const move = this.#need(request.moveId);
     if (move.phase !== 'frozen') {
@@ -323,7 +332,7 @@ export class SourceMoves {
     throw new RestitchError('session_busy', `session ${session.id}: segments wait for a lost one`);
   }
 
-  #freezeNow(move: SourceMove, epoch: number, channel: Channel): Record<string, unknown> {
+  #freezeNow(move: SourceMove, epoch: number, channel: Channel): ReplyTo<'freeze'> {
     const { session } = move;
     const { clock, counters } = this.#ctx;
     const startMs = clock.monotonicMs();

@@ -1,7 +1,13 @@
 /** Where images come in: only from endpoints, only in the order of the protocol, only what was reserved for the sender. */
 import { type Channel, type ChannelListener, type TlsFiles, listenChannels } from '@restitch/channel';
 import { type Counters, type Logger, RestitchError } from '@restitch/core';
-import { parseMessage, protocolVersion, toFailure, toTargetSchema } from '@restitch/core/internal';
+import {
+  assertVersion,
+  parseMessage,
+  protocolVersion,
+  toFailure,
+  toTargetSchema,
+} from '@restitch/wire/internal';
 
 /** One image as it came. */
 export interface IncomingImage {
@@ -51,17 +57,12 @@ function serve(channel: Channel, options: StateListenerOptions): void {
       options.takeReplication?.(channel, raw);
       return;
     }
+    if (!hasHello) greet(channel, raw, options);
     const message = parseMessage(toTargetSchema, raw, channel.peer.name);
     if (message.t === 'state-hello') {
       if (hasHello) throw new RestitchError('message_invalid', `second hello from ${channel.peer.name}`);
       if (message.name !== channel.peer.name) {
         throw new RestitchError('forbidden', `${channel.peer.name} calls itself ${message.name}`);
-      }
-      if (message.protocol.major !== protocolVersion.major) {
-        throw new RestitchError(
-          'version_unsupported',
-          `${channel.peer.name} speaks protocol ${message.protocol.major}, this endpoint ${protocolVersion.major}`,
-        );
       }
       isReplication = message.purpose === 'replication';
       if (isReplication && options.takeReplication === undefined) {
@@ -75,6 +76,17 @@ function serve(channel: Channel, options: StateListenerOptions): void {
       throw new RestitchError('message_invalid', `image from ${channel.peer.name} before its hello`);
     take(channel, message, options);
   });
+}
+
+/** As the access point's: whoever speaks another major is told ours and cut off. */
+function greet(channel: Channel, first: unknown, { name }: StateListenerOptions): void {
+  try {
+    assertVersion(first, channel.peer.name);
+  } catch (error) {
+    channel.send({ t: 'state-welcome', protocol: protocolVersion, name });
+    channel.flush();
+    throw error;
+  }
 }
 
 function take(channel: Channel, incoming: IncomingImage, options: StateListenerOptions): void {

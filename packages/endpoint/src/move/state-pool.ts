@@ -5,7 +5,7 @@
  */
 import { type Channel, type TlsFiles, openChannel } from '@restitch/channel';
 import { type Clock, type Counters, type Logger, RestitchError } from '@restitch/core';
-import { parseMessage, protocolVersion, toSourceSchema } from '@restitch/core/internal';
+import { assertVersion, parseMessage, protocolVersion, toSourceSchema } from '@restitch/wire/internal';
 import { withDeadline } from './with-deadline.js';
 
 /** Where and who the target is. */
@@ -110,11 +110,14 @@ export class StatePool {
       counters,
       logger,
     });
+    let isWelcome = false;
     const welcome = new Promise<void>((resolve, reject) => {
       channel.onClose((reason) =>
         reject(reason ?? new RestitchError('peer_lost', 'closed before its welcome')),
       );
       channel.onMessage((raw) => {
+        if (!isWelcome) assertVersion(raw, target.name);
+        isWelcome = true;
         const message = parseMessage(toSourceSchema, raw, target.name);
         if (message.t === 'state-welcome') return resolve();
         // The access point hears of it from the target; here it is only counted.

@@ -10,11 +10,11 @@ import {
   type Counters,
   type Flow,
   type Logger,
-  type PlainData,
   RestitchError,
   formatFlow,
   toRestitchError,
 } from '@restitch/core';
+import { type PlainData } from '@restitch/wire';
 import {
   type FromEndpoint,
   type SessionImage,
@@ -22,7 +22,8 @@ import {
   type ToEndpoint,
   decodeImage,
   toFailure,
-} from '@restitch/core/internal';
+  type ReplyTo,
+} from '@restitch/wire/internal';
 import type { ProtectionSettings } from '@restitch/guard';
 import { type ArrivedSession, completeFromReplica, continuedFrom } from '../protect/planned-move.js';
 import type { ReplicaBase } from '../protect/planned-moves.js';
@@ -132,7 +133,7 @@ export class TargetMoves {
   }
 
   /** Keeps a place. Throws the reason of the refusal. */
-  reserve(request: Request<'reserve'>): Record<string, unknown> {
+  reserve(request: Request<'reserve'>): ReplyTo<'reserve'> {
     const { table, clock, features, findListener } = this.#ctx;
     const known = this.#reserved.get(request.moveId);
     if (known !== undefined || this.#pending.has(request.moveId)) {
@@ -255,8 +256,8 @@ export class TargetMoves {
    */
   activate(
     request: Request<'activate'>,
-    answer: (data: Record<string, unknown>) => void,
-  ): Record<string, unknown> | undefined {
+    answer: (data: ReplyTo<'activate'>) => void,
+  ): ReplyTo<'activate'> | undefined {
     const { moveId, epoch } = request;
     const pending = this.#pending.get(moveId);
     if (pending === undefined) {
@@ -322,7 +323,7 @@ export class TargetMoves {
   }
 
   /** Drops whatever there is of a move, in silence. */
-  abort(request: Pick<Request<'abort'>, 'moveId'>): Record<string, unknown> {
+  abort(request: Pick<Request<'abort'>, 'moveId'>): ReplyTo<'abort'> {
     const { moveId } = request;
     if (this.#finished.get(moveId) === 'activated') {
       throw new RestitchError('message_invalid', `move ${moveId} is served here: not aborted`, {

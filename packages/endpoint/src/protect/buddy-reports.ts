@@ -1,6 +1,6 @@
 /** Tells the access point whose replica is where: gathered, for a dead buddy's sessions change all at once. */
 import type { Clock } from '@restitch/core';
-import type { FromEndpoint } from '@restitch/core/internal';
+import type { FromEndpoint } from '@restitch/wire/internal';
 import type { ReplicatedSession } from './replicated-session.js';
 
 /** A person who looks is content with this; the changes of that time share one message. */

@@ -6,12 +6,11 @@
  * What was held for it during the crash is older than the answer, so that is waited for first.
  */
 import type { Clock, Flow } from '@restitch/core';
-import type { TcpImage } from '@restitch/core/internal';
+import type { TcpImage, TcpTemplate } from '@restitch/wire/internal';
 import type { Testimony, Witness } from '@restitch/guard/internal';
 import { closeFd } from '@restitch/sys';
 import { getTcpInfo, setBufferOption, so, solSocket, tcpState } from '@restitch/sys/internal';
 import { activateSocket, imageFromCheckpoint, probeClient, thawSocket } from '../tcp/index.js';
-import type { TcpTemplate } from '../tcp/index.js';
 import { enterRepair } from '../tcp/repair.js';
 
 /** `agreed`: nothing has passed. `gone`: the client itself has ended the connection. */

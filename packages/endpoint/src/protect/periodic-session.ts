@@ -8,13 +8,8 @@
 import type { Socket } from 'node:net';
 import type { Clock, Flow } from '@restitch/core';
 import type { ProtectionSettings } from '@restitch/guard';
-import {
-  type Checkpointer,
-  type Commit,
-  createCheckpointer,
-  finishes,
-  type GuardControl,
-} from '@restitch/guard/internal';
+import { type Checkpointer, createCheckpointer, finishes, type GuardControl } from '@restitch/guard/internal';
+import { type Commit } from '@restitch/wire/internal';
 import { unacknowledgedBytes } from '@restitch/sys/internal';
 import type { ClosingParty } from '../session/session-init.js';
 import type { Session } from '../session/session.js';

@@ -1,6 +1,7 @@
 /** A replica of level periodic becomes a session again, or an honest reset. */
-import type { Clock, Counters, Flow, Logger, PlainData } from '@restitch/core';
-import type { TcpImage } from '@restitch/core/internal';
+import type { Clock, Counters, Flow, Logger } from '@restitch/core';
+import type { PlainData } from '@restitch/wire';
+import type { TcpImage, Opening } from '@restitch/wire/internal';
 import {
   attachWitness,
   type GuardControl,
@@ -14,7 +15,6 @@ import { detachFilter } from '@restitch/sys/internal';
 import type { Session } from '../session/session.js';
 import { type ActiveTcp, activateSocket, type PendingTcp } from '../tcp/index.js';
 import { askClient, closeSilently, resetClient } from './client-witness.js';
-import type { Opening } from './opening.js';
 
 /** A session that could not go on, as the application of its heir is told. */
 export interface LostSession {

@@ -5,11 +5,11 @@
  * To the session's own buddy only the last delta and the socket's own words travel; all else is there already.
  */
 import { addSeq, formatFlow, RestitchError } from '@restitch/core';
-import type { SessionImage, TcpImage } from '@restitch/core/internal';
-import { type Commit, commitBytes, type Replica } from '@restitch/guard/internal';
+import type { SessionImage, TcpImage } from '@restitch/wire/internal';
+import { type Commit, commitBytes, decodeOpening, type Opening } from '@restitch/wire/internal';
+import { type Replica } from '@restitch/guard/internal';
 import type { FrozenSession } from '../session/session-init.js';
 import type { Session } from '../session/session.js';
-import { decodeOpening, type Opening } from './opening.js';
 import type { ContinuedFrom, ProtectedSession, SafeState } from './protected-session.js';
 
 /** What goes into the image of a frozen protected session in place of the ordinary fields. */

@@ -1,15 +1,14 @@
 /** Planned moves of protected sessions at this endpoint, as source and as target; the rules are in docs/crash.md. */
 import type { Socket } from 'node:net';
 import { addSeq } from '@restitch/core';
-import type { TcpImage } from '@restitch/core/internal';
+import type { TcpImage, Commit, Opening } from '@restitch/wire/internal';
 import type { ProtectionSettings } from '@restitch/guard';
-import type { BuddyStore, Commit, GuardControl, Replica } from '@restitch/guard/internal';
+import type { BuddyStore, GuardControl, Replica } from '@restitch/guard/internal';
 import type { Carrier } from '../session/carrier.js';
 import { getSocketHandle } from '../session/node-handle.js';
 import type { FrozenSession } from '../session/session-init.js';
 import type { Session } from '../session/session.js';
 import { readWrittenEnd } from '../tcp/index.js';
-import type { Opening } from './opening.js';
 import { type ArrivedSession, freezeProtected, type FrozenParts } from './planned-move.js';
 import { ProtectedCarrier } from './protected-carrier.js';
 import type { ContinuedFrom, ProtectedSession } from './protected-session.js';

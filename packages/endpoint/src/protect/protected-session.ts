@@ -5,29 +5,22 @@
  * The Writable is told "written" as soon as its bytes are here (while there is room): a safe point needs everything the
  * application has written to be in the same commit as the state that it belongs to.
  */
-import {
-  addSeq,
-  type Clock,
-  diffSeq,
-  type Flow,
-  type PlainData,
-  type RestitchError,
-  toRestitchError,
-} from '@restitch/core';
+import { addSeq, type Clock, diffSeq, type Flow, type RestitchError, toRestitchError } from '@restitch/core';
+import { type PlainData } from '@restitch/wire';
 import {
   ackableSeq,
-  type Commit,
   createOwnerSession,
   finishes,
   finSeqOf,
   type GuardControl,
   type OwnerSession,
 } from '@restitch/guard/internal';
+import { type Commit, type TcpTemplate } from '@restitch/wire/internal';
 import { getTcpInfo, isFinWaiting, tcpState, unacknowledgedBytes } from '@restitch/sys/internal';
 import type { ProtectionSettings } from '@restitch/guard';
 import type { ClosingKind, ClosingParty } from '../session/session-init.js';
 import type { Session } from '../session/session.js';
-import { type TcpTemplate, UrgentAccount } from '../tcp/index.js';
+import { UrgentAccount } from '../tcp/index.js';
 import { type EndpointCost, type ReplicationCost, SessionCost } from './commit-cost.js';
 import type { ProtectedCarrier } from './protected-carrier.js';
 import { Replay } from './replay.js';

@@ -5,7 +5,7 @@
 import type { Socket } from 'node:net';
 import type { Channel, TlsFiles } from '@restitch/channel';
 import { type Clock, type Counters, type Flow, formatFlow, type Logger, RestitchError } from '@restitch/core';
-import type { FromEndpoint } from '@restitch/core/internal';
+import type { FromEndpoint, ReplyTo } from '@restitch/wire/internal';
 import type { ProtectionSettings } from '@restitch/guard';
 import {
   type AgentMembership,
@@ -16,8 +16,8 @@ import {
   type GuardPins,
   joinAgent,
   openGuardPins,
-  parseToBuddy,
 } from '@restitch/guard/internal';
+import { parseMessage, encodeOpening, type Opening, toBuddySchema } from '@restitch/wire/internal';
 import { afInet, afInet6, familyOf } from '@restitch/sys/internal';
 import type { AcceptingListener, ThawedSession } from '../move/target-moves.js';
 import type { Carrier } from '../session/carrier.js';
@@ -27,7 +27,6 @@ import type { Session } from '../session/session.js';
 import { discardFrozenSocket, freezeSocket, readTemplate, type TemplateOffsets } from '../tcp/index.js';
 import { countByProtection } from './buddy-reports.js';
 import { EndpointCost } from './commit-cost.js';
-import { encodeOpening, type Opening } from './opening.js';
 import { BareSessions } from './bare-sessions.js';
 import { type LostSession, lostInReplay } from './periodic-take-over.js';
 import { PeriodicSession } from './periodic-session.js';
@@ -299,13 +298,13 @@ export class Protection {
   /** Another endpoint's commits come in on this connection. */
   receive(channel: Channel, raw: unknown): void {
     const { name } = channel.peer;
-    const message = parseToBuddy(raw, name);
+    const message = parseMessage(toBuddySchema, raw, name);
     for (const answer of this.store.receive(name, message)) channel.send(answer);
     if (message.t === 'commit') this.moves.committed(name, message.id);
   }
 
   /** What there is of a dead endpoint's sessions, or a page of all replicas with whose they are. */
-  replicasOf(owner: string | undefined, offset: number): Record<string, unknown> {
+  replicasOf(owner: string | undefined, offset: number): ReplyTo<'replicas'> {
     return { replicas: reportReplicas(this.store, owner, offset) };
   }
 

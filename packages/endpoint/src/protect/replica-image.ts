@@ -1,7 +1,6 @@
 /** A replica as the image of a session, with a socket that is to be made from it. */
-import type { SessionImage } from '@restitch/core/internal';
+import type { SessionImage, Opening } from '@restitch/wire/internal';
 import type { Replica } from '@restitch/guard/internal';
-import type { Opening } from './opening.js';
 import type { SafeState } from './protected-session.js';
 
 /** The image a session goes on from under `epoch`. */

@@ -1,7 +1,7 @@
 /** A session that has a buddy, as the replication of an endpoint sees it; the levels differ in what is behind. */
 import type { Flow } from '@restitch/core';
 import type { ProtectionSettings } from '@restitch/guard';
-import type { Commit } from '@restitch/guard/internal';
+import type { Commit } from '@restitch/wire/internal';
 import type { ClosingParty } from '../session/session-init.js';
 import type { Session } from '../session/session.js';
 

@@ -4,8 +4,16 @@
  */
 import { type Channel, openChannel, Redial, type TlsFiles } from '@restitch/channel';
 import { type Clock, type Counters, type Logger, RestitchError } from '@restitch/core';
-import { parseMessage, type Peer, protocolVersion, toSourceSchema } from '@restitch/core/internal';
-import { parseToOwner, type ToBuddy, type ToOwner } from '@restitch/guard/internal';
+import {
+  assertVersion,
+  parseMessage,
+  type Peer,
+  protocolVersion,
+  toSourceSchema,
+  type ToBuddy,
+  type ToOwner,
+  toOwnerSchema,
+} from '@restitch/wire/internal';
 
 /** What a link needs and tells. */
 export interface ReplicationLinkOptions {
@@ -96,9 +104,10 @@ export class ReplicationLink {
   #onMessage(raw: unknown): void {
     const { peer, onUp, onMessage, counters } = this.#options;
     if (this.#isUp) {
-      onMessage(parseToOwner(raw, peer.name));
+      onMessage(parseMessage(toOwnerSchema, raw, peer.name));
       return;
     }
+    assertVersion(raw, peer.name);
     const welcome = parseMessage(toSourceSchema, raw, peer.name);
     if (welcome.t !== 'state-welcome') {
       throw new RestitchError('message_invalid', `${peer.name} sent ${welcome.t} before its welcome`);

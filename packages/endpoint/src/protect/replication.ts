@@ -4,8 +4,9 @@
  *
  * All sessions that changed in one turn commit together: one TLS write a buddy, and one write of its answer.
  */
-import type { Peer } from '@restitch/core/internal';
-import { chooseBuddy, commitBytes, type ToOwner } from '@restitch/guard/internal';
+import type { Peer } from '@restitch/wire/internal';
+import { chooseBuddy } from '@restitch/guard/internal';
+import { commitBytes, type ToOwner } from '@restitch/wire/internal';
 import { BuddyReports } from './buddy-reports.js';
 import { CommitSchedule } from './commit-schedule.js';
 import { PacedQueue } from './paced-queue.js';

@@ -1,7 +1,6 @@
 /** What this endpoint tells the access point of the replicas it keeps. */
-import { replicasPerPage, type ReplicaReport } from '@restitch/core/internal';
+import { replicasPerPage, type ReplicaReport, decodeOpening } from '@restitch/wire/internal';
 import type { BuddyStore } from '@restitch/guard/internal';
-import { decodeOpening } from './opening.js';
 
 /** Of one owner, without more than is needed; or of all, a page from `offset` on, with whose they are. */
 export function reportReplicas(

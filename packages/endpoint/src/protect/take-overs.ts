@@ -1,11 +1,11 @@
 /** Sessions of dead endpoints go on here: a replica becomes a socket, and then a session or an honest reset. */
 import { addSeq, type Flow, formatFlow, RestitchError, toRestitchError } from '@restitch/core';
-import type { SessionReport, TcpImage, ToEndpoint } from '@restitch/core/internal';
+import type { ReplyTo, SessionReport, TcpImage, ToEndpoint } from '@restitch/wire/internal';
 import { attachWitness } from '@restitch/guard/internal';
 import type { BuddyStore, GuardControl, GuardPins, Witness } from '@restitch/guard/internal';
 import { describeImage } from '../tcp/describe-image.js';
 import { activateSocket, imageFromCheckpoint, thawSocket, uncapTimeouts } from '../tcp/index.js';
-import { decodeOpening } from './opening.js';
+import { decodeOpening } from '@restitch/wire/internal';
 import { type PeriodicReplica, PeriodicTakeOvers } from './periodic-take-over.js';
 import type { SafeState } from './protected-session.js';
 import type { ProtectedListener, ProtectionContext, TakenSession } from './protection.js';
@@ -60,7 +60,7 @@ export class TakeOvers {
   }
 
   /** The record names this endpoint: make the socket, serve. Throws what the access point is told. */
-  takeOver(request: TakeOverRequest): Record<string, unknown> {
+  takeOver(request: TakeOverRequest): ReplyTo<'take-over'> {
     const startMs = this.#ctx.clock.monotonicMs();
     const { owner, sessionId, epoch, moveId } = request;
     // The access point asks again when an answer was lost, and so does a new daemon.

@@ -6,7 +6,7 @@
  * No event tells the end (EPOLLHUP stands at once in LAST_ACK), so it is looked for: soon at first, ever more rarely then.
  */
 import { type Clock, type Counters, formatFlow, type Logger } from '@restitch/core';
-import type { Closing, FromEndpoint } from '@restitch/core/internal';
+import type { Closing, FromEndpoint } from '@restitch/wire/internal';
 import { errnoName } from '@restitch/sys';
 import { type ClosingLook, lookAtClosing } from '../tcp/closing-socket.js';
 import { uncapTimeouts } from '../tcp/timers.js';

@@ -1,5 +1,6 @@
 /** Session state that travels: checked where the application set it, so that the error names the key and not the wire. */
-import { type PlainData, RestitchError } from '@restitch/core';
+import { type PlainData } from '@restitch/wire';
+import { RestitchError } from '@restitch/core';
 
 const maxDepth = 64;
 

@@ -2,8 +2,9 @@
  * Moves a session asks for itself at its safe point: verdicts pushed by the access point, and the request that follows one.
  * If nothing comes of it, the request is served where it is; so every way to fail ends in an answer, not in an error.
  */
-import { type Clock, VerdictList, type VerdictPart } from '@restitch/core';
-import type { FromEndpoint } from '@restitch/core/internal';
+import { type Clock } from '@restitch/core';
+import { VerdictList, type VerdictPart } from './verdict-list.js';
+import type { FromEndpoint } from '@restitch/wire/internal';
 import type { Session } from './session.js';
 
 /** What came of `session.migrate()`. */

@@ -1,6 +1,7 @@
 /** What a session is made from, what is left of it when it is frozen, and who is told of its end. */
 import { randomUUID } from 'node:crypto';
-import { type Flow, type PlainData, normalizeAddress } from '@restitch/core';
+import { type Flow, normalizeAddress } from '@restitch/core';
+import { type PlainData } from '@restitch/wire';
 import type { MigrateOptions, MigrateOutcome } from './self-moves.js';
 import type { Session } from './session.js';
 

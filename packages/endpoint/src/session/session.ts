@@ -6,7 +6,8 @@
  * The carrier decides when the session ends, so autoDestroy is off.
  */
 import type { DuplexOptions } from 'node:stream';
-import { type Flow, type PlainData, RestitchError } from '@restitch/core';
+import { type Flow, RestitchError } from '@restitch/core';
+import { type PlainData } from '@restitch/wire';
 import type { ReplicationCost } from '../protect/commit-cost.js';
 import type { Carrier, CarrierEvents, CarryingSocket, WriteDone } from './carrier.js';
 import { type OutputOrigin, OutputQueue } from './output-queue.js';

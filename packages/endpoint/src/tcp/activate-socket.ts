@@ -1,6 +1,6 @@
 /** Activation: a pending socket begins to serve, and what tells whether the client followed. */
 import { RestitchError, formatFlow, toRestitchError } from '@restitch/core';
-import type { TcpImage } from '@restitch/core/internal';
+import type { TcpImage } from '@restitch/wire/internal';
 import {
   detachFilter,
   familyOf,

@@ -6,7 +6,7 @@
  * timestamp only have to be believable, because the client's next segment corrects the one and PAWS bounds the other.
  */
 import { addSeq } from '@restitch/core';
-import type { TcpImage } from '@restitch/core/internal';
+import type { TcpImage, TcpTemplate } from '@restitch/wire/internal';
 import {
   getIntOption,
   getTcpInfo,
@@ -26,27 +26,6 @@ import {
   windowOffsets,
 } from './repair.js';
 import { readCongestion, readSocketOptions } from './socket-options.js';
-
-/** What a socket says of itself once, at accept or after a thaw. */
-export type TcpTemplate = Pick<
-  TcpImage,
-  | 'mssClamp'
-  | 'sndWscale'
-  | 'rcvWscale'
-  | 'hasWscale'
-  | 'hasSack'
-  | 'hasTimestamps'
-  | 'timestamp'
-  | 'window'
-  | 'options'
-  | 'congestion'
-> & {
-  /** Sequence number of input offset 0 and of output offset 0. */
-  readonly clientStart: number;
-  readonly serverStart: number;
-  /** Wall time of `timestamp`: the buddy is another machine. */
-  readonly readAtMs: number;
-};
 
 /** Where a replica stands. */
 export interface CheckpointPositions {

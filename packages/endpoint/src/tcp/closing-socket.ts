@@ -5,7 +5,7 @@
  * EPOLLHUP stands at once in LAST_ACK and TCP's states are told by nobody, so it is looked at.
  */
 import type { Flow } from '@restitch/core';
-import type { TcpImage } from '@restitch/core/internal';
+import type { TcpImage } from '@restitch/wire/internal';
 import { closeFd, duplicateFd, SyscallError, errno } from '@restitch/sys';
 import {
   getIntOption,

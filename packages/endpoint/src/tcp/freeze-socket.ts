@@ -6,7 +6,7 @@
  * output is blocked as well. All is synchronous: no other code of the process runs in between.
  */
 import { RestitchError, addSeq, toRestitchError } from '@restitch/core';
-import type { TcpImage } from '@restitch/core/internal';
+import type { TcpImage } from '@restitch/wire/internal';
 import {
   afInet,
   attachDropFilter,

@@ -14,4 +14,5 @@ export { restoreTimers, timeoutsCappedForMs, uncapTimeouts } from './timers.js';
 export type { TimerSettings } from './timers.js';
 export { readRemainder, rethawAsSent, rethawRemainder } from './settle-remainder.js';
 export { imageFromCheckpoint, readTemplate, readWrittenEnd } from './checkpoint-socket.js';
-export type { CheckpointPositions, TcpTemplate, TemplateOffsets } from './checkpoint-socket.js';
+export type { CheckpointPositions, TemplateOffsets } from './checkpoint-socket.js';
+export type { TcpTemplate } from '@restitch/wire/internal';

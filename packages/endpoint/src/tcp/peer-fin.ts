@@ -7,7 +7,7 @@
  * PAWS would then drop the client's own segments.
  */
 import { type Flow, normalizeAddress } from '@restitch/core';
-import type { TcpImage } from '@restitch/core/internal';
+import type { TcpImage } from '@restitch/wire/internal';
 import type { Fd } from '@restitch/sys';
 import {
   afInet6,

@@ -13,7 +13,7 @@ import {
   normalizeAddress,
   toRestitchError,
 } from '@restitch/core';
-import type { TcpImage } from '@restitch/core/internal';
+import type { TcpImage } from '@restitch/wire/internal';
 import { Fd, closeFd } from '@restitch/sys';
 import {
   afInet6,

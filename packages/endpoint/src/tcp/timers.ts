@@ -2,7 +2,7 @@
  * Keepalive and user timeout go on from where they were. The kernel starts both anew on a fresh socket, so the target
  * first sets what is left, and the configured values again once the client has been heard (`restoreTimers`).
  */
-import type { TcpImage } from '@restitch/core/internal';
+import type { TcpImage } from '@restitch/wire/internal';
 import {
   getIntOptionIfKnown,
   setIntOption,

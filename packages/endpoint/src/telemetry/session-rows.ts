@@ -4,7 +4,7 @@
  *
  * One pass over all sessions; the best are found by a threshold on the distribution of news, not by sorting.
  */
-import type { TelemetryRow } from '@restitch/core/internal';
+import type { TelemetryRow } from '@restitch/wire/internal';
 import type { Session } from '../session/session.js';
 import type { SessionUsage } from '../session/session-usage.js';
 

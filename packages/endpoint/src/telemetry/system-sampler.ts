@@ -1,6 +1,6 @@
 /** Everything one process can say of the place it runs in, once a period. */
 import { type IntervalHistogram, monitorEventLoopDelay } from 'node:perf_hooks';
-import type { EndpointMetrics } from '@restitch/core/internal';
+import type { EndpointMetrics } from '@restitch/wire/internal';
 import { CgroupSampler, findCgroup } from './cgroup.js';
 import { HostSampler, present } from './host.js';
 

@@ -3,7 +3,7 @@
  * counting goes on: the first message afterwards covers the whole time.
  */
 import { type Clock, type Counters, RestitchError } from '@restitch/core';
-import type { EndpointMetrics, FromEndpoint, TelemetryOrder } from '@restitch/core/internal';
+import type { EndpointMetrics, FromEndpoint, TelemetryOrder } from '@restitch/wire/internal';
 import { type Counted, SessionRows } from './session-rows.js';
 import { SystemSampler } from './system-sampler.js';
 

@@ -1,7 +1,12 @@
 /** The application's side of the host agent: joins, and keeps the socket open for as long as it lives. */
 import { connect, type Socket } from 'node:net';
-import { RestitchError } from '@restitch/core';
-import { createLineReader, parseToApplication } from './agent-protocol.js';
+import { RestitchError, isErrorCode } from '@restitch/core';
+import {
+  createLineReader,
+  maxAgentLineBytes,
+  parseToApplication,
+  protocolVersion,
+} from '@restitch/wire/internal';
 
 /** What the agent gave. */
 export interface AgentMembership {
@@ -17,7 +22,7 @@ export interface AgentMembership {
 /** How long an agent may take to answer. */
 const joinMs = 3000;
 
-/** Joins the agent at `socketPath`. Rejects with `unsupported_host` if none answers, `forbidden` if it refuses. */
+/** Joins the agent at `socketPath`. Rejects with `unsupported_host` if none answers, else with the reason of its refusal. */
 export function joinAgent(
   socketPath: string,
   who: { name: string; instance: string },
@@ -34,10 +39,15 @@ export function joinAgent(
       );
     };
     socket.setTimeout(joinMs, () => !isJoined && fail(new Error(`no answer in ${joinMs} ms`)));
-    socket.once('connect', () => socket.write(`${JSON.stringify({ t: 'join', ...who })}\n`));
-    const read = createLineReader((line) => {
+    socket.once('connect', () =>
+      socket.write(`${JSON.stringify({ t: 'join', protocol: protocolVersion, ...who })}\n`),
+    );
+    const read = createLineReader('agent', maxAgentLineBytes, (line) => {
       const message = parseToApplication(line);
-      if (message.t === 'refused') return fail(new RestitchError('forbidden', message.message));
+      if (message.t === 'refused') {
+        const code = isErrorCode(message.code) ? message.code : 'forbidden';
+        return fail(new RestitchError(code, message.message));
+      }
       isJoined = true;
       socket.unref();
       resolve({

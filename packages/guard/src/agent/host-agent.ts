@@ -19,19 +19,22 @@ import {
   RestitchError,
   silentLogger,
   systemClock,
+  toRestitchError,
 } from '@restitch/core';
-import { protocolVersion } from '@restitch/core/internal';
+import {
+  assertVersion,
+  protocolVersion,
+  createLineReader,
+  maxAgentLineBytes,
+  type FromApplication,
+  parseFromApplication,
+  type ToApplication,
+} from '@restitch/wire/internal';
 import type { Fd } from '@restitch/sys';
 import { hasProcessEnded, openPidfd, peerCredentials } from '@restitch/sys/internal';
 import { createGuardControl, type GuardControl } from '../kernel/guard-control.js';
 import { attachGuard, ensureGuardPins, type GuardPins } from '../kernel/guard-pins.js';
 import { type GuardedFlow, guardFlags, maxLeases } from '../kernel/layout.js';
-import {
-  createLineReader,
-  type FromApplication,
-  parseFromApplication,
-  type ToApplication,
-} from './agent-protocol.js';
 import { DepartedFlows, departureOf, type FinishedFlow } from './departed-flows.js';
 
 /** What an agent is started with. */
@@ -172,7 +175,7 @@ export class HostAgent {
   #accept(socket: Socket): void {
     let guarded: Guarded | undefined;
     const answer = (message: ToApplication): void => void socket.write(`${JSON.stringify(message)}\n`);
-    const read = createLineReader((line) => {
+    const read = createLineReader('agent', maxAgentLineBytes, (line) => {
       const message = parseFromApplication(line);
       if (message.t === 'leaving' && guarded !== undefined) {
         guarded.isLeaving = message.on;
@@ -181,14 +184,16 @@ export class HostAgent {
       if (message.t !== 'join' || guarded !== undefined)
         throw new RestitchError('message_invalid', `agent: ${message.t} out of turn`);
       guarded = this.#join(socket, message);
-      answer({ t: 'joined', lease: guarded.lease, pinDirectory: this.#options.pinDirectory });
+      const { pinDirectory } = this.#options;
+      answer({ t: 'joined', protocol: protocolVersion, lease: guarded.lease, pinDirectory });
     });
     socket.on('data', (chunk) => {
       try {
         read(chunk);
       } catch (error) {
         this.#counters.add('agent_refused_total');
-        answer({ t: 'refused', message: (error as Error).message });
+        const { code, message } = toRestitchError(error);
+        answer({ t: 'refused', code, message });
         socket.end();
       }
     });
@@ -336,7 +341,12 @@ export class HostAgent {
         this.#channel = channel;
         this.#doubtEnds();
         channel.onClose(again);
-        channel.onMessage(() => undefined);
+        let isGreeted = false;
+        // It has nothing to say to an agent, except that it is of another version.
+        channel.onMessage((raw) => {
+          if (!isGreeted) assertVersion(raw, channel.peer.name);
+          isGreeted = true;
+        });
         channel.send({ t: 'agent-hello', protocol: protocolVersion, name });
         this.#tellEnds();
         this.#tellAgain(channel);

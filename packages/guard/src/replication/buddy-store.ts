@@ -4,10 +4,11 @@
  * Replicas are kept by (owner, session): what an endpoint sends can only ever touch what that same endpoint sent before,
  * so a forged message harms nobody else's session. State patches are folded only at take-over; a snapshot bounds them.
  */
-import { type Counters, createCounters, type PlainData, RestitchError } from '@restitch/core';
+import { type Counters, createCounters, RestitchError } from '@restitch/core';
+import { type PlainData } from '@restitch/wire';
 import { judgeCommit } from '../rules.js';
 import { type ByteLog, createByteLog } from './byte-log.js';
-import { chainOf, type Commit, commitBytes, type ToBuddy, type ToOwner } from './messages.js';
+import { chainOf, type Commit, commitBytes, type ToBuddy, type ToOwner } from '@restitch/wire/internal';
 import { foldState } from './owner-session.js';
 
 /** Memory for other endpoints' sessions by default: a hundred at their bound of 4 MiB, or a million idle ones. */

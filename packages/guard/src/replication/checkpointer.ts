@@ -4,10 +4,10 @@
  * The buddy takes it like any other commit. It is no delta of bytes, because a bulk stream between two checkpoints would
  * then be replicated after all, and none of it could be used: only a client that has nothing newer is resumed.
  */
-import { type PlainData, RestitchError } from '@restitch/core';
-import { encodePlain } from '@restitch/core/internal';
+import { type PlainData } from '@restitch/wire';
+import { RestitchError } from '@restitch/core';
+import { encodePlain, chainOf, type Commit, commitBytes, maxPartBytes } from '@restitch/wire/internal';
 import { createByteLog } from './byte-log.js';
-import { chainOf, type Commit, commitBytes, maxPartBytes } from './messages.js';
 
 /** What a checkpoint says. */
 interface CheckpointPoint {

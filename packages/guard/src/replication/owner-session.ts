@@ -5,13 +5,22 @@
  * a retransmission timeout. So the caller writes to the socket only what `sendableEnd` allows, and opens the ACK gate
  * only to `ackableEnd`.
  */
-import { type PlainData, RestitchError } from '@restitch/core';
-import { decodePlain, encodePlain } from '@restitch/core/internal';
+import { type PlainData } from '@restitch/wire';
+import { RestitchError } from '@restitch/core';
+import {
+  decodePlain,
+  encodePlain,
+  chainOf,
+  type Commit,
+  commitBytes,
+  maxPartBytes,
+  applyPlainPatch,
+  diffPlain,
+  type PlainPatch,
+} from '@restitch/wire/internal';
 import type { ProtectionSettings } from '../levels.js';
 import { ackableOffset, sendableOffset } from '../rules.js';
 import { createByteLog } from './byte-log.js';
-import { chainOf, type Commit, commitBytes, maxPartBytes } from './messages.js';
-import { applyPlainPatch, diffPlain, type PlainPatch } from './plain-patch.js';
 
 /** A safe point: the application's state after `consumed` bytes of input and `produced` bytes of output. */
 interface SafePoint {

@@ -1,8 +1,8 @@
-import type { PlainData } from '@restitch/core';
+import type { PlainData } from '@restitch/wire';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { createBuddyStore } from './buddy-store.js';
-import type { Commit, ToBuddy, ToOwner } from './messages.js';
+import type { Commit, ToBuddy, ToOwner } from '@restitch/wire/internal';
 import { createOwnerSession, type OwnerSession } from './owner-session.js';
 
 const settings = { sessionBoundBytes: 4096, logBoundBytes: 1024, replay: false };

@@ -1,6 +1,6 @@
 /** What telemetry costs an endpoint: thread CPU of a period with so many sessions, and what its message weighs. */
 import { createCounters } from '@restitch/core';
-import { encodePlain } from '@restitch/core/internal';
+import { encodePlain } from '@restitch/wire/internal';
 import { threadCpuNs } from '@restitch/sys';
 import { SessionUsage } from '@restitch/endpoint/internal';
 import type { Counted } from '@restitch/endpoint/internal';

@@ -4,8 +4,8 @@
  * Sessions go to and fro between three endpoints by drains; the first rounds are for the compiler and do not count.
  */
 import { performance } from 'node:perf_hooks';
-import type { MoveRecord } from '@restitch/access-point';
 import { RestitchError } from '@restitch/core';
+import type { MoveAnswer } from '@restitch/wire';
 import type { MoveCpu } from './measure-move-cpu.js';
 import type { CliEnv } from '@restitch/console';
 import { ClientFleet } from '../lab/client-fleet.js';
@@ -64,7 +64,7 @@ export async function runMoveBench(
       await matchSessions(admin, opened);
       const [home = '', ...others] = lab.state.endpoints;
       await drainAll(admin, others);
-      const rounds: MoveRecord[][] = [];
+      const rounds: MoveAnswer[][] = [];
       for (let round = 0; round < options.warmUpRounds + options.rounds; round++) {
         const before = (await admin.status()).moves.lastSeq;
         const startedMs = performance.now();
@@ -91,7 +91,7 @@ async function drainAll(admin: LabAdmin, names: readonly string[]): Promise<void
 function summarize(
   options: MoveBenchOptions,
   cost: MoveCpu,
-  rounds: readonly MoveRecord[][],
+  rounds: readonly MoveAnswer[][],
 ): MoveBenchResult {
   const records = rounds.flat();
   const committed = records.filter((r) => r.outcome === 'committed');
@@ -114,7 +114,7 @@ function summarize(
   };
 }
 
-function ratePerSec(records: readonly MoveRecord[]): number {
+function ratePerSec(records: readonly MoveAnswer[]): number {
   const held = records.filter((r) => r.holdNs > 0);
   if (held.length === 0) return 0;
   const firstNs = held.reduce((first, r) => Math.min(first, r.holdNs), Number.POSITIVE_INFINITY);

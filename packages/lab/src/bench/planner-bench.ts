@@ -14,7 +14,7 @@ import {
   SessionTable,
   type TelemetryBatch,
 } from '@restitch/analytics';
-import { VerdictList } from '@restitch/core';
+import { VerdictList } from '@restitch/endpoint/internal';
 import { createRandomFleet } from '@restitch/analytics/internal';
 import { openHighs, planBound } from './planner-oracle.js';
 

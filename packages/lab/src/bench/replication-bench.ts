@@ -12,8 +12,8 @@ import { cpus } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { RestitchError, systemClock } from '@restitch/core';
 import type { CliEnv } from '@restitch/console';
+import type { EndpointAnswer } from '@restitch/wire';
 import { LabAdmin } from '../lab/lab-admin.js';
-import type { EndpointLine } from '../lab/lab-admin.js';
 import type { Lab } from '../lab/lab.js';
 import { labPorts, protectedPorts } from '../lab/lab-plan.js';
 import { programFile } from '../lab/program-file.js';
@@ -63,7 +63,7 @@ export interface ReplicationBenchResult extends ComparedLevel {
   readonly cpuPerGbit: number;
   readonly levels: Readonly<Record<Level, LevelResult>>;
   /** As `endpoint list --json` shows it. */
-  readonly endpoint: EndpointLine['replication'];
+  readonly endpoint: EndpointAnswer['replication'];
   readonly durationMs: number;
 }
 
@@ -126,7 +126,7 @@ const owner = 'a';
 const buddy = 'b';
 
 /** What the owner itself says of its protection: bytes, commit delay, added latency. */
-async function readOwnerFigures(lab: Lab): Promise<EndpointLine['replication']> {
+async function readOwnerFigures(lab: Lab): Promise<EndpointAnswer['replication']> {
   await sleep(heartbeatMs);
   const admin = await LabAdmin.open(lab.plan);
   try {

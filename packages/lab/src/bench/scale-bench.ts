@@ -4,7 +4,7 @@
  *
  * A process has at most 20,000 descriptors and an address 28,232 ports, so clients are spread over several of both.
  */
-import type { MoveRecord } from '@restitch/access-point';
+import type { MoveAnswer } from '@restitch/wire';
 import { playHandshakes } from '../load/syn-flood.js';
 import type { CliEnv } from '@restitch/console';
 import { ClientFleet } from '../lab/client-fleet.js';
@@ -149,7 +149,7 @@ async function moveSome(
   admin: LabAdmin,
   opened: readonly OpenedClient[],
   moves: number,
-): Promise<MoveRecord[]> {
+): Promise<MoveAnswer[]> {
   const sessions = await matchSessions(admin, opened, 60_000);
   const ids = [...sessions.values()].map((s) => s.id);
   const series = await runMoveSeries(admin, {

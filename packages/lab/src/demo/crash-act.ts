@@ -1,7 +1,7 @@
 /** The act in which a server dies without a word, under clients whose listener is at level commit. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { RestitchError } from '@restitch/core';
-import type { TakeOverRecord } from '@restitch/access-point';
+import type { TakeOverAnswer } from '@restitch/wire';
 import type { ClientReport, ClientSpec } from '../load/clients/driver-messages.js';
 import { monotonicMs } from '../load/clients/monotonic.js';
 import { labPorts } from '../lab/lab-plan.js';
@@ -17,7 +17,7 @@ export interface CrashNote {
   readonly atMs: number;
   readonly endpoint: string;
   readonly tags: ReadonlySet<string>;
-  readonly takeOver: TakeOverRecord;
+  readonly takeOver: TakeOverAnswer;
 }
 
 /** What the closing summary says of it. */
@@ -103,7 +103,7 @@ async function awaitReplicas(stage: DemoStage, ids: ReadonlySet<string>): Promis
   }, 'the sessions have no replicas');
 }
 
-async function awaitTakeOver(stage: DemoStage, name: string, before: number): Promise<TakeOverRecord> {
+async function awaitTakeOver(stage: DemoStage, name: string, before: number): Promise<TakeOverAnswer> {
   return until(
     async () => (await stage.admin.takeOvers()).slice(before).find((r) => r.endpoint === name),
     `${name} is not declared dead`,

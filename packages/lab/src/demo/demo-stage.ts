@@ -1,10 +1,10 @@
 /** The demo's stage: a laboratory with its clients and transfers, and the numbers that are shown of it. */
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { MoveRecord } from '@restitch/access-point';
 import { toRestitchError } from '@restitch/core';
+import type { MoveAnswer, SessionAnswer } from '@restitch/wire';
 import type { ClientFleet } from '../lab/client-fleet.js';
 import type { Lab } from '../lab/lab.js';
-import type { LabAdmin, SessionLine } from '../lab/lab-admin.js';
+import type { LabAdmin } from '../lab/lab-admin.js';
 import type { CrashNote } from './crash-act.js';
 import type { DemoView } from './demo-view.js';
 import type { Transfer } from './http-clients.js';
@@ -19,7 +19,7 @@ export class DemoStage {
   readonly view: DemoView;
   readonly pace: number;
   readonly random: () => number;
-  readonly records: MoveRecord[] = [];
+  readonly records: MoveAnswer[] = [];
   readonly refused: Record<string, number> = {};
   readonly transfers: Transfer[] = [];
   /** Set by the act in which a server is killed under its clients. */
@@ -62,7 +62,7 @@ export class DemoStage {
   }
 
   /** Moves a session; that it fails is part of the show. */
-  async move(session: SessionLine, target?: string): Promise<void> {
+  async move(session: SessionAnswer, target?: string): Promise<void> {
     await this.admin.migrate(session.id, target).catch((error: unknown) => {
       const { code } = toRestitchError(error);
       this.refused[code] = (this.refused[code] ?? 0) + 1;
@@ -71,7 +71,7 @@ export class DemoStage {
 
   async showFrame(): Promise<void> {
     await this.collectMoves();
-    const count = (pick: (r: MoveRecord) => string, name: string): number =>
+    const count = (pick: (r: MoveAnswer) => string, name: string): number =>
       this.records.filter((r) => r.outcome === 'committed' && pick(r) === name).length;
     const endpoints = (await this.admin.endpoints()).map(({ name, state, sessions }) => ({
       name,

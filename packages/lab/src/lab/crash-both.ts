@@ -3,9 +3,9 @@
  * must be told so, by a reset and soon, also those that only read; all others must not notice anything but a pause.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { SessionTakeOver } from '@restitch/access-point';
 import { exitCodes } from '@restitch/console';
 import type { CliEnv } from '@restitch/console';
+import type { SessionTakeOverAnswer } from '@restitch/wire';
 import { ClientFleet } from './client-fleet.js';
 import type { ClientReport, ClientSpec } from '../load/clients/driver-messages.js';
 import { monotonicMs } from '../load/clients/monotonic.js';
@@ -58,7 +58,7 @@ interface DoubleFault {
 interface Evidence {
   readonly clients: readonly ClientReport[];
   readonly faults: readonly DoubleFault[];
-  readonly lost: readonly SessionTakeOver[];
+  readonly lost: readonly SessionTakeOverAnswer[];
   readonly taken: number;
   readonly detectMs: readonly number[];
 }

@@ -3,8 +3,8 @@
  * choice, not from what the access point says after a fault. A verdict on the access point must not rest on its word.
  */
 import { chooseBuddy } from '@restitch/guard/internal';
+import type { SessionAnswer } from '@restitch/wire';
 import { clientKey } from './lab-admin.js';
-import type { SessionLine } from './lab-admin.js';
 
 /** One session with its two holders. */
 export interface Held {
@@ -15,7 +15,7 @@ export interface Held {
 }
 
 /** All sessions with their holders while `endpoints` live; the laboratory's endpoints have no failure domains. */
-export function holdersOf(sessions: readonly SessionLine[], endpoints: readonly string[]): Held[] {
+export function holdersOf(sessions: readonly SessionAnswer[], endpoints: readonly string[]): Held[] {
   const candidates = endpoints.map((name) => ({ name, labels: {} }));
   return sessions.map(({ id: sessionId, endpoint: owner, flow }) => ({
     sessionId,

@@ -1,9 +1,9 @@
 /** `restitch lab crash`: endpoints are killed, cut or stopped under load at random instants, and every byte is checked. */
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { TakeOverRecord } from '@restitch/access-point';
 import type { Flow } from '@restitch/core';
 import { exitCodes } from '@restitch/console';
 import type { CliEnv } from '@restitch/console';
+import type { TakeOverAnswer } from '@restitch/wire';
 import { runLabCrashBoth } from './crash-both.js';
 import { runLabCrashBuddy } from './crash-buddy.js';
 import { runLabCrashDaemon } from './crash-daemon.js';
@@ -330,7 +330,7 @@ function toReport(
   run: {
     clients: readonly ClientReport[];
     notes: readonly FaultNote[];
-    takeOvers: readonly TakeOverRecord[];
+    takeOvers: readonly TakeOverAnswer[];
     lostLives: number;
     fenced: FencedCount | undefined;
     run: LifeRun | undefined;
@@ -352,7 +352,7 @@ function toReport(
       if (gapMs !== undefined) byKind.set(client.kind, [...(byKind.get(client.kind) ?? []), gapMs]);
     }
   }
-  const sum = (of: (r: TakeOverRecord) => number): number => takeOvers.reduce((total, r) => total + of(r), 0);
+  const sum = (of: (r: TakeOverAnswer) => number): number => takeOvers.reduce((total, r) => total + of(r), 0);
   return {
     sessions: clients.length + livesOf(options),
     fault: options.fault,

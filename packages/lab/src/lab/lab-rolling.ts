@@ -162,7 +162,7 @@ async function settled(admin: LabAdmin): Promise<void> {
   for (let quiet = 0; quiet < 20 && monotonicMs() < endMs; quiet++) {
     const endpoints = await admin.endpoints();
     const isPending = endpoints.some(
-      ({ replication: r }) => r !== null && r.pendingSessions + r.degradedSessions > 0,
+      ({ replication: r }) => (r?.pendingSessions ?? 0) + (r?.degradedSessions ?? 0) > 0,
     );
     if (isPending) quiet = 0;
     await sleep(lookMs);

@@ -1,16 +1,16 @@
 /** Moves sessions of a laboratory under load, at random and at a steady pace, and keeps what came of it. */
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { MoveRecord } from '@restitch/access-point';
 import { RestitchError, toRestitchError } from '@restitch/core';
+import type { MoveAnswer, SessionAnswer } from '@restitch/wire';
 import { clientKey } from './lab-admin.js';
-import type { LabAdmin, SessionLine } from './lab-admin.js';
+import type { LabAdmin } from './lab-admin.js';
 import type { OpenedClient } from './client-fleet.js';
 import { isTailPort } from './life-bed.js';
 import { pickOne } from '../load/seeded-random.js';
 
 /** What came of a series of moves. */
 export interface MoveSeries {
-  readonly records: MoveRecord[];
+  readonly records: MoveAnswer[];
   /** Migrations that could not begin, by error code. */
   readonly refused: Record<string, number>;
 }
@@ -34,11 +34,11 @@ export async function matchSessions(
   admin: LabAdmin,
   clients: readonly OpenedClient[],
   limitMs = 20_000,
-): Promise<Map<string, SessionLine>> {
+): Promise<Map<string, SessionAnswer>> {
   const tags = new Map(clients.map((c) => [clientKey(c.localAddress, c.localPort), c.tag]));
   const startedMs = performance.now();
   for (;;) {
-    const found = new Map<string, SessionLine>();
+    const found = new Map<string, SessionAnswer>();
     for (const session of await admin.sessions()) {
       if (isTailPort(session.flow.vip.port)) continue;
       const tag = tags.get(clientKey(session.flow.client.address, session.flow.client.port));

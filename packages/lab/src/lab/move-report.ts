@@ -1,5 +1,5 @@
 /** What `lab move` prints, computed from what the clients saw and what the access point recorded. */
-import type { MoveRecord } from '@restitch/access-point';
+import type { MoveAnswer } from '@restitch/wire';
 import type { ClientReport } from '../load/clients/driver-messages.js';
 import { clientKey } from './lab-admin.js';
 import { findGapMs, toAnswerSeries, toPauseSeries } from '../load/measure/gaps.js';
@@ -74,7 +74,7 @@ interface ProtectedMoves {
 
 /** What a run has gathered. */
 export interface MoveEvidence {
-  readonly records: readonly MoveRecord[];
+  readonly records: readonly MoveAnswer[];
   /** Migrations the access point refused to begin. */
   readonly refused: Readonly<Record<string, number>>;
   readonly clients: readonly ClientReport[];
@@ -136,7 +136,7 @@ export function sumBytes(clients: readonly ClientReport[]): ByteCounts {
   };
 }
 
-function describeProtected(committed: readonly MoveRecord[]): { protectedMoves?: ProtectedMoves } {
+function describeProtected(committed: readonly MoveAnswer[]): { protectedMoves?: ProtectedMoves } {
   const figures = committed.map((r) => r.figures).filter((f) => f['toBuddy'] !== undefined);
   if (figures.length === 0) return {};
   const near = figures.filter((f) => f['toBuddy'] === 1);
@@ -161,7 +161,7 @@ interface Window {
 
 function measureGaps(
   evidence: MoveEvidence,
-  committed: readonly MoveRecord[],
+  committed: readonly MoveAnswer[],
 ): { moved: number[]; unmoved: number[] } {
   const series = new Map<string, AnswerSeries>();
   for (const client of evidence.clients) {
@@ -190,12 +190,12 @@ function measureGaps(
   return { moved, unmoved };
 }
 
-function toWindow(record: MoveRecord, rttMs: number): Window {
+function toWindow(record: MoveAnswer, rttMs: number): Window {
   return { fromMs: record.holdNs / 1e6, toMs: record.switchNs / 1e6 + rttMs };
 }
 
 /** From hold to the end of the move and what follows from it: another session's move must not count as unmoved. */
-function toBusyTime(record: MoveRecord, rttMs: number): Window {
+function toBusyTime(record: MoveAnswer, rttMs: number): Window {
   const settleMs = 20;
   return { fromMs: record.holdNs / 1e6, toMs: record.endedNs / 1e6 + rttMs + settleMs };
 }
@@ -204,7 +204,7 @@ function overlaps(a: Window, b: Window): boolean {
   return a.fromMs <= b.toMs && b.fromMs <= a.toMs;
 }
 
-function keyOf(record: MoveRecord): string {
+function keyOf(record: MoveAnswer): string {
   return clientKey(record.flow.client.address, record.flow.client.port);
 }
 
@@ -213,7 +213,7 @@ function pushDefined(list: number[], value: number | undefined): void {
 }
 
 function countFailures(
-  records: readonly MoveRecord[],
+  records: readonly MoveAnswer[],
   refused: Readonly<Record<string, number>>,
 ): Record<string, number> {
   const counts: Record<string, number> = { ...refused };

@@ -1,10 +1,9 @@
 /** A capture at the client for the time of an experiment: from which endpoint each of its sessions got frames, in order. */
 import type { ChildProcess } from 'node:child_process';
-import type { SessionTakeOver } from '@restitch/access-point';
 import { RestitchError } from '@restitch/core';
+import type { SessionAnswer, SessionTakeOverAnswer } from '@restitch/wire';
 import { awaitMessage } from './await-message.js';
 import type { Lab } from './lab.js';
-import type { SessionLine } from './lab-admin.js';
 import { partyInterface } from './lab-network.js';
 import { labListeners } from './lab-plan.js';
 import { countFenced } from '../load/measure/sources.js';
@@ -26,8 +25,8 @@ const readyMs = 20_000;
 
 /** Who had each client's session, in order, by the client's port. */
 export function ownersByPort(
-  first: readonly SessionLine[],
-  takeOvers: readonly SessionTakeOver[],
+  first: readonly SessionAnswer[],
+  takeOvers: readonly SessionTakeOverAnswer[],
 ): Map<number, string[]> {
   const owners = new Map(first.map(({ flow, endpoint }) => [flow.client.port, [endpoint]]));
   for (const { flow, to } of takeOvers) if (to !== null) owners.get(flow.client.port)?.push(to);

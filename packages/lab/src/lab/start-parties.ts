@@ -12,7 +12,7 @@ import type { LabServices } from './lab-config.js';
 import { partyInterface } from './lab-network.js';
 import { labControlPort } from './lab-plan.js';
 import type { LabListener, LabPlan, PartyPlan } from './lab-plan.js';
-import { programFile } from './program-file.js';
+import { partyProgramFile } from './program-file.js';
 
 /** What an endpoint's process is told, as its only argument in JSON. */
 export interface EndpointProgramOptions {
@@ -45,7 +45,7 @@ export async function startAccessPoint(lab: Lab): Promise<void> {
     name: accessPointName,
     party: lab.plan.accessPoint,
     command: process.execPath,
-    args: [programFile('lab/access-point-main'), configFile(lab.plan)],
+    args: [partyProgramFile('lab/access-point-main', accessPointName), configFile(lab.plan)],
     isOnItsOwn: true,
   });
   child.unref();
@@ -76,7 +76,7 @@ export async function startEndpoint(lab: Lab, party: PartyPlan, services: LabSer
     name: party.name,
     party,
     command: process.execPath,
-    args: [programFile('lab/endpoint-main'), JSON.stringify(options)],
+    args: [partyProgramFile('lab/endpoint-main', party.name), JSON.stringify(options)],
     cgroup: lab.makeCgroup(party),
     isMetered,
     hasChannel: true,
@@ -107,7 +107,7 @@ export async function startAgent(lab: Lab, party: PartyPlan): Promise<void> {
     tls: await pki.issue('endpoint', party.name, { force: true }),
   };
   const name = agentNameOf(party);
-  const args = [programFile('lab/agent-main'), JSON.stringify(options)];
+  const args = [partyProgramFile('lab/agent-main', name), JSON.stringify(options)];
   const child = lab.start({
     name,
     party,

@@ -1,10 +1,10 @@
 /** What chaos works on: a laboratory under load whose daemon and endpoints may be killed and come back. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { RestitchError, toRestitchError } from '@restitch/core';
+import type { SessionAnswer } from '@restitch/wire';
 import type { ClientFleet } from '../client-fleet.js';
 import type { Lab } from '../lab.js';
 import { LabAdmin } from '../lab-admin.js';
-import type { SessionLine } from '../lab-admin.js';
 import { labPorts, protectedPorts } from '../lab-plan.js';
 import type { ChaosLives } from './chaos-lives.js';
 import type { ClientSpec } from '../../load/clients/driver-messages.js';
@@ -157,7 +157,7 @@ export class ChaosBed {
   async awaitReplicas(): Promise<void> {
     const stepMs = 20;
     let missing: string[] = [];
-    let sessions = new Map<string, SessionLine>();
+    let sessions = new Map<string, SessionAnswer>();
     for (let waitedMs = 0; waitedMs < settleLimitMs; waitedMs += stepMs) {
       sessions = new Map((await this.#admin.sessions()).map((s) => [s.id, s]));
       const isReady = (id: string): boolean => {

@@ -1,6 +1,6 @@
 /** What must hold whenever the laboratory is at rest: the closed list that chaos checks. */
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { SessionLine } from '../lab-admin.js';
+import type { SessionAnswer } from '@restitch/wire';
 import { labPorts, protectedPorts } from '../lab-plan.js';
 import { isTailPort } from '../life-bed.js';
 import { runTool } from '../run-tool.js';
@@ -93,10 +93,10 @@ async function checkSockets(bed: ChaosBed): Promise<Array<Omit<Violation, 'step'
 
 async function compareSockets(bed: ChaosBed): Promise<Array<Omit<Violation, 'step'>>> {
   const sessions = await bed.admin.sessions();
-  const isTail = (s: SessionLine): boolean => isTailPort(s.flow.vip.port);
+  const isTail = (s: SessionAnswer): boolean => isTailPort(s.flow.vip.port);
   return bed.endpointNames.flatMap((name) => {
     const here = sessions.filter((s) => s.endpoint === name);
-    const portsOf = (some: readonly SessionLine[]): Set<number> =>
+    const portsOf = (some: readonly SessionAnswer[]): Set<number> =>
       new Set(some.map((s) => s.flow.client.port));
     const tails = portsOf(here.filter(isTail));
     const finishing = bed.lives.finishingPorts(name);

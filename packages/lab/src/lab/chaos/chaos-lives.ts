@@ -4,9 +4,9 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { ownFinStates, tcpState } from '@restitch/sys/internal';
+import type { SessionAnswer } from '@restitch/wire';
 import { monotonicMs } from '../../load/clients/monotonic.js';
 import type { Lab } from '../lab.js';
-import type { SessionLine } from '../lab-admin.js';
 import { isTailPort, LifeBed } from '../life-bed.js';
 import { countKinds, findLifeFaults } from '../../load/lives/kinds-report.js';
 import type { KindsReport, LifeFault, LifeFinding, ServerSocket } from '../../load/lives/kinds-report.js';
@@ -63,7 +63,7 @@ export class ChaosLives {
   }
 
   /** A step begins. */
-  noteOwners(sessions: readonly SessionLine[]): void {
+  noteOwners(sessions: readonly SessionAnswer[]): void {
     this.#sessionIds = sessions.filter((s) => isTailPort(s.flow.vip.port)).map((s) => s.id);
     this.#beganAtMs = monotonicMs();
     this.#before = new Map(

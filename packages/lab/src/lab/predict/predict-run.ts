@@ -1,7 +1,7 @@
 /** One run of `lab predict`: a laboratory of its own, the seed's traffic, one mode of the analytics module. */
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { MoveRecord } from '@restitch/access-point';
 import type { CliEnv } from '@restitch/console';
+import type { MoveAnswer } from '@restitch/wire';
 import { ClientFleet } from '../client-fleet.js';
 import type { ClientReport, ClientSpec } from '../../load/clients/driver-messages.js';
 import { monotonicMs } from '../../load/clients/monotonic.js';
@@ -59,7 +59,7 @@ export interface RunMove {
   readonly session: string;
   readonly source: string;
   readonly target: string;
-  readonly outcome: MoveRecord['outcome'];
+  readonly outcome: MoveAnswer['outcome'];
   /** When its packets were kept; its end, if it did not come so far. */
   readonly atMs: number;
   /** When it was begun, wall time; for the order of moves. */
@@ -205,7 +205,7 @@ function toSpecs(lab: Lab, names: readonly string[], traffic: Traffic, startMs: 
   }));
 }
 
-function toRunMove(record: MoveRecord): RunMove {
+function toRunMove(record: MoveAnswer): RunMove {
   const { sessionId, source, target, outcome, failure, flow } = record;
   return {
     session: sessionId,

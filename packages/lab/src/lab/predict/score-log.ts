@@ -49,11 +49,12 @@ export class ScoreLog {
       const status = await this.#admin.analytics().catch(() => undefined);
       if (this.#isStopped) return;
       const atMs = monotonicMs();
-      if (status?.engine.rule === 'reactive' && status.engine.configuredRule === 'predictive') {
+      const engine = status === undefined || 'unavailable' in status.engine ? undefined : status.engine;
+      if (engine?.rule === 'reactive' && engine.configuredRule === 'predictive') {
         this.#fellBackAtMs ??= atMs;
       }
-      for (const { name, sessions, score, load, p50, p90, cores } of status?.engine.endpoints ?? []) {
-        if (score === undefined || cores === undefined) continue;
+      for (const { name, sessions, score, load, p50, p90, cores } of engine?.endpoints ?? []) {
+        if (typeof score !== 'number' || cores === undefined) continue;
         const share = (cpus: number | null | undefined): number | null =>
           cpus === undefined || cpus === null ? null : cpus / cores;
         this.#list.push({

@@ -5,7 +5,7 @@
  * All it knows of a request stands in the session's state, which travels.
  */
 import type { Duplex } from 'node:stream';
-import type { PlainData } from '@restitch/core';
+import type { PlainData } from '@restitch/wire';
 import { patternAt } from '../clients/pattern.js';
 import { createSha256, finishSha256, updateSha256 } from './portable-sha256.js';
 import type { Sha256State } from './portable-sha256.js';
