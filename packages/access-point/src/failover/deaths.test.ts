@@ -81,6 +81,31 @@ describe('a client that has sent a reset which its endpoint did not live to answ
   });
 });
 
+describe('a buddy that is late with a heartbeat while it takes over', () => {
+  it('gets no packet of a client for which it has no socket yet', async () => {
+    const world = await openWorld();
+    world.open('s1', 'a', 10_001);
+    await world.run(200);
+    const buddies = ['b', 'c'].map((name) => world.process(name));
+    for (const buddy of buddies) buddy.isBusy = true;
+    world.kill('a', false);
+    await world.run(100);
+    const name = world.recordOf(10_001)?.name ?? '';
+    expect(name).not.toBe('a');
+    // Suspect for a moment.
+    world.process(name).isStopped = true;
+    await world.run(450);
+    world.process(name).isStopped = false;
+    await world.run(300);
+    expect(world.counters.get('protection_false_alarms_total')).toBeGreaterThan(0);
+    expect(world.recordOf(10_001)).toMatchObject({ name, phase: 'hold' });
+    for (const buddy of buddies) buddy.isBusy = false;
+    await world.run(3000);
+    expect(world.recordOf(10_001)).toMatchObject({ name, phase: 'active' });
+    expect(world.emitters('s1')).toHaveLength(1);
+  });
+});
+
 describe('a session whose flow is another connection by now', () => {
   it('has ended, and that connection is left alone', async () => {
     const world = await openWorld();

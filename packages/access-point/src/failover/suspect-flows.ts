@@ -26,8 +26,13 @@ export function holdSuspects(batch: FlowBatch, clock: Clock, endpoint: Endpoint)
   return held;
 }
 
-/** A session in the middle of a move is kept by the move, and one that was moved away is not this endpoint's. */
-export function giveBack(batch: FlowBatch, { flow, epoch, owner, move }: Session, endpoint: Endpoint): void {
-  if (owner === endpoint && (move === undefined || move.isHoldOver))
+/**
+ * A session in the middle of a move is kept by the move, and one that was moved away is not this endpoint's. One that it has
+ * been told to take over, and has not said that it serves, has no socket there yet: a packet of its client would draw a
+ * reset.
+ */
+export function giveBack(batch: FlowBatch, session: Session, endpoint: Endpoint): void {
+  const { flow, epoch, owner, move, isOrphan } = session;
+  if (owner === endpoint && isOrphan !== true && (move === undefined || move.isHoldOver))
     batch.push({ op: 'release', flow, epoch });
 }

@@ -36,6 +36,8 @@ export class ProtectedProcess {
   isStopped = false;
   /** It does not answer questions about flows. */
   isDeaf = false;
+  /** Gets to no take-over. */
+  isBusy = false;
   readonly #world: ProtectedWorld;
   readonly #beatsAtMs = new Map<number, number>();
 
@@ -88,6 +90,7 @@ export class ProtectedProcess {
       this.copies.clear();
     }
     if (!('rq' in message) || (message.t === 'query' && this.isDeaf)) return;
+    if (message.t === 'take-over' && this.isBusy) return;
     const re = message.rq;
     try {
       answer({ t: 'reply', re, ok: true, data: this.#answer(message) });
