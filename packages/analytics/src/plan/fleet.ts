@@ -48,6 +48,10 @@ export interface EndpointColumns {
   /** Load at the planning horizon, median and P90, without reservations. */
   readonly loadP50: Float64Array;
   readonly loadP90: Float64Array;
+  /** Load it is expected to carry: the larger of now and the median; at the limit with the work that waits. */
+  readonly loadExpected: Float64Array;
+  /** 1 = at its limit now, or about to end: it is relieved whatever the doubt about its targets. */
+  readonly rescue: Uint8Array;
   /** Load of moves under way towards it. */
   readonly reserved: Float64Array;
   /** Probability of crossing the limit and of failing within the horizon; NaN = unknown. */
@@ -124,6 +128,8 @@ export function createEndpointColumns(count: number): EndpointColumns {
     limit: new Float64Array(count),
     loadP50: new Float64Array(count),
     loadP90: new Float64Array(count),
+    loadExpected: new Float64Array(count),
+    rescue: new Uint8Array(count),
     reserved: new Float64Array(count),
     overloadRisk: new Float64Array(count),
     failureRisk: new Float64Array(count).fill(Number.NaN),

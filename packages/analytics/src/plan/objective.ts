@@ -76,6 +76,23 @@ export function scoreOn(fleet: FleetSnapshot, s: number, e: number): number {
   );
 }
 
+/** Doubt about a target that is expected to stay below its limit: it does so at least as likely as not. */
+const EVEN_ODDS = 0.5;
+
+/** Probability that `s` would stay undisturbed on `to`. Doubt about its load does not count where staying is sure to be worse. */
+export function scoreThere(fleet: FleetSnapshot, s: number, from: number, to: number): number {
+  const { endpoints, sessions } = fleet;
+  if (endpoints.rescue[from] === 0 || !(endpoints.overloadRisk[to]! > EVEN_ODDS))
+    return scoreOn(fleet, s, to);
+  return stabilityOf(
+    EVEN_ODDS,
+    endpoints.failureRisk[to]!,
+    fleet.pathRisk[sessions.region[s]! * endpoints.count + to]!,
+    sessions.clientRisk[s]!,
+    Number.isFinite(endpoints.eventInS[to]!) ? 1 : 0,
+  );
+}
+
 /** Score of an endpoint without regard to a session: load, failure and events only. */
 export function endpointScore(fleet: FleetSnapshot, e: number): number {
   const { endpoints } = fleet;
@@ -106,7 +123,7 @@ export function gainOf(
   from: number,
   to: number,
 ): number {
-  const better = scoreOn(fleet, s, to) - scoreOn(fleet, s, from);
+  const better = scoreThere(fleet, s, from, to) - scoreOn(fleet, s, from);
   const emptied = fleet.endpoints.emptying[from]! * objective.emptyingGain;
   const nearer = objective.nearGain * nearerBy(fleet, s, from, to);
   return (
@@ -169,12 +186,26 @@ export function isAllowed(fleet: FleetSnapshot, s: number, e: number): boolean {
 
 /** Room of a target at P90 for loads of moves, 0 when none; a newcomer's grows with its age. */
 export function roomOf(fleet: FleetSnapshot, objective: Objective, e: number): number {
+  return roomBeside(fleet, objective, e, fleet.endpoints.loadP90[e]!);
+}
+
+/**
+ * Room of a target for what must leave its endpoint: beside the load that is expected, not that which is possible. There as many
+ * seconds of overload are to be expected here as there when the median reaches the limit.
+ */
+export function rescueRoomOf(fleet: FleetSnapshot, objective: Objective, e: number): number {
+  return fleet.endpoints.rescue[e] === 1
+    ? 0
+    : roomBeside(fleet, objective, e, fleet.endpoints.loadExpected[e]!);
+}
+
+function roomBeside(fleet: FleetSnapshot, objective: Objective, e: number, load: number): number {
   const { endpoints } = fleet;
   if (endpoints.accepts[e] === 0) return 0;
   const ramp = objective.rampS > 0 ? Math.max(0, Math.min(1, endpoints.ageS[e]! / objective.rampS)) : 1;
   const limit = endpoints.limit[e]!;
-  const taken = endpoints.loadP90[e]! + endpoints.reserved[e]!;
-  if (!isAmount(limit) || !isAmount(endpoints.loadP90[e]!) || !isAmount(endpoints.reserved[e]!)) return 0;
+  const taken = load + endpoints.reserved[e]!;
+  if (!isAmount(limit) || !isAmount(load) || !isAmount(endpoints.reserved[e]!)) return 0;
   const room = Math.max(0, (objective.fillRatio * limit - taken) * ramp) || 0;
   return Math.min(room, Math.max(0, endpoints.pathRoom[e]!));
 }
@@ -191,6 +222,8 @@ function isAmount(value: number): boolean {
 export function needOf(fleet: FleetSnapshot, objective: Objective, e: number): number {
   const { endpoints } = fleet;
   if (Number.isFinite(endpoints.eventInS[e]!) || endpoints.emptying[e] === 1) return Number.POSITIVE_INFINITY;
+  if (endpoints.rescue[e] === 1)
+    return Math.max(0, endpoints.loadExpected[e]! - objective.relieveRatio * endpoints.limit[e]!) || 0;
   if (!(endpointScore(fleet, e) < thresholdOf(fleet, objective, e))) return 0;
   const above = endpoints.loadP90[e]! - objective.relieveRatio * endpoints.limit[e]!;
   // A bad score that is not about load (a failing machine) asks for everything.

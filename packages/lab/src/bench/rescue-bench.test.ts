@@ -15,6 +15,13 @@ describe('rescue benchmark', () => {
     }
   }, 60_000);
 
+  it('shows that the forecast rescues: no worse than the reactive rule, whatever the past', () => {
+    const { rows, failed } = runRescueBench({ seeds: 2, patterns: ['ramp', 'steep', 'few-heavy'] });
+    expect(failed).toEqual([]);
+    const ramp = rows.filter(({ pattern }) => pattern === 'ramp');
+    for (const { rules } of ramp) expect(rules.predictive.overloadS).toBeLessThan(1);
+  }, 120_000);
+
   it('says which patterns there are', () => {
     expect(parseRescuePatterns('ramp, few-heavy')).toEqual(['ramp', 'few-heavy']);
     expect(() => parseRescuePatterns('ramp,steap')).toThrow(/expected some of ramp, steep/);
