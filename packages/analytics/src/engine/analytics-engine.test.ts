@@ -4,6 +4,8 @@ import { AnalyticsEngine } from './analytics-engine.js';
 import type { EngineInput, EngineOutput, PlanOutput } from './engine-input.js';
 import { DEFAULT_ENGINE, type EngineOptions } from './engine-options.js';
 import { engineStatus, explain } from './engine-report.js';
+import { planMoves } from '../plan/planner.js';
+import { createRandomFleet } from '../plan/random-fleet.js';
 
 const names = ['a', 'b', 'c'];
 
@@ -183,6 +185,48 @@ describe('analytics engine', () => {
     const { given } = run(doubtful, { mode: 'act' });
     const moved = given.flatMap((p) => p.moves.filter((m) => m.from === 'a' && p.atMs <= 35_000));
     expect(new Set(moved.map((m) => m.session)).size).toBe(40);
+  });
+
+  it('leaves nobody on an endpoint that ends for what its neighbours do: connections of milliseconds that end by RST', () => {
+    const checks = (t: number): EngineInput[] =>
+      Array.from({ length: 10 }, (_, i) => {
+        const about = {
+          kind: 'session',
+          session: `check${t}-${i}`,
+          endpoint: 'a',
+          client: '10.0.0.8',
+        } as const;
+        const atMs = t * 1000 - 300 + 20 * i;
+        return [
+          { ...about, atMs, what: 'opened' },
+          { ...about, atMs: atMs + 3, what: 'ended', end: 'reset' },
+        ] as const satisfies readonly EngineInput[];
+      }).flat();
+    const notice = { kind: 'notice', endpoint: 'a', what: 'preemption', deadlineAtMs: 80_000 } as const;
+    const scene: Scene = {
+      seconds: 60,
+      sessions: 10,
+      cpu: () => 0.2,
+      also: (t) => (t === 50 ? [...checks(t), { ...notice, atMs: t * 1000 - 100 }] : checks(t)),
+    };
+    const { engine, given } = run(scene, { mode: 'act' });
+    expect(new Set(given.flatMap((p) => p.moves.map((m) => m.session))).size).toBe(10);
+    const { contributions } = explain(engine, 's3') as { contributions: { cause: string; risk: number }[] };
+    expect(contributions.find(({ cause }) => cause === 'client')!.risk).toBeLessThan(0.01);
+  });
+
+  it('leaves nobody there whose client is sure to reset it', () => {
+    const fleet = createRandomFleet({ sessions: 20, endpoints: 2, seed: 1, troubled: 0 });
+    const { sessions, endpoints } = fleet;
+    sessions.endpoint.fill(0);
+    sessions.buddy.fill(-1);
+    sessions.flags.fill(0);
+    sessions.require.fill(0);
+    sessions.lifeS.fill(600);
+    sessions.clientRisk.fill(1);
+    endpoints.limit.fill(100);
+    endpoints.eventInS.set([45, Number.POSITIVE_INFINITY]);
+    expect(planMoves(fleet).moves).toHaveLength(20);
   });
 
   it('takes silence for uncertainty: no sessions go to an endpoint that does not report, and without any nothing moves', () => {

@@ -79,18 +79,23 @@ export function scoreOn(fleet: FleetSnapshot, s: number, e: number): number {
 /** Doubt about a target that is expected to stay below its limit: it does so at least as likely as not. */
 const EVEN_ODDS = 0.5;
 
-/** Probability that `s` would stay undisturbed on `to`. Doubt about its load does not count where staying is sure to be worse. */
+/** Probability that nothing about endpoint `e` and the path to it disturbs `s`: its score without what its client does. */
+export function placeScore(fleet: FleetSnapshot, s: number, e: number): number {
+  return placeScoreAt(fleet, s, e, fleet.endpoints.overloadRisk[e]!);
+}
+
+/** The same for target `to`. Doubt about its load does not count in full where staying at `from` is sure to be worse. */
 export function scoreThere(fleet: FleetSnapshot, s: number, from: number, to: number): number {
-  const { endpoints, sessions } = fleet;
-  if (endpoints.rescue[from] === 0 || !(endpoints.overloadRisk[to]! > EVEN_ODDS))
-    return scoreOn(fleet, s, to);
-  return stabilityOf(
-    EVEN_ODDS,
-    endpoints.failureRisk[to]!,
-    fleet.pathRisk[sessions.region[s]! * endpoints.count + to]!,
-    sessions.clientRisk[s]!,
-    Number.isFinite(endpoints.eventInS[to]!) ? 1 : 0,
-  );
+  const { overloadRisk, rescue } = fleet.endpoints;
+  const load = overloadRisk[to]!;
+  return placeScoreAt(fleet, s, to, rescue[from] === 1 && load > EVEN_ODDS ? EVEN_ODDS : load);
+}
+
+function placeScoreAt(fleet: FleetSnapshot, s: number, e: number, load: number): number {
+  const { endpoints, sessions, pathRisk } = fleet;
+  const path = pathRisk[sessions.region[s]! * endpoints.count + e]!;
+  const event = Number.isFinite(endpoints.eventInS[e]!) ? 1 : 0;
+  return stabilityOf(load, endpoints.failureRisk[e]!, path, Number.NaN, event);
 }
 
 /** Score of an endpoint without regard to a session: load, failure and events only. */
@@ -115,7 +120,10 @@ export function urgencyOf(fleet: FleetSnapshot, objective: Objective, e: number)
   return Number.isFinite(eventInS) ? 1 + objective.horizonS / Math.max(eventInS, 1) : 1;
 }
 
-/** Expected disturbances avoided by moving `s` from `from` to `to`, times the urgency of the source. */
+/**
+ * Expected disturbances avoided by moving `s` from `from` to `to`, times the urgency of the source. The client's own resets do not
+ * count: it takes its habits along, and how long it stays is in the worth.
+ */
 export function gainOf(
   fleet: FleetSnapshot,
   objective: Objective,
@@ -123,7 +131,7 @@ export function gainOf(
   from: number,
   to: number,
 ): number {
-  const better = scoreThere(fleet, s, from, to) - scoreOn(fleet, s, from);
+  const better = scoreThere(fleet, s, from, to) - placeScore(fleet, s, from);
   const emptied = fleet.endpoints.emptying[from]! * objective.emptyingGain;
   const nearer = objective.nearGain * nearerBy(fleet, s, from, to);
   return (

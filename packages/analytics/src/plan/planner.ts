@@ -17,6 +17,7 @@ import {
   nearerBy,
   needOf,
   type Objective,
+  placeScore,
   rescueRoomOf,
   roomOf,
   scoreOn,
@@ -234,7 +235,7 @@ function assign(context: PlanContext, order: Int32Array, prices: Prices | undefi
     if (rescued === 0 && toCount[from]! > 0) continue;
     const rooms = rescued === 1 ? rescueRoom : room;
     const worth = worthOf(fleet, s, objective.horizonS) * urgencyOf(fleet, objective, from);
-    const scoreHere = scoreOn(fleet, s, from);
+    const scoreHere = placeScore(fleet, s, from);
     const emptied = endpoints.emptying[from]! * objective.emptyingGain;
     let to = -1;
     let most = Number.NEGATIVE_INFINITY;
@@ -325,7 +326,7 @@ function toPlan(context: PlanContext, assignment: Assignment): Plan {
       from,
       to,
       score: scoreOn(fleet, session, from),
-      scoreThere: scoreThere(fleet, session, from, to),
+      scoreThere: scoreOn(fleet, session, to),
       gain: gainOf(fleet, objective, session, from, to),
       cost: costOf(fleet, objective, session, to),
       money: objective.moneyPerMb * megabytesOf(fleet, session, to),
