@@ -36,6 +36,20 @@ const restitch = (data: PanelData) =>
     ...f.overload,
   ]);
 
+describe('probabilities of overload', () => {
+  it('are nested: what happens within a time happens within a longer one', () => {
+    const [series] = runRestitch(makePanel(1_500), { horizons: [1, 2, 5, 15], limitRatio: 0.9, seed: 1 });
+    let rows = 0;
+    for (let row = 750; row < 1_500; row++) {
+      const said = series!.overload.map((p) => p[row]!);
+      if (said.some(Number.isNaN)) continue;
+      rows++;
+      expect(said).toEqual([...said].sort((a, b) => a - b));
+    }
+    expect(rows).toBeGreaterThan(500);
+  }, 60_000);
+});
+
 describe('leaks', () => {
   const data = makePanel(1_200);
   const cut = 1_000;

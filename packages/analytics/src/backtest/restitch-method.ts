@@ -1,6 +1,7 @@
 /** The module under test as a backtest sees it: fed row by row, asked at each origin, trained when due. */
 import { PanelForecaster } from '../forecast/panel-forecaster.js';
 import type { ExpertGroup } from '../forecast/expert-group.js';
+import { nestProbabilities } from '../measure/coherence.js';
 import { quantileOf } from '../measure/forecast-scores.js';
 import { OverloadModel } from '../risk/overload-model.js';
 import { bandLogOdds } from '../risk/overload-watch.js';
@@ -39,6 +40,7 @@ class MethodRun {
   private readonly origins: Int32Array;
   private readonly limits: Float64Array;
   private readonly rawScores: readonly Float64Array[][];
+  private readonly probabilities: Float64Array;
   private overload: OverloadModel | undefined;
 
   constructor(
@@ -48,6 +50,7 @@ class MethodRun {
     const seriesCount = data.values.length;
     const rowCount = data.timesS.length;
     const { horizons } = options;
+    this.probabilities = new Float64Array(horizons.length);
     const extra = options.extraExperts?.(seriesCount);
     this.panel = new PanelForecaster({
       seriesCount,
@@ -94,6 +97,7 @@ class MethodRun {
   private record(s: number, row: number, value: number): void {
     const { panel, options, overload } = this;
     const horizonCount = options.horizons.length;
+    const probabilities = this.probabilities.fill(Number.NaN);
     for (let h = 0; h < horizonCount; h++) {
       const cell = s * horizonCount + h;
       const result = this.results[s]!;
@@ -104,8 +108,11 @@ class MethodRun {
       const seen = { series: s, value, scale: panel.frame.scale(s), features: panel.featuresOf(s) };
       const score = overload.blend(h, seen, bandLogOdds(panel, s, h, this.limits[s]!));
       this.rawScores[s]![h]![row] = score;
-      result.overload[h]![row] = overload.probability(s, h, score);
+      probabilities[h] = overload.probability(s, h, score);
     }
+    if (overload === undefined) return;
+    nestProbabilities(probabilities);
+    for (let h = 0; h < horizonCount; h++) this.results[s]!.overload[h]![row] = probabilities[h]!;
   }
 
   private stepOverload(row: number, limitRow: number, ratio: number): void {

@@ -125,6 +125,23 @@ describe('analytics engine', () => {
     expect(predictive.given.reduce((n, p) => n + p.moves.length, 0)).toBeLessThan(40);
   });
 
+  it('forecasts what can be, moves included: quantiles ascend and are not negative', () => {
+    const engine = new AnalyticsEngine({ ...DEFAULT_ENGINE, mode: 'act' });
+    let cells = 0;
+    for (const batch of play(engine, ramp, true)) {
+      for (const input of batch) engine.handle(input);
+      const forecast = engine.loads.all().get('cpu');
+      for (const { index } of forecast === undefined ? [] : engine.endpoints.entries) {
+        for (let h = 0; h < 3; h++, cells++) {
+          const { p10, p50, p90 } = forecast!.band(index, h);
+          expect(p10 >= 0 && p10 <= p50 && p50 <= p90, `${p10}, ${p50}, ${p90}`).toBe(true);
+        }
+      }
+    }
+    expect(cells).toBe(150 * 9);
+    expect(engine.lastPlan).toBeDefined();
+  });
+
   it('moves nobody on a calm fleet', () => {
     const calm: Scene = { seconds: 200, cpu: (e, t) => 0.4 + 0.05 * Math.sin(t / 9 + e) };
     expect(run(calm, { mode: 'act' }).given).toEqual([]);
