@@ -263,6 +263,58 @@ describe('analytics engine', () => {
     expect(outputs).toContainEqual(expect.objectContaining({ name: 'brake-pulled', brake: 'stale' }));
   });
 
+  it('takes an endpoint without figures of its CPU for a wide band: no target, no source, and named', () => {
+    const scene: Scene = {
+      ...ramp,
+      seconds: 160,
+      // What b says of its CPU is what nobody can use; the rest of its figures is well.
+      also: (t) => [
+        {
+          kind: 'endpoint',
+          atMs: t * 1000 - 450,
+          endpoint: 'd',
+          metrics: { memoryRatio: 0.2, ioRatio: 0.1 },
+        },
+        ...(t === 1
+          ? [
+              {
+                kind: 'fleet' as const,
+                atMs: 500,
+                endpoints: ['a', 'c', 'd'].map((name) => ({ name, accepts: true })),
+              },
+              {
+                kind: 'session' as const,
+                atMs: 501,
+                what: 'opened' as const,
+                session: 'lone',
+                endpoint: 'd',
+                client: '10.0.0.9',
+                ageMs: 600_000,
+              },
+            ]
+          : []),
+      ],
+    };
+    const { engine, given } = run(scene, { mode: 'act' });
+    const moves = given.flatMap((p) => p.moves);
+    expect(moves.length).toBeGreaterThan(0);
+    expect(new Set(moves.map((m) => m.to))).toEqual(new Set(['c']));
+    expect(moves.map((m) => m.session)).not.toContain('lone');
+    const story = explain(engine, 'd') as { [key: string]: unknown };
+    expect(story).toMatchObject({ unknown: ['cpu'], overloadRisk: 'unknown', room: 0, need: 0 });
+    expect(story['score']).toBeLessThan(0.95);
+    expect(story['p90']).toBeGreaterThanOrEqual(story['limit'] as number);
+    const lone = explain(engine, 'lone') as {
+      score: number;
+      unknown: string[];
+      contributions: { share: number }[];
+    };
+    expect(lone.unknown).toContain('load');
+    expect(lone.score).toBeLessThan(0.95);
+    expect(lone.contributions.reduce((sum, c) => sum + c.share, 0)).toBeCloseTo(1 - lone.score, 9);
+    expect(explain(engine, 'c')).toMatchObject({ unknown: [] });
+  });
+
   it('explains the same score as it plans with, and parts that sum to the risk', () => {
     const { engine } = run(ramp);
     const story = explain(engine, 's3') as {

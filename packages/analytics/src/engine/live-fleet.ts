@@ -23,6 +23,9 @@ const MIN_BYTES_PER_SEC = 10_000;
 /** A certain event nearer than so many horizons: its endpoint is emptied whatever the doubt about targets. */
 const PRESSING_HORIZONS = 4;
 
+/** Of an endpoint of whose load nothing is known: neither safe nor a reason to leave. */
+const UNKNOWN_RISK = 0.1;
+
 /** A move that was given out and has not been answered. */
 export interface PendingMove {
   readonly from: number;
@@ -119,6 +122,7 @@ export class LiveFleetBuilder {
     const { endpoints, options } = this.deps;
     const eventInS = endpoints.eventInS(entry, nowMs);
     if (eventInS <= PRESSING_HORIZONS * options.objective.horizonS) return entry.total > 0;
+    if (endpoints.isUncertain(entry, nowMs)) return false;
     return (view.most + view.waiting) * beliefOf(view, presentLoad[entry.index]!) >= view.limit;
   }
 
@@ -208,8 +212,11 @@ export class LiveFleetBuilder {
     columns.loadP90[e] = Math.max(columns.loadP50[e]!, view.p90 * belief);
     columns.loadExpected[e] = Math.max(0, (view.expected + view.waiting) * belief);
     presentLoad[e] = present + view.waiting * belief;
-    columns.overloadRisk[e] = isUncertain
-      ? Number.NaN
+    // What a wide band says of its limit; a metric that says worse is believed.
+    const isUnknown = isUncertain || (view.isUnknown && !(view.risk > UNKNOWN_RISK));
+    columns.loadUnknown[e] = isUnknown ? 1 : 0;
+    columns.overloadRisk[e] = isUnknown
+      ? UNKNOWN_RISK
       : belief < 0.99
         ? Math.min(view.risk, 0.05)
         : view.risk;

@@ -42,6 +42,8 @@ export interface LoadView {
   readonly limit: number;
   /** Of crossing it within the longest horizon; NaN = unknown. */
   readonly risk: number;
+  /** There is no figure of its CPU: it may be idle or full. */
+  readonly isUnknown: boolean;
   /** The metric that is nearest to its limit. */
   readonly metric: ForecastMetric;
 }
@@ -124,6 +126,7 @@ export class LoadForecasts {
       waiting: this.meter.backlog(entry.index) / BACKLOG_S,
       limit: cpuLimit * cores,
       risk: Number.NaN,
+      isUnknown: !((this.values.get('cpu')?.[entry.index] ?? Number.NaN) >= 0),
       metric: 'cpu',
     };
     for (const [metric, forecast] of this.panels) {
@@ -154,7 +157,7 @@ export class LoadForecasts {
         metric,
       };
     }
-    return best;
+    return best.isUnknown ? widened(best) : best;
   }
 
   /** CPUs asked of an endpoint as of the last tick, work that waits not counted; NaN while unknown. */
@@ -286,6 +289,16 @@ export class LoadForecasts {
 export function coresOf(entry: EndpointEntry): number {
   const cores = entry.metrics.cpuLimitCores;
   return cores !== undefined && cores > 0 ? cores : 1;
+}
+
+/** A load of which nothing is known: anything from nothing to the limit, and one time in ten beyond. */
+function widened(view: LoadView): LoadView {
+  return {
+    ...view,
+    p50: larger(view.p50, view.limit / 2),
+    p90: larger(view.p90, view.limit),
+    expected: larger(view.expected, view.limit),
+  };
 }
 
 /** The larger of two, of which either may be NaN = unknown. */

@@ -56,6 +56,8 @@ export interface EndpointColumns {
   readonly reserved: Float64Array;
   /** Probability of crossing the limit and of failing within the horizon; NaN = unknown. */
   readonly overloadRisk: Float64Array;
+  /** 1 = nothing is known of its load: `overloadRisk` is a guess, which is neither a reason to leave nor room to come. */
+  readonly loadUnknown: Uint8Array;
   readonly failureRisk: Float64Array;
   /** Seconds until a certain event (drain, maintenance, spot notice) ends it; Infinity = none. */
   readonly eventInS: Float64Array;
@@ -132,6 +134,7 @@ export function createEndpointColumns(count: number): EndpointColumns {
     rescue: new Uint8Array(count),
     reserved: new Float64Array(count),
     overloadRisk: new Float64Array(count),
+    loadUnknown: new Uint8Array(count),
     failureRisk: new Float64Array(count).fill(Number.NaN),
     eventInS: new Float64Array(count).fill(Number.POSITIVE_INFINITY),
     ageS: new Float64Array(count).fill(Number.POSITIVE_INFINITY),

@@ -105,6 +105,14 @@ export function endpointScore(fleet: FleetSnapshot, e: number): number {
   return stabilityOf(endpoints.overloadRisk[e]!, endpoints.failureRisk[e]!, Number.NaN, Number.NaN, event);
 }
 
+/** The same without a load that is only guessed: thresholds are for what is known. */
+function knownScore(fleet: FleetSnapshot, e: number): number {
+  const { endpoints } = fleet;
+  if (endpoints.loadUnknown[e] === 0) return endpointScore(fleet, e);
+  const event = Number.isFinite(endpoints.eventInS[e]!) ? 1 : 0;
+  return stabilityOf(Number.NaN, endpoints.failureRisk[e]!, Number.NaN, Number.NaN, event);
+}
+
 /** How much of a session's worth is still ahead of it within the horizon, 0..weight. */
 export function worthOf(fleet: FleetSnapshot, s: number, horizonS: number): number {
   const { weight, lifeS } = fleet.sessions;
@@ -232,13 +240,13 @@ export function needOf(fleet: FleetSnapshot, objective: Objective, e: number): n
   if (Number.isFinite(endpoints.eventInS[e]!) || endpoints.emptying[e] === 1) return Number.POSITIVE_INFINITY;
   if (endpoints.rescue[e] === 1)
     return Math.max(0, endpoints.loadExpected[e]! - objective.relieveRatio * endpoints.limit[e]!) || 0;
-  if (!(endpointScore(fleet, e) < thresholdOf(fleet, objective, e))) return 0;
+  if (!(knownScore(fleet, e) < thresholdOf(fleet, objective, e))) return 0;
   const above = endpoints.loadP90[e]! - objective.relieveRatio * endpoints.limit[e]!;
   // A bad score that is not about load (a failing machine) asks for everything.
   const failing = endpoints.failureRisk[e]! > endpoints.overloadRisk[e]!;
   if (failing) return Number.POSITIVE_INFINITY;
-  // An unknown load (NaN) is no reason to move anything.
-  return above > 0 ? above : 0;
+  // An unknown load is no reason to move anything.
+  return above > 0 && endpoints.loadUnknown[e] === 0 ? above : 0;
 }
 
 /** Score below which endpoint `e` is relieved now: a higher one while it is being relieved (hysteresis). */
@@ -265,7 +273,7 @@ export function isClassLeaving(
   if (classes === undefined || enter === undefined || Number.isNaN(enter)) return undefined;
   const leave = known(classes.leaveScore[c]!, enter + (objective.leaveScore - objective.enterScore));
   const wasLeaving = classes.relieving[c * endpoints.count + e] === 1;
-  return endpointScore(fleet, e) < (wasLeaving ? Math.max(enter, leave) : enter);
+  return knownScore(fleet, e) < (wasLeaving ? Math.max(enter, leave) : enter);
 }
 
 function known(value: number, otherwise: number): number {

@@ -16,6 +16,8 @@ const endpointLineSchema = z.looseObject({
   p90: number,
   limit: number,
   overloadRisk: risk,
+  /** Metrics without a figure. */
+  unknown: z.array(z.string()).optional(),
   failureRisk: risk,
   pathRisk: risk,
   eventInS: number,
