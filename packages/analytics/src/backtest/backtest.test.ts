@@ -4,7 +4,7 @@ import { BASELINES, runBaseline } from './baselines.js';
 import { fitEts, forecastEts } from './ets-filter.js';
 import { findLeak } from './causality.js';
 import { firstOrigin, type PanelData, targetRow } from './panel-data.js';
-import { runRestitch } from './restitch-method.js';
+import { isFitWorthwhile, runRestitch } from './restitch-method.js';
 import { runBacktest } from './run-backtest.js';
 
 /** A load with a season, bursts and a companion metric. */
@@ -48,6 +48,21 @@ describe('probabilities of overload', () => {
     }
     expect(rows).toBeGreaterThan(500);
   }, 60_000);
+});
+
+describe('fits of a backtest', () => {
+  it('are all made at first, and a hundred of them in two million rows', () => {
+    let last = 0;
+    let fits = 0;
+    for (let row = 0; row <= 2_000_000; row += 2_880) {
+      if (!isFitWorthwhile(row, last)) continue;
+      if (row > 0 && row <= 57_600) expect(row - last).toBe(2_880);
+      last = row;
+      fits++;
+    }
+    expect(fits).toBeGreaterThan(60);
+    expect(fits).toBeLessThan(110);
+  });
 });
 
 describe('leaks', () => {
