@@ -45,4 +45,4 @@ export type {
 export { AnalyticsEngine } from './engine/analytics-engine.js';
 export { engineStatus, explain } from './engine/engine-report.js';
 export { replay } from './engine/replay.js';
-export type { ReplayChanges } from './engine/replay.js';
+export type { Replay, ReplayChanges } from './engine/replay.js';

@@ -4,7 +4,7 @@ import { BASELINES, runBaseline } from './baselines.js';
 import { fitEts, forecastEts } from './ets-filter.js';
 import { findLeak } from './causality.js';
 import { firstOrigin, type PanelData, targetRow } from './panel-data.js';
-import { runRestitch } from './restitch-method.js';
+import { isFitWorthwhile, runRestitch } from './restitch-method.js';
 import { runBacktest } from './run-backtest.js';
 
 /** A load with a season, bursts and a companion metric. */
@@ -35,6 +35,35 @@ const restitch = (data: PanelData) =>
     ...f.highs,
     ...f.overload,
   ]);
+
+describe('probabilities of overload', () => {
+  it('are nested: what happens within a time happens within a longer one', () => {
+    const [series] = runRestitch(makePanel(1_500), { horizons: [1, 2, 5, 15], limitRatio: 0.9, seed: 1 });
+    let rows = 0;
+    for (let row = 750; row < 1_500; row++) {
+      const said = series!.overload.map((p) => p[row]!);
+      if (said.some(Number.isNaN)) continue;
+      rows++;
+      expect(said).toEqual([...said].sort((a, b) => a - b));
+    }
+    expect(rows).toBeGreaterThan(500);
+  }, 60_000);
+});
+
+describe('fits of a backtest', () => {
+  it('are all made at first, and a hundred of them in two million rows', () => {
+    let last = 0;
+    let fits = 0;
+    for (let row = 0; row <= 2_000_000; row += 2_880) {
+      if (!isFitWorthwhile(row, last)) continue;
+      if (row > 0 && row <= 57_600) expect(row - last).toBe(2_880);
+      last = row;
+      fits++;
+    }
+    expect(fits).toBeGreaterThan(60);
+    expect(fits).toBeLessThan(110);
+  });
+});
 
 describe('leaks', () => {
   const data = makePanel(1_200);

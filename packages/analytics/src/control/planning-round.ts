@@ -17,7 +17,7 @@ export interface RoundInput {
   readonly brakes: BrakeState;
   readonly brakeLimits?: BrakeLimits;
   readonly nowMs: number;
-  /** Load of each endpoint now, for the reactive rule. */
+  /** Load asked of each endpoint now, for the reactive rule. */
   readonly presentLoad: Float64Array;
   /** Load of each session now, for the same; those of the fleet may look ahead. */
   readonly presentSessionLoad?: Float32Array;
@@ -65,6 +65,8 @@ function reactiveView(input: RoundInput): FleetSnapshot {
       presentSessionLoad === undefined ? fleet.sessions : { ...fleet.sessions, load: presentSessionLoad },
     endpoints: {
       ...endpoints,
+      // What is at its trigger is a source by its present load, and all rooms are present ones.
+      rescue: new Uint8Array(endpoints.count),
       loadP50: presentLoad,
       loadP90: presentLoad,
       overloadRisk: Float64Array.from(endpoints.limit, (limit, e) =>

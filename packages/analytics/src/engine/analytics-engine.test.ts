@@ -4,6 +4,8 @@ import { AnalyticsEngine } from './analytics-engine.js';
 import type { EngineInput, EngineOutput, PlanOutput } from './engine-input.js';
 import { DEFAULT_ENGINE, type EngineOptions } from './engine-options.js';
 import { engineStatus, explain } from './engine-report.js';
+import { planMoves } from '../plan/planner.js';
+import { createRandomFleet } from '../plan/random-fleet.js';
 
 const names = ['a', 'b', 'c'];
 
@@ -123,6 +125,23 @@ describe('analytics engine', () => {
     expect(predictive.given.reduce((n, p) => n + p.moves.length, 0)).toBeLessThan(40);
   });
 
+  it('forecasts what can be, moves included: quantiles ascend and are not negative', () => {
+    const engine = new AnalyticsEngine({ ...DEFAULT_ENGINE, mode: 'act' });
+    let cells = 0;
+    for (const batch of play(engine, ramp, true)) {
+      for (const input of batch) engine.handle(input);
+      const forecast = engine.loads.all().get('cpu');
+      for (const { index } of forecast === undefined ? [] : engine.endpoints.entries) {
+        for (let h = 0; h < 3; h++, cells++) {
+          const { p10, p50, p90 } = forecast!.band(index, h);
+          expect(p10 >= 0 && p10 <= p50 && p50 <= p90, `${p10}, ${p50}, ${p90}`).toBe(true);
+        }
+      }
+    }
+    expect(cells).toBe(150 * 9);
+    expect(engine.lastPlan).toBeDefined();
+  });
+
   it('moves nobody on a calm fleet', () => {
     const calm: Scene = { seconds: 200, cpu: (e, t) => 0.4 + 0.05 * Math.sin(t / 9 + e) };
     expect(run(calm, { mode: 'act' }).given).toEqual([]);
@@ -185,6 +204,48 @@ describe('analytics engine', () => {
     expect(new Set(moved.map((m) => m.session)).size).toBe(40);
   });
 
+  it('leaves nobody on an endpoint that ends for what its neighbours do: connections of milliseconds that end by RST', () => {
+    const checks = (t: number): EngineInput[] =>
+      Array.from({ length: 10 }, (_, i) => {
+        const about = {
+          kind: 'session',
+          session: `check${t}-${i}`,
+          endpoint: 'a',
+          client: '10.0.0.8',
+        } as const;
+        const atMs = t * 1000 - 300 + 20 * i;
+        return [
+          { ...about, atMs, what: 'opened' },
+          { ...about, atMs: atMs + 3, what: 'ended', end: 'reset' },
+        ] as const satisfies readonly EngineInput[];
+      }).flat();
+    const notice = { kind: 'notice', endpoint: 'a', what: 'preemption', deadlineAtMs: 80_000 } as const;
+    const scene: Scene = {
+      seconds: 60,
+      sessions: 10,
+      cpu: () => 0.2,
+      also: (t) => (t === 50 ? [...checks(t), { ...notice, atMs: t * 1000 - 100 }] : checks(t)),
+    };
+    const { engine, given } = run(scene, { mode: 'act' });
+    expect(new Set(given.flatMap((p) => p.moves.map((m) => m.session))).size).toBe(10);
+    const { contributions } = explain(engine, 's3') as { contributions: { cause: string; risk: number }[] };
+    expect(contributions.find(({ cause }) => cause === 'client')!.risk).toBeLessThan(0.01);
+  });
+
+  it('leaves nobody there whose client is sure to reset it', () => {
+    const fleet = createRandomFleet({ sessions: 20, endpoints: 2, seed: 1, troubled: 0 });
+    const { sessions, endpoints } = fleet;
+    sessions.endpoint.fill(0);
+    sessions.buddy.fill(-1);
+    sessions.flags.fill(0);
+    sessions.require.fill(0);
+    sessions.lifeS.fill(600);
+    sessions.clientRisk.fill(1);
+    endpoints.limit.fill(100);
+    endpoints.eventInS.set([45, Number.POSITIVE_INFINITY]);
+    expect(planMoves(fleet).moves).toHaveLength(20);
+  });
+
   it('takes silence for uncertainty: no sessions go to an endpoint that does not report, and without any nothing moves', () => {
     const engine = new AnalyticsEngine({ ...DEFAULT_ENGINE, mode: 'act' });
     const outputs: EngineOutput[] = [];
@@ -200,6 +261,58 @@ describe('analytics engine', () => {
     expect(outputs).toContainEqual(expect.objectContaining({ name: 'uncertain' }));
     for (let t = 1; t < 10; t++) outputs.push(...engine.handle({ kind: 'tick', atMs: 150_000 + t * 1000 }));
     expect(outputs).toContainEqual(expect.objectContaining({ name: 'brake-pulled', brake: 'stale' }));
+  });
+
+  it('takes an endpoint without figures of its CPU for a wide band: no target, no source, and named', () => {
+    const scene: Scene = {
+      ...ramp,
+      seconds: 160,
+      // What b says of its CPU is what nobody can use; the rest of its figures is well.
+      also: (t) => [
+        {
+          kind: 'endpoint',
+          atMs: t * 1000 - 450,
+          endpoint: 'd',
+          metrics: { memoryRatio: 0.2, ioRatio: 0.1 },
+        },
+        ...(t === 1
+          ? [
+              {
+                kind: 'fleet' as const,
+                atMs: 500,
+                endpoints: ['a', 'c', 'd'].map((name) => ({ name, accepts: true })),
+              },
+              {
+                kind: 'session' as const,
+                atMs: 501,
+                what: 'opened' as const,
+                session: 'lone',
+                endpoint: 'd',
+                client: '10.0.0.9',
+                ageMs: 600_000,
+              },
+            ]
+          : []),
+      ],
+    };
+    const { engine, given } = run(scene, { mode: 'act' });
+    const moves = given.flatMap((p) => p.moves);
+    expect(moves.length).toBeGreaterThan(0);
+    expect(new Set(moves.map((m) => m.to))).toEqual(new Set(['c']));
+    expect(moves.map((m) => m.session)).not.toContain('lone');
+    const story = explain(engine, 'd') as { [key: string]: unknown };
+    expect(story).toMatchObject({ unknown: ['cpu'], overloadRisk: 'unknown', room: 0, need: 0 });
+    expect(story['score']).toBeLessThan(0.95);
+    expect(story['p90']).toBeGreaterThanOrEqual(story['limit'] as number);
+    const lone = explain(engine, 'lone') as {
+      score: number;
+      unknown: string[];
+      contributions: { share: number }[];
+    };
+    expect(lone.unknown).toContain('load');
+    expect(lone.score).toBeLessThan(0.95);
+    expect(lone.contributions.reduce((sum, c) => sum + c.share, 0)).toBeCloseTo(1 - lone.score, 9);
+    expect(explain(engine, 'c')).toMatchObject({ unknown: [] });
   });
 
   it('explains the same score as it plans with, and parts that sum to the risk', () => {

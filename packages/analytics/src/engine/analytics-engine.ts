@@ -37,7 +37,7 @@ import type { EngineOptions } from './engine-options.js';
 import { FailureWatch } from './failure-watch.js';
 import { sortInputs } from './input-order.js';
 import { type LiveFleet, LiveFleetBuilder } from './live-fleet.js';
-import { coresOf, LoadForecasts } from './load-forecasts.js';
+import { LoadForecasts } from './load-forecasts.js';
 import type { ModelNews } from './metric-forecast.js';
 import { PendingMoves } from './pending-moves.js';
 import { SessionBook } from './session-book.js';
@@ -267,9 +267,9 @@ export class AnalyticsEngine {
     const { columns, requestsPerSec } = this.sessions.table;
     const e = columns.endpoint[handle]!;
     const entry = this.endpoints.entries[e];
-    const { cpuRatio } = entry?.metrics ?? {};
-    if (entry === undefined || cpuRatio === undefined || !(demand[e]! > 0)) return undefined;
-    return (cpuRatio * coresOf(entry) * requestsPerSec[handle]!) / demand[e]!;
+    const asked = entry === undefined ? Number.NaN : this.loads.demandOf(entry);
+    if (!(asked >= 0) || !(demand[e]! > 0)) return undefined;
+    return (asked * requestsPerSec[handle]!) / demand[e]!;
   }
 
   private noteUncertain(name: string, isUncertain: boolean, outputs: EngineOutput[]): void {

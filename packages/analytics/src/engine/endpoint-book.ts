@@ -30,6 +30,8 @@ export interface EndpointEntry {
   fresh: EndpointMetrics[];
   /** Sessions it says it has. */
   total: number;
+  /** Requests told of since the last tick, and over how many seconds; 0 before two messages. */
+  readonly asked: { requests: number; seconds: number; atMs: number };
   notice: { readonly what: NoticeKind; readonly deadlineAtMs: number } | undefined;
   readonly path: PathState;
   ownCounts: OwnCounts | undefined;
@@ -68,6 +70,7 @@ export class EndpointBook {
       metricsAtMs: Number.NaN,
       fresh: [],
       total: 0,
+      asked: { requests: 0, seconds: 0, atMs: Number.NaN },
       notice: undefined,
       path: {
         rttMs: Number.NaN,
@@ -112,6 +115,7 @@ export class EndpointBook {
   demand(input: Extract<EngineInput, { kind: 'sessions' }>): void {
     const entry = this.ensure(input.endpoint);
     if (input.total >= 0) entry.total = input.total;
+    noteRequests(entry, input);
     const { ownCounts } = input;
     if (ownCounts === undefined || !(ownCounts.bytes >= 0)) return;
     const before = entry.ownCounts;
@@ -175,10 +179,28 @@ export class EndpointBook {
     return means;
   }
 
+  /** Requests a second since the last call, of all sessions; undefined where no message told. */
+  takeRequests({ asked }: EndpointEntry): number | undefined {
+    const { requests, seconds } = asked;
+    asked.requests = 0;
+    asked.seconds = 0;
+    return seconds > 0 ? requests / seconds : undefined;
+  }
+
   /** Seconds until a certain event ends it; Infinity when none is known. One that has passed is 0. */
   eventInS(entry: EndpointEntry, nowMs: number): number {
     const { notice } = entry;
     if (notice === undefined || notice.what === 'none') return Number.POSITIVE_INFINITY;
     return Math.max(0, notice.deadlineAtMs - nowMs) / 1000;
   }
+}
+
+/** Rows are differences, so their sum is what was asked for, whichever sessions a message had room for. */
+function noteRequests({ asked }: EndpointEntry, input: Extract<EngineInput, { kind: 'sessions' }>): void {
+  const elapsedS = (input.atMs - asked.atMs) / 1000;
+  if (elapsedS <= 0) return;
+  asked.atMs = input.atMs;
+  if (Number.isNaN(elapsedS)) return;
+  asked.seconds += elapsedS;
+  for (const { requests } of input.sessions) if (requests >= 0) asked.requests += requests;
 }

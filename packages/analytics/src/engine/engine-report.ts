@@ -75,7 +75,10 @@ function endpointLine(engine: AnalyticsEngine, entry: EndpointEntry): object {
     p90: plain(fleet.endpoints.loadP90[e]!),
     limit: plain(view.limit),
     cores: coresOf(entry),
-    overloadRisk: riskOf(fleet.endpoints.overloadRisk[e]!),
+    overloadRisk:
+      fleet.endpoints.loadUnknown[e] === 1 ? ('unknown' as const) : riskOf(fleet.endpoints.overloadRisk[e]!),
+    /** Metrics without a figure, for which the widest band stands. */
+    unknown: view.isUnknown ? ['cpu'] : [],
     failureRisk: riskOf(fleet.endpoints.failureRisk[e]!),
     pathRisk: riskOf(fleet.pathRisk[e]!),
     eventInS: plain(fleet.endpoints.eventInS[e]!),
@@ -134,6 +137,7 @@ function explainOneSession(engine: AnalyticsEngine, id: string): object | undefi
   if (live === undefined || s >= live.fleet.sessions.count || from < 0) return { ...facts, score: null };
   const { fleet } = live;
   const { objective } = options;
+  const explained = explainSession(fleet, s);
   const targets = endpoints.entries
     .filter((e) => e.index !== from && e.index < fleet.endpoints.count)
     .map((e) => ({
@@ -152,7 +156,8 @@ function explainOneSession(engine: AnalyticsEngine, id: string): object | undefi
     .slice(0, MAX_TARGETS);
   return {
     ...facts,
-    ...explainSession(fleet, s),
+    ...explained,
+    unknown: fleet.endpoints.loadUnknown[from] === 1 ? ['load', ...explained.unknown] : explained.unknown,
     movable: isMovable(fleet, objective, s),
     leavesByClass: isClassLeaving(fleet, objective, columns.scoreClass[s]!, from) ?? null,
     relieves: need(needOf(fleet, objective, from)),

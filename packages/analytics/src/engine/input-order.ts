@@ -21,6 +21,11 @@ const rank: Record<EngineInput['kind'], number> = {
 };
 const eventRank = { opened: 0, moved: 1, reverted: 2, refused: 3, pinned: 4, unpinned: 5, ended: 6 } as const;
 
+/** Whether there are inputs of that kind. */
+export function isKind(kind: unknown): kind is EngineInput['kind'] {
+  return typeof kind === 'string' && Object.hasOwn(rank, kind);
+}
+
 /** Sorts in place. Equal inputs may stand in any order: they are equal. */
 export function sortInputs(inputs: EngineInput[]): EngineInput[] {
   return inputs.sort(

@@ -15,11 +15,16 @@ import type { SessionBook } from './session-book.js';
 
 /** Share of the load that goes by requests; the rest goes by bytes. */
 const REQUEST_SHARE = 0.8;
+/** How much what its neighbours do counts for a session, by the figures there are of it: as much as three of them, to 20. */
+const youngDoubt = Float64Array.from({ length: 256 }, (_, figures) => (figures < 20 ? 3 / (3 + figures) : 0));
 /** Rates below which an endpoint is not compared with the access point's own counts: too little to tell. */
 const MIN_BYTES_PER_SEC = 10_000;
 
-/** A certain event nearer than so many horizons: its endpoint must be emptied now. */
+/** A certain event nearer than so many horizons: its endpoint is emptied whatever the doubt about targets. */
 const PRESSING_HORIZONS = 4;
+
+/** Of an endpoint of whose load nothing is known: neither safe nor a reason to leave. */
+const UNKNOWN_RISK = 0.1;
 
 /** A move that was given out and has not been answered. */
 export interface PendingMove {
@@ -67,14 +72,12 @@ export class LiveFleetBuilder {
   build(nowMs: number): LiveFleet {
     const { endpoints, sessions, loads } = this.deps;
     const count = endpoints.count;
-    const isPressing = this.isEvacuationPressing(nowMs);
-    const views = endpoints.entries.map((entry) => {
-      const view = loads.view(entry);
-      return isPressing ? { ...view, p90: view.p50 } : view;
-    });
+    const views = endpoints.entries.map((entry) => loads.view(entry));
     const presentLoad = this.believed(views);
-    const presentSessionLoad = this.shareLoads(presentLoad, views);
     const columns = createEndpointColumns(count);
+    for (const entry of endpoints.entries)
+      columns.rescue[entry.index] = this.isInDistress(entry, views[entry.index]!, presentLoad, nowMs) ? 1 : 0;
+    const presentSessionLoad = this.shareLoads(presentLoad, views, columns.rescue);
     for (const entry of endpoints.entries)
       this.fillEndpoint(columns, entry, views[entry.index]!, presentLoad, nowMs);
     this.countPending(columns, presentLoad);
@@ -107,16 +110,20 @@ export class LiveFleetBuilder {
   }
 
   /**
-   * A session on an endpoint that is about to end is lost for certain if it stays, and at worst disturbed where it goes. Loads are
-   * then counted at their medians: rooms at P90, with the doubt of every endpoint at once, would leave it to die.
+   * A session on an endpoint that is at its limit is disturbed if it stays, one on an endpoint that is about to end is lost, and at
+   * worst it is disturbed where it goes: rooms at P90, with the doubt of every endpoint at once, would leave it there.
    */
-  private isEvacuationPressing(nowMs: number): boolean {
+  private isInDistress(
+    entry: EndpointEntry,
+    view: LoadView,
+    presentLoad: Float64Array,
+    nowMs: number,
+  ): boolean {
     const { endpoints, options } = this.deps;
-    const pressingS = PRESSING_HORIZONS * options.objective.horizonS;
-    return endpoints.entries.some((entry) => {
-      const eventInS = endpoints.eventInS(entry, nowMs);
-      return eventInS > 0 && eventInS <= pressingS && entry.total > 0;
-    });
+    const eventInS = endpoints.eventInS(entry, nowMs);
+    if (eventInS <= PRESSING_HORIZONS * options.objective.horizonS) return entry.total > 0;
+    if (endpoints.isUncertain(entry, nowMs)) return false;
+    return (view.most + view.waiting) * beliefOf(view, presentLoad[entry.index]!) >= view.limit;
   }
 
   /** Reports against the access point's own counts, where there are counts to compare. */
@@ -140,7 +147,11 @@ export class LiveFleetBuilder {
   }
 
   /** The endpoint's load, shared among its sessions by their requests and bytes. */
-  private shareLoads(presentLoad: Float64Array, views: readonly LoadView[]): Float32Array {
+  private shareLoads(
+    presentLoad: Float64Array,
+    views: readonly LoadView[],
+    rescue: Uint8Array,
+  ): Float32Array {
     const { endpoints, sessions } = this.deps;
     const { table } = sessions;
     const { endpoint, load } = table.columns;
@@ -158,9 +169,13 @@ export class LiveFleetBuilder {
       counts[e] = counts[e]! + 1;
       if (isKnown(s)) known[e] = known[e]! + 1;
     }
-    // A session nobody has told of yet is as heavy as its neighbours: at nought it would be moved in any number.
-    const rateOf = (s: number, rates: Float32Array, sums: Float64Array, e: number): number =>
-      isKnown(s) || known[e] === 0 ? rates[s]! : sums[e]! / known[e]!;
+    // A session of which little was told is at least as heavy as its neighbours let expect: at nought it would be moved in any number.
+    const rateOf = (s: number, rates: Float32Array, sums: Float64Array, e: number): number => {
+      if (known[e] === 0) return rates[s]!;
+      const usual = sums[e]! / known[e]!;
+      const own = isKnown(s) ? rates[s]! : 0;
+      return own + youngDoubt[isKnown(s) ? table.figures[s]! : 0]! * Math.max(0, usual - own);
+    };
     const whole = (sums: Float64Array, e: number): number =>
       known[e] === 0 ? sums[e]! : (sums[e]! * counts[e]!) / known[e]!;
     for (let s = 0; s < sessions.span; s++) {
@@ -172,8 +187,8 @@ export class LiveFleetBuilder {
       const share = requests[e]! > 0 ? REQUEST_SHARE * byRequests + (1 - REQUEST_SHARE) * byBytes : byBytes;
       const present = presentLoad[e]!;
       presentSessionLoad[s] = Number.isFinite(present) ? share * present : 0;
-      // Needs and rooms are counted at P90, and so is what a session takes along.
-      const ahead = views[e]!.p90;
+      // As its endpoint's need is counted, so is what a session takes along.
+      const ahead = rescue[e] === 1 ? views[e]!.expected : views[e]!.p90;
       load[s] = Number.isFinite(present) ? share * Math.max(present, ahead || 0) : 0;
     }
     return presentSessionLoad;
@@ -190,13 +205,18 @@ export class LiveFleetBuilder {
     const e = entry.index;
     const present = presentLoad[e]!;
     // Disbelieved reports make disbelieved forecasts: both are scaled alike.
-    const belief = Number.isFinite(present) && view.now > 0 ? present / view.now : 1;
+    const belief = beliefOf(view, present);
     const isUncertain = endpoints.isUncertain(entry, nowMs);
     columns.limit[e] = view.limit;
     columns.loadP50[e] = Math.max(0, view.p50 * belief);
     columns.loadP90[e] = Math.max(columns.loadP50[e]!, view.p90 * belief);
-    columns.overloadRisk[e] = isUncertain
-      ? Number.NaN
+    columns.loadExpected[e] = Math.max(0, (view.expected + view.waiting) * belief);
+    presentLoad[e] = present + view.waiting * belief;
+    // What a wide band says of its limit; a metric that says worse is believed.
+    const isUnknown = isUncertain || (view.isUnknown && !(view.risk > UNKNOWN_RISK));
+    columns.loadUnknown[e] = isUnknown ? 1 : 0;
+    columns.overloadRisk[e] = isUnknown
+      ? UNKNOWN_RISK
       : belief < 0.99
         ? Math.min(view.risk, 0.05)
         : view.risk;
@@ -220,6 +240,7 @@ export class LiveFleetBuilder {
       columns.reserved[to] = columns.reserved[to]! + load;
       columns.loadP50[from] = Math.max(0, columns.loadP50[from]! - load);
       columns.loadP90[from] = Math.max(0, columns.loadP90[from]! - load);
+      columns.loadExpected[from] = Math.max(0, columns.loadExpected[from]! - load);
       presentLoad[from] = Math.max(0, presentLoad[from]! - load);
     }
   }
@@ -255,4 +276,9 @@ export class LiveFleetBuilder {
     for (const { index, path } of this.deps.endpoints.entries)
       if (path.isBandwidthConfigured) columns.pathRoom[index] = (path.bandwidthBps / 8) * (load / bytes);
   }
+}
+
+/** Which share of its report an endpoint is believed. */
+function beliefOf(view: LoadView, present: number): number {
+  return Number.isFinite(present) && view.now > 0 ? present / view.now : 1;
 }

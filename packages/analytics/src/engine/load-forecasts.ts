@@ -8,6 +8,7 @@ import type { Skill } from '../control/skill-tracker.js';
 import type { EndpointBook, EndpointEntry } from './endpoint-book.js';
 import type { EngineOptions } from './engine-options.js';
 import type { OwnModelRows } from '../risk/own-model.js';
+import { DemandMeter } from './demand-meter.js';
 import { MetricForecast, type ModelNews } from './metric-forecast.js';
 import { parseStoredModel, type StoredMetric } from './stored-model.js';
 
@@ -20,19 +21,29 @@ export type ForecastMetric = (typeof FORECAST_METRICS)[number];
 const FIRST_CAPACITY = 32;
 /** What else of an endpoint helps to forecast its CPU. */
 const AUX_COUNT = 6;
+/** Seconds in which work that waits is to be done: so much more is asked of the endpoint until then. */
+const BACKLOG_S = 2;
 /** Values kept for pictures. */
 const PAST_STEPS = 300;
 
 /** One endpoint's load in CPUs. */
 export interface LoadView {
-  /** NaN while unknown. */
+  /** What is asked of it, which may be more than it can do; NaN while unknown. */
   readonly now: number;
   readonly p50: number;
   readonly p90: number;
+  /** Of what is asked now and the highest median, the larger, by the metric that is nearest to its limit in this. */
+  readonly expected: number;
+  /** What is asked now, by the metric that is nearest to its limit now. */
+  readonly most: number;
+  /** What work that waits asks for besides, until it is done. */
+  readonly waiting: number;
   /** Above it sessions are disturbed. */
   readonly limit: number;
   /** Of crossing it within the longest horizon; NaN = unknown. */
   readonly risk: number;
+  /** There is no figure of its CPU: it may be idle or full. */
+  readonly isUnknown: boolean;
   /** The metric that is nearest to its limit. */
   readonly metric: ForecastMetric;
 }
@@ -49,6 +60,9 @@ export class LoadForecasts {
   private readonly lastKnown = new Map<string, number>();
   /** Endpoints that have ever told their own use of CPU. */
   private readonly hasOwnCpu = new Set<number>();
+  private readonly meter = new DemandMeter();
+  /** Demand for CPU as of the last tick, a share of the quota; NaN while unknown. */
+  private demands: number[] = [];
   /** True once after the forecasts had to start anew. */
   hasRestarted = false;
 
@@ -72,6 +86,11 @@ export class LoadForecasts {
     this.makeRoom(book.count);
     this.advance(nowMs);
     const figures = book.entries.map((entry) => book.takeFigures(entry, nowMs));
+    const periodS = this.options.periodMs / 1000;
+    this.demands = book.entries.map((entry, e) => {
+      const { cpuRatio = Number.NaN } = figures[e]!;
+      return this.meter.observe(e, cpuRatio, coresOf(entry), book.takeRequests(entry), periodS);
+    });
     const aux = this.auxOf(book, figures, demand);
     const news: ModelNews[] = [];
     for (const metric of FORECAST_METRICS) {
@@ -102,8 +121,12 @@ export class LoadForecasts {
       now: Number.NaN,
       p50: Number.NaN,
       p90: Number.NaN,
+      expected: Number.NaN,
+      most: Number.NaN,
+      waiting: this.meter.backlog(entry.index) / BACKLOG_S,
       limit: cpuLimit * cores,
       risk: Number.NaN,
+      isUnknown: !((this.values.get('cpu')?.[entry.index] ?? Number.NaN) >= 0),
       metric: 'cpu',
     };
     for (const [metric, forecast] of this.panels) {
@@ -118,19 +141,28 @@ export class LoadForecasts {
       // What is not reported any more is taken at its last value and its last forecast: uncertain, not idle.
       const now = Number.isNaN(present) ? known : present;
       const isWorse = !(Math.max(now, peak.p90) * scale <= Math.max(best.now, best.p90));
-      const worstRisk = Number.isNaN(best.risk) || risk > best.risk ? risk : best.risk;
-      best = isWorse
-        ? {
-            now: now * scale,
-            p50: (Number.isNaN(peak.p50) ? now : peak.p50) * scale,
-            p90: (Number.isNaN(peak.p90) ? now : peak.p90) * scale,
-            limit: cpuLimit * cores,
-            risk: worstRisk,
-            metric,
-          }
-        : { ...best, risk: worstRisk };
+      const p50 = Number.isNaN(peak.p50) ? now : peak.p50;
+      best = {
+        ...best,
+        risk: Number.isNaN(best.risk) || risk > best.risk ? risk : best.risk,
+        expected: larger(best.expected, Math.max(now, p50) * scale),
+        most: larger(best.most, now * scale),
+      };
+      if (!isWorse) continue;
+      best = {
+        ...best,
+        now: now * scale,
+        p50: p50 * scale,
+        p90: (Number.isNaN(peak.p90) ? now : peak.p90) * scale,
+        metric,
+      };
     }
-    return best;
+    return best.isUnknown ? widened(best) : best;
+  }
+
+  /** CPUs asked of an endpoint as of the last tick, work that waits not counted; NaN while unknown. */
+  demandOf(entry: EndpointEntry): number {
+    return (this.demands[entry.index] ?? Number.NaN) * coresOf(entry);
   }
 
   /** Skill of the metric that decides most: CPU, or what there is instead. */
@@ -194,8 +226,9 @@ export class LoadForecasts {
   /** Without a quota the host's CPU stands for the endpoint's own; never in between, which would be two units in one series. */
   private valueOf(metric: ForecastMetric, f: EndpointMetrics, e: number): number {
     if (metric !== 'cpu') return valueOf(metric, f);
-    if (f.cpuRatio !== undefined) this.hasOwnCpu.add(e);
-    return f.cpuRatio === undefined && this.hasOwnCpu.has(e) ? Number.NaN : valueOf('cpu', f);
+    if (f.cpuRatio === undefined) return this.hasOwnCpu.has(e) ? Number.NaN : valueOf('cpu', f);
+    this.hasOwnCpu.add(e);
+    return valueOf('cpu', { ...f, cpuRatio: this.demands[e]! });
   }
 
   private limitOf(metric: ForecastMetric): number | undefined {
@@ -256,6 +289,21 @@ export class LoadForecasts {
 export function coresOf(entry: EndpointEntry): number {
   const cores = entry.metrics.cpuLimitCores;
   return cores !== undefined && cores > 0 ? cores : 1;
+}
+
+/** A load of which nothing is known: anything from nothing to the limit, and one time in ten beyond. */
+function widened(view: LoadView): LoadView {
+  return {
+    ...view,
+    p50: larger(view.p50, view.limit / 2),
+    p90: larger(view.p90, view.limit),
+    expected: larger(view.expected, view.limit),
+  };
+}
+
+/** The larger of two, of which either may be NaN = unknown. */
+function larger(a: number, b: number): number {
+  return a >= b || Number.isNaN(b) ? a : b;
 }
 
 function valueOf(metric: ForecastMetric, f: EndpointMetrics): number {

@@ -4,6 +4,7 @@
  */
 import { RestitchError } from '@restitch/core';
 import { AnalyticsEngine } from './analytics-engine.js';
+import { isKind } from './input-order.js';
 import type { EngineInput, EngineOutput } from './engine-input.js';
 import { DEFAULT_ENGINE, type EngineOptions } from './engine-options.js';
 
@@ -16,11 +17,13 @@ export interface Replay {
   /** False if the recorded engine had a past that is not in the recording. */
   readonly isWhole: boolean;
   readonly inputs: number;
+  /** The last line was cut off (the daemon died while writing, or the file was copied meanwhile) and was left out. */
+  readonly isCut: boolean;
 }
 
 /**
- * Plays lines of a recording; every output goes to `hear`. Throws `usage` for what is no recording. A line that was cut off at
- * the end (the daemon died while writing) ends the replay.
+ * Plays lines of a recording; every output goes to `hear`. Throws `usage` for what is no recording, and for a line within it that
+ * is no input, with its number. A last line that was cut off is left out.
  */
 export function replay(
   lines: Iterable<string>,
@@ -30,8 +33,16 @@ export function replay(
   let engine: AnalyticsEngine | undefined;
   let isWhole = false;
   let inputs = 0;
+  let lineNumber = 0;
+  let brokenAt = 0;
   for (const line of lines) {
-    if (line === '') continue;
+    lineNumber++;
+    if (line.trim() === '') continue;
+    if (brokenAt > 0)
+      throw new RestitchError(
+        'usage',
+        `line ${brokenAt} of the recording is no input of the engine; what is before it can be replayed: head -n ${brokenAt - 1} FILE > BEGINNING`,
+      );
     if (engine === undefined) {
       const head = parseHead(line);
       isWhole = head.isWhole;
@@ -39,14 +50,17 @@ export function replay(
       continue;
     }
     const input = parseInput(line);
-    if (input === undefined) break;
+    if (input === undefined) {
+      brokenAt = lineNumber;
+      continue;
+    }
     inputs++;
     // The mode that was set then is not the mode that is asked about now.
     if (input.kind === 'mode' && changes.mode !== undefined) continue;
     for (const output of engine.handle(input)) hear(output);
   }
   if (engine === undefined) throw new RestitchError('usage', 'the recording is empty');
-  return { engine, isWhole, inputs };
+  return { engine, isWhole, inputs, isCut: brokenAt > 0 };
 }
 
 function parseHead(line: string): { options: EngineOptions; isWhole: boolean } {
@@ -54,7 +68,10 @@ function parseHead(line: string): { options: EngineOptions; isWhole: boolean } {
     | { recording?: unknown; version?: unknown; options?: EngineOptions; isWhole?: boolean }
     | undefined;
   if (head?.recording !== 'restitch-analytics' || head.options === undefined)
-    throw new RestitchError('usage', 'this is not a recording of restitch analytics');
+    throw new RestitchError(
+      'usage',
+      'line 1 is not the head of a recording of restitch analytics; make one with analytics record, or analytics.record in the configuration',
+    );
   if (head.version !== 1)
     throw new RestitchError('version_unsupported', `a recording of version ${String(head.version)}`);
   return { options: head.options, isWhole: head.isWhole === true };
@@ -62,7 +79,8 @@ function parseHead(line: string): { options: EngineOptions; isWhole: boolean } {
 
 function parseInput(line: string): EngineInput | undefined {
   const value = parse(line) as EngineInput | undefined;
-  return typeof value === 'object' && value !== null && typeof value.kind === 'string' ? value : undefined;
+  const isInput = typeof value === 'object' && value !== null && isKind(value.kind);
+  return isInput && Number.isFinite(value.atMs) ? value : undefined;
 }
 
 function parse(line: string): unknown {

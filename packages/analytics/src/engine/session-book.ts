@@ -77,6 +77,8 @@ export class SessionBook {
   table = new SessionTable(FIRST_CAPACITY);
   history = new ClientHistory();
   readonly resets = new ClientResets();
+  /** When the handles of each remainder were looked at last. */
+  private readonly visitedMs = new Float64Array(LIFE_TICKS).fill(Number.NEGATIVE_INFINITY);
   private readonly byId = new Map<string, Entry>();
   private readonly numbers: Numbers = { values: new Float64Array(FIRST_CAPACITY * WIDTH) };
   private readonly texts = new Map<string, string>();
@@ -123,7 +125,7 @@ export class SessionBook {
     if (entry === undefined) return -1;
     const lifeS = (atMs - entry.openedMs) / 1000;
     this.history.sessionEnded(entry.prefix, lifeS);
-    if (how !== undefined) this.resets.ended(entry.prefix, lifeS, how === 'reset');
+    if (how !== undefined) this.resets.ended(entry.prefix, lifeS, how === 'reset', this.unseenS(entry, atMs));
     this.byId.delete(id);
     this.entries[entry.handle] = undefined;
     this.table.remove(entry.handle);
@@ -186,10 +188,20 @@ export class SessionBook {
       columns.residenceS[handle] =
         nowMs < entry.restUntilMs ? 0 : movedMs > 0 ? (nowMs - movedMs) / 1000 : NEVER_MOVED_S;
       if (isSmall || columns.lifeS[handle] === 0 || handle % LIFE_TICKS === tick % LIFE_TICKS) {
-        columns.lifeS[handle] = this.history.expectedRemainingS(entry.prefix, (nowMs - openedMs) / 1000);
-        columns.clientRisk[handle] = this.resets.risk(entry.prefix, horizonS);
+        const ageS = (nowMs - openedMs) / 1000;
+        columns.lifeS[handle] = this.history.expectedRemainingS(entry.prefix, ageS);
+        if (isSmall || handle % LIFE_TICKS === tick % LIFE_TICKS)
+          this.resets.lived(entry.prefix, ageS, this.unseenS(entry, nowMs));
+        columns.clientRisk[handle] = this.resets.risk(entry.prefix, ageS, horizonS);
       }
     }
+    if (isSmall) this.visitedMs.fill(nowMs);
+    else this.visitedMs[tick % LIFE_TICKS] = nowMs;
+  }
+
+  /** Seconds of a session's life since its handle was looked at last. */
+  private unseenS({ handle, openedMs }: Entry, nowMs: number): number {
+    return (nowMs - Math.max(openedMs, this.visitedMs[handle % LIFE_TICKS]!)) / 1000;
   }
 
   /** The same text as before, where it was seen before: thousands of sessions share a prefix. */

@@ -7,6 +7,7 @@
  * a gradient mixture of all these candidates → conformal quantiles around it.
  */
 import { predictBoosted } from '../boosting/boosted-trees.js';
+import { sortQuantiles } from '../measure/coherence.js';
 import { createRandom } from '../seeded-random.js';
 import { ConformalBand } from './conformal-band.js';
 import type { ExpertGroup } from './expert-group.js';
@@ -57,7 +58,7 @@ export class PanelForecaster {
   readonly rows: TrainingRows;
   readonly frame: FeatureFrame;
   readonly ratios: readonly number[];
-  /** Median forecasts, series × horizons; NaN before a series' first value. */
+  /** Median forecasts, series × horizons; NaN before a series' first value. Never outside the quantiles around them. */
   readonly medians: Float64Array;
   /** Quantiles, (series × horizons) × ratios. */
   readonly quantiles: Float64Array;
@@ -84,6 +85,12 @@ export class PanelForecaster {
   private readonly naiveCounts: Int32Array;
   private readonly order: Int32Array;
   private readonly featureRows: Float32Array;
+  /** Indexes of the ratios, ascending, with the median's place among them; and room for one band. */
+  private readonly rising: readonly number[];
+  private readonly medianAt: number;
+  private readonly sorted: Float64Array;
+  /** 1 = the series has shown a negative value; before that nothing negative is said of it. */
+  private readonly hasBeenNegative: Uint8Array;
   private readonly mixes: Float64Array;
   private readonly seen: Int32Array;
   private readonly lastSegment: Int32Array;
@@ -129,6 +136,11 @@ export class PanelForecaster {
     this.order = new Int32Array(this.expertCount);
     this.medians = new Float64Array(cells).fill(Number.NaN);
     this.quantiles = new Float64Array(cells * this.ratios.length).fill(Number.NaN);
+    const order = [...this.ratios.keys()].sort((a, b) => this.ratios[a]! - this.ratios[b]!);
+    this.medianAt = order.filter((q) => this.ratios[q]! < 0.5).length;
+    this.rising = [...order.slice(0, this.medianAt), -1, ...order.slice(this.medianAt)];
+    this.sorted = new Float64Array(this.rising.length);
+    this.hasBeenNegative = new Uint8Array(seriesCount);
     this.mixes = new Float64Array(horizons.length);
     this.seen = new Int32Array(seriesCount);
     this.lastSegment = new Int32Array(seriesCount);
@@ -173,6 +185,7 @@ export class PanelForecaster {
       for (const group of this.groups) group.update(s, value);
       this.frame.update(s, value, aux);
       this.seen[s] = this.seen[s]! + 1;
+      if (value < 0) this.hasBeenNegative[s] = 1;
     }
     for (let s = 0; s < seriesCount; s++) {
       if (Number.isFinite(values[s]!)) this.issue(s, timeS, values[s]!, aux);
@@ -364,9 +377,21 @@ export class PanelForecaster {
     pending[at + width - 4] = combined;
     pending[at + width - 3] = size;
     pending[at + width - 2] = value;
-    this.medians[cell] = combined;
-    for (let q = 0; q < this.ratios.length; q++) {
-      this.quantiles[cell * this.ratios.length + q] = combined + band.offset(cell, q, size);
+    this.issueBand(series, cell, combined, size);
+  }
+
+  /** Point and band as they are given out; what is learned from is the point as it was. */
+  private issueBand(series: number, cell: number, combined: number, size: number): void {
+    const { ratios, sorted, rising, medianAt, band } = this;
+    const least = this.hasBeenNegative[series] === 1 ? Number.NEGATIVE_INFINITY : 0;
+    for (let k = 0; k < sorted.length; k++) {
+      const offset = k === medianAt ? 0 : band.offset(cell, rising[k]!, size);
+      sorted[k] = Math.max(least, combined + offset);
+    }
+    sortQuantiles(sorted);
+    for (let k = 0; k < sorted.length; k++) {
+      if (k === medianAt) this.medians[cell] = sorted[k]!;
+      else this.quantiles[cell * ratios.length + rising[k]!] = sorted[k]!;
     }
   }
 }

@@ -48,10 +48,16 @@ export interface EndpointColumns {
   /** Load at the planning horizon, median and P90, without reservations. */
   readonly loadP50: Float64Array;
   readonly loadP90: Float64Array;
+  /** Load it is expected to carry: the larger of now and the median; at the limit with the work that waits. */
+  readonly loadExpected: Float64Array;
+  /** 1 = at its limit now, or about to end: it is relieved whatever the doubt about its targets. */
+  readonly rescue: Uint8Array;
   /** Load of moves under way towards it. */
   readonly reserved: Float64Array;
   /** Probability of crossing the limit and of failing within the horizon; NaN = unknown. */
   readonly overloadRisk: Float64Array;
+  /** 1 = nothing is known of its load: `overloadRisk` is a guess, which is neither a reason to leave nor room to come. */
+  readonly loadUnknown: Uint8Array;
   readonly failureRisk: Float64Array;
   /** Seconds until a certain event (drain, maintenance, spot notice) ends it; Infinity = none. */
   readonly eventInS: Float64Array;
@@ -124,8 +130,11 @@ export function createEndpointColumns(count: number): EndpointColumns {
     limit: new Float64Array(count),
     loadP50: new Float64Array(count),
     loadP90: new Float64Array(count),
+    loadExpected: new Float64Array(count),
+    rescue: new Uint8Array(count),
     reserved: new Float64Array(count),
     overloadRisk: new Float64Array(count),
+    loadUnknown: new Uint8Array(count),
     failureRisk: new Float64Array(count).fill(Number.NaN),
     eventInS: new Float64Array(count).fill(Number.POSITIVE_INFINITY),
     ageS: new Float64Array(count).fill(Number.POSITIVE_INFINITY),

@@ -76,11 +76,41 @@ export function scoreOn(fleet: FleetSnapshot, s: number, e: number): number {
   );
 }
 
+/** Doubt about a target that is expected to stay below its limit: it does so at least as likely as not. */
+const EVEN_ODDS = 0.5;
+
+/** Probability that nothing about endpoint `e` and the path to it disturbs `s`: its score without what its client does. */
+export function placeScore(fleet: FleetSnapshot, s: number, e: number): number {
+  return placeScoreAt(fleet, s, e, fleet.endpoints.overloadRisk[e]!);
+}
+
+/** The same for target `to`. Doubt about its load does not count in full where staying at `from` is sure to be worse. */
+export function scoreThere(fleet: FleetSnapshot, s: number, from: number, to: number): number {
+  const { overloadRisk, rescue } = fleet.endpoints;
+  const load = overloadRisk[to]!;
+  return placeScoreAt(fleet, s, to, rescue[from] === 1 && load > EVEN_ODDS ? EVEN_ODDS : load);
+}
+
+function placeScoreAt(fleet: FleetSnapshot, s: number, e: number, load: number): number {
+  const { endpoints, sessions, pathRisk } = fleet;
+  const path = pathRisk[sessions.region[s]! * endpoints.count + e]!;
+  const event = Number.isFinite(endpoints.eventInS[e]!) ? 1 : 0;
+  return stabilityOf(load, endpoints.failureRisk[e]!, path, Number.NaN, event);
+}
+
 /** Score of an endpoint without regard to a session: load, failure and events only. */
 export function endpointScore(fleet: FleetSnapshot, e: number): number {
   const { endpoints } = fleet;
   const event = Number.isFinite(endpoints.eventInS[e]!) ? 1 : 0;
   return stabilityOf(endpoints.overloadRisk[e]!, endpoints.failureRisk[e]!, Number.NaN, Number.NaN, event);
+}
+
+/** The same without a load that is only guessed: thresholds are for what is known. */
+function knownScore(fleet: FleetSnapshot, e: number): number {
+  const { endpoints } = fleet;
+  if (endpoints.loadUnknown[e] === 0) return endpointScore(fleet, e);
+  const event = Number.isFinite(endpoints.eventInS[e]!) ? 1 : 0;
+  return stabilityOf(Number.NaN, endpoints.failureRisk[e]!, Number.NaN, Number.NaN, event);
 }
 
 /** How much of a session's worth is still ahead of it within the horizon, 0..weight. */
@@ -98,7 +128,10 @@ export function urgencyOf(fleet: FleetSnapshot, objective: Objective, e: number)
   return Number.isFinite(eventInS) ? 1 + objective.horizonS / Math.max(eventInS, 1) : 1;
 }
 
-/** Expected disturbances avoided by moving `s` from `from` to `to`, times the urgency of the source. */
+/**
+ * Expected disturbances avoided by moving `s` from `from` to `to`, times the urgency of the source. The client's own resets do not
+ * count: it takes its habits along, and how long it stays is in the worth.
+ */
 export function gainOf(
   fleet: FleetSnapshot,
   objective: Objective,
@@ -106,7 +139,7 @@ export function gainOf(
   from: number,
   to: number,
 ): number {
-  const better = scoreOn(fleet, s, to) - scoreOn(fleet, s, from);
+  const better = scoreThere(fleet, s, from, to) - placeScore(fleet, s, from);
   const emptied = fleet.endpoints.emptying[from]! * objective.emptyingGain;
   const nearer = objective.nearGain * nearerBy(fleet, s, from, to);
   return (
@@ -169,12 +202,26 @@ export function isAllowed(fleet: FleetSnapshot, s: number, e: number): boolean {
 
 /** Room of a target at P90 for loads of moves, 0 when none; a newcomer's grows with its age. */
 export function roomOf(fleet: FleetSnapshot, objective: Objective, e: number): number {
+  return roomBeside(fleet, objective, e, fleet.endpoints.loadP90[e]!);
+}
+
+/**
+ * Room of a target for what must leave its endpoint: beside the load that is expected, not that which is possible. There as many
+ * seconds of overload are to be expected here as there when the median reaches the limit.
+ */
+export function rescueRoomOf(fleet: FleetSnapshot, objective: Objective, e: number): number {
+  return fleet.endpoints.rescue[e] === 1
+    ? 0
+    : roomBeside(fleet, objective, e, fleet.endpoints.loadExpected[e]!);
+}
+
+function roomBeside(fleet: FleetSnapshot, objective: Objective, e: number, load: number): number {
   const { endpoints } = fleet;
   if (endpoints.accepts[e] === 0) return 0;
   const ramp = objective.rampS > 0 ? Math.max(0, Math.min(1, endpoints.ageS[e]! / objective.rampS)) : 1;
   const limit = endpoints.limit[e]!;
-  const taken = endpoints.loadP90[e]! + endpoints.reserved[e]!;
-  if (!isAmount(limit) || !isAmount(endpoints.loadP90[e]!) || !isAmount(endpoints.reserved[e]!)) return 0;
+  const taken = load + endpoints.reserved[e]!;
+  if (!isAmount(limit) || !isAmount(load) || !isAmount(endpoints.reserved[e]!)) return 0;
   const room = Math.max(0, (objective.fillRatio * limit - taken) * ramp) || 0;
   return Math.min(room, Math.max(0, endpoints.pathRoom[e]!));
 }
@@ -191,13 +238,15 @@ function isAmount(value: number): boolean {
 export function needOf(fleet: FleetSnapshot, objective: Objective, e: number): number {
   const { endpoints } = fleet;
   if (Number.isFinite(endpoints.eventInS[e]!) || endpoints.emptying[e] === 1) return Number.POSITIVE_INFINITY;
-  if (!(endpointScore(fleet, e) < thresholdOf(fleet, objective, e))) return 0;
+  if (endpoints.rescue[e] === 1)
+    return Math.max(0, endpoints.loadExpected[e]! - objective.relieveRatio * endpoints.limit[e]!) || 0;
+  if (!(knownScore(fleet, e) < thresholdOf(fleet, objective, e))) return 0;
   const above = endpoints.loadP90[e]! - objective.relieveRatio * endpoints.limit[e]!;
   // A bad score that is not about load (a failing machine) asks for everything.
   const failing = endpoints.failureRisk[e]! > endpoints.overloadRisk[e]!;
   if (failing) return Number.POSITIVE_INFINITY;
-  // An unknown load (NaN) is no reason to move anything.
-  return above > 0 ? above : 0;
+  // An unknown load is no reason to move anything.
+  return above > 0 && endpoints.loadUnknown[e] === 0 ? above : 0;
 }
 
 /** Score below which endpoint `e` is relieved now: a higher one while it is being relieved (hysteresis). */
@@ -224,7 +273,7 @@ export function isClassLeaving(
   if (classes === undefined || enter === undefined || Number.isNaN(enter)) return undefined;
   const leave = known(classes.leaveScore[c]!, enter + (objective.leaveScore - objective.enterScore));
   const wasLeaving = classes.relieving[c * endpoints.count + e] === 1;
-  return endpointScore(fleet, e) < (wasLeaving ? Math.max(enter, leave) : enter);
+  return knownScore(fleet, e) < (wasLeaving ? Math.max(enter, leave) : enter);
 }
 
 function known(value: number, otherwise: number): number {

@@ -12,8 +12,9 @@ export interface PlanContext {
   readonly onlySingle: Uint8Array;
   /** What the thresholds of classes say, class × endpoints + endpoint: 0 nothing, 1 stay, 2 leave. */
   readonly leaving: Uint8Array;
-  /** Load each endpoint may gain. */
+  /** Load each endpoint may gain, and what it may gain from endpoints that are rescued. */
   readonly room: Float64Array;
+  readonly rescueRoom: Float64Array;
   /** Endpoints that may receive, best first. */
   readonly targets: Int32Array;
   /** Sessions that may move. */

@@ -17,8 +17,11 @@ import {
   nearerBy,
   needOf,
   type Objective,
+  placeScore,
+  rescueRoomOf,
   roomOf,
   scoreOn,
+  scoreThere,
   urgencyOf,
   worthOf,
 } from './objective.js';
@@ -71,6 +74,8 @@ export interface Plan {
 const SPREAD = 0.05;
 /** A search with prices must gain this to be preferred: it fills one target after the other. */
 const PRICED_GAIN = 1.01;
+/** Added to the logarithm of a worth: more than worths differ. */
+const RESCUE_FIRST = 1000;
 /** Cells (candidates × targets) up to which prices are searched; beyond it the first greedy pass stands. */
 const PRICE_SEARCH_CELLS = 400_000;
 
@@ -95,17 +100,21 @@ export function preparePlan(fleet: FleetSnapshot, objective: Objective): PlanCon
   const { endpoints, sessions } = fleet;
   const need = new Float64Array(endpoints.count);
   const room = new Float64Array(endpoints.count);
+  const rescueRoom = new Float64Array(endpoints.count);
+  const isRescue = endpoints.rescue.includes(1);
   const score = new Float64Array(endpoints.count);
   const targets: number[] = [];
   for (let e = 0; e < endpoints.count; e++) {
     need[e] = needOf(fleet, objective, e);
-    room[e] = roomOf(fleet, objective, e);
     score[e] = endpointScore(fleet, e);
-    // A source in need never receives.
-    if (need[e] === 0 && room[e]! > 0) targets.push(e);
+    // A source in need never receives, except from those whose need is not a doubt.
+    room[e] = need[e] === 0 ? roomOf(fleet, objective, e) : 0;
+    if (isRescue) rescueRoom[e] = rescueRoomOf(fleet, objective, e);
+    if (room[e]! > 0 || rescueRoom[e]! > 0) targets.push(e);
   }
   // Best first, so that a search that must stop early has seen the likely ones.
-  targets.sort((a, b) => score[b]! - score[a]! || room[b]! - room[a]! || a - b);
+  const roomAtMost = (e: number): number => Math.max(room[e]!, rescueRoom[e]!);
+  targets.sort((a, b) => score[b]! - score[a]! || roomAtMost(b) - roomAtMost(a) || a - b);
   const candidates = new Int32Array(sessions.count);
   let count = 0;
   const onlySingle = new Uint8Array(endpoints.count);
@@ -134,6 +143,7 @@ export function preparePlan(fleet: FleetSnapshot, objective: Objective): PlanCon
     onlySingle,
     leaving,
     room,
+    rescueRoom,
     score,
     targets: Int32Array.from(targets.filter((e) => left[e] === 0)),
     candidates: chosen,
@@ -172,7 +182,7 @@ function raiseSmallNeeds(fleet: FleetSnapshot, need: Float64Array, candidates: I
   }
 }
 
-/** By worth per unit of load where the source has a limited need, by worth where it has not; ties by the session's key. */
+/** Rescued sources first; by worth per unit of load where the source has a limited need, by worth where it has not; ties by the session's key. */
 function orderCandidates(context: PlanContext): Int32Array {
   const { fleet, objective, candidates } = context;
   const { sessions, endpoints } = fleet;
@@ -185,10 +195,12 @@ function orderCandidates(context: PlanContext): Int32Array {
     const worth = worthOf(fleet, s, objective.horizonS) * urgency * (1 - context.score[from]!);
     const limited = Number.isFinite(context.need[from]!);
     // Logarithms spread the keys evenly, which is what the sort wants.
-    keys[i] = Math.log(
-      1e-12 +
-        (limited ? (worth * meanLoad) / Math.max(sessions.load[s]!, 1e-9 * endpoints.limit[from]!) : worth),
-    );
+    keys[i] =
+      endpoints.rescue[from]! * RESCUE_FIRST +
+      Math.log(
+        1e-12 +
+          (limited ? (worth * meanLoad) / Math.max(sessions.load[s]!, 1e-9 * endpoints.limit[from]!) : worth),
+      );
   }
   return sortByKeyDescending(candidates, keys, sessions.key);
 }
@@ -204,6 +216,7 @@ function assign(context: PlanContext, order: Int32Array, prices: Prices | undefi
   const { fleet, objective, targets } = context;
   const { sessions, endpoints } = fleet;
   const room = context.room.slice();
+  const rescueRoom = context.rescueRoom.slice();
   const need = context.need.slice();
   const fromCount = new Int32Array(endpoints.count);
   const toCount = new Int32Array(endpoints.count);
@@ -211,31 +224,35 @@ function assign(context: PlanContext, order: Int32Array, prices: Prices | undefi
   const result: Assignment = { sessions: [], targets: [], value: 0, missing: unplaced };
   const sequence = prices === undefined ? order : orderByReducedValue(context, order, prices);
   // A load that found no place will find none later in this plan: rooms only shrink.
-  let hopeless = Number.POSITIVE_INFINITY;
+  const hopeless = [Number.POSITIVE_INFINITY, Number.POSITIVE_INFINITY];
   for (const s of sequence) {
     if (result.sessions.length >= objective.maxMoves) break;
     const from = sessions.endpoint[s]!;
     const load = sessions.load[s]!;
     if (load > need[from]! || fromCount[from]! >= objective.maxMovesPerSource) continue;
+    const rescued = endpoints.rescue[from]!;
+    // Who was given sessions of an endpoint in distress does not send its own away for a doubt.
+    if (rescued === 0 && toCount[from]! > 0) continue;
+    const rooms = rescued === 1 ? rescueRoom : room;
     const worth = worthOf(fleet, s, objective.horizonS) * urgencyOf(fleet, objective, from);
-    const scoreHere = scoreOn(fleet, s, from);
+    const scoreHere = placeScore(fleet, s, from);
     const emptied = endpoints.emptying[from]! * objective.emptyingGain;
     let to = -1;
     let most = Number.NEGATIVE_INFINITY;
     let fits = false;
-    if (load < hopeless) {
+    if (load < hopeless[rescued]!) {
       for (const e of targets) {
-        if (room[e]! < load || toCount[e]! >= objective.maxMovesPerTarget) continue;
+        if (rooms[e]! < load || toCount[e]! >= objective.maxMovesPerTarget || fromCount[e]! > 0) continue;
         if (!isAllowed(fleet, s, e)) continue;
         if (context.leaving[sessions.scoreClass[s]! * endpoints.count + e] === LEAVES) continue;
         fits = true;
         const nearer = objective.nearGain * nearerBy(fleet, s, from, e);
-        const gain = worth * (scoreOn(fleet, s, e) - scoreHere + emptied + nearer);
+        const gain = worth * (scoreThere(fleet, s, from, e) - scoreHere + emptied + nearer);
         const value = gain - costOf(fleet, objective, s, e);
         // Without prices, of nearly equal targets the emptier one: sessions spread instead of stampeding.
         const reduced =
           prices === undefined
-            ? value * (1 + SPREAD * (room[e]! / endpoints.limit[e]!))
+            ? value * (1 + SPREAD * (rooms[e]! / endpoints.limit[e]!))
             : value - load * prices.target[e]!;
         if (value > 0 && reduced > most) {
           most = reduced;
@@ -247,11 +264,12 @@ function assign(context: PlanContext, order: Int32Array, prices: Prices | undefi
       if (!fits) {
         unplaced[from] = unplaced[from]! + load;
         if (sessions.require[s] === 0 && sessions.forbid[s] === 0 && sessions.buddy[s]! < 0)
-          hopeless = Math.min(hopeless, load);
+          hopeless[rescued] = Math.min(hopeless[rescued]!, load);
       }
       continue;
     }
     room[to] = room[to]! - load;
+    rescueRoom[to] = rescueRoom[to]! - load;
     need[from] = need[from]! - load;
     fromCount[from] = fromCount[from]! + 1;
     toCount[to] = toCount[to]! + 1;
@@ -287,6 +305,8 @@ function orderByReducedValue(context: PlanContext, order: Int32Array, prices: Pr
   const keys = Float64Array.from(reduced, (r) => Math.max(-1e6, r));
   let high = 1;
   for (const key of keys) high = Math.max(high, key);
+  for (let i = 0; i < order.length; i++)
+    if (fleet.endpoints.rescue[sessions.endpoint[order[i]!]!] === 1) keys[i] = keys[i]! + 4 * high;
   for (const [from, list] of bySource) {
     const values = Float64Array.from(list, (i) => reduced[i]!);
     const loads = Float64Array.from(list, (i) => sessions.load[order[i]!]!);
@@ -341,6 +361,7 @@ function reasonsOf(context: PlanContext, s: number, from: number, to: number): s
   const percent = (p: number): string => `${Math.round(100 * p)} %`;
   if (Number.isFinite(endpoints.eventInS[from]!))
     reasons.push(`certain event in ${endpoints.eventInS[from]!} s`);
+  else if (endpoints.rescue[from] === 1) reasons.push('endpoint is at its limit');
   if (endpoints.emptying[from] === 1) reasons.push('endpoint is being emptied');
   if (endpoints.overloadRisk[from]! > 0.05)
     reasons.push(`overload ${percent(endpoints.overloadRisk[from]!)}`);

@@ -60,7 +60,8 @@ export function* findPrices(context: PlanContext, order: Int32Array): Generator<
     }
     const step = (0.5 * scale) / Math.sqrt(width) / Math.sqrt(round);
     for (const e of targets) {
-      const excess = (used[e]! - context.room[e]!) / Math.max(context.room[e]!, 1e-12);
+      const room = Math.max(context.room[e]!, context.rescueRoom[e]!);
+      const excess = (used[e]! - room) / Math.max(room, 1e-12);
       prices.target[e] = Math.max(0, prices.target[e]! + step * Math.max(-1, Math.min(1, excess)));
     }
     for (let e = 0; e < endpoints.count; e++) {

@@ -35,6 +35,8 @@ export class SessionTable {
   readonly columns: SessionColumns;
   readonly requestsPerSec: Float32Array;
   readonly bytesPerSec: Float32Array;
+  /** Figures that rates were made of, up to 255. */
+  readonly figures: Uint8Array;
   private readonly takenMs: Float64Array;
   private readonly requests: Float64Array;
   private readonly bytes: Float64Array;
@@ -44,6 +46,7 @@ export class SessionTable {
     this.columns = createSessionColumns(capacity);
     this.requestsPerSec = new Float32Array(capacity);
     this.bytesPerSec = new Float32Array(capacity);
+    this.figures = new Uint8Array(capacity);
     this.takenMs = new Float64Array(capacity).fill(Number.NaN);
     this.requests = new Float64Array(capacity);
     this.bytes = new Float64Array(capacity);
@@ -95,6 +98,7 @@ export class SessionTable {
         const share = rate === 0 && volume === 0 ? 1 : RATE_SHARE;
         this.requestsPerSec[s] = rate + share * ((requests - this.requests[s]!) * perSec - rate);
         this.bytesPerSec[s] = volume + share * ((bytes - this.bytes[s]!) * perSec - volume);
+        this.figures[s] = Math.min(255, this.figures[s]! + 1);
       }
       this.takenMs[s] = taken;
       this.requests[s] = requests;
@@ -134,6 +138,7 @@ export class SessionTable {
     this.columns.load[session] = 0;
     this.requestsPerSec[session] = 0;
     this.bytesPerSec[session] = 0;
+    this.figures[session] = 0;
     this.takenMs[session] = Number.NaN;
   }
 }

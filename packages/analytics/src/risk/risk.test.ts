@@ -66,6 +66,8 @@ describe('exceedance', () => {
       last = p;
     }
     expect(exceedanceProbability({ p10: Number.NaN, p50: 1, p90: 2 }, 1)).toBeNaN();
+    // A median outside its band is no reason to say "no risk".
+    expect(exceedanceProbability({ p10: 2, p50: 1, p90: 3 }, 2.5)).toBeCloseTo(0.3, 12);
     expect(exceedanceProbability({ p10: 5, p50: 5, p90: 5 }, 6)).toBe(0);
     expect(exceedanceProbability({ p10: 5, p50: 5, p90: 5 }, 4)).toBe(1);
   });

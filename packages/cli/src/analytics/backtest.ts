@@ -18,7 +18,7 @@ import {
 } from '@restitch/analytics';
 import { RestitchError } from '@restitch/core';
 import { plotForecasts } from './backtest-plot.js';
-import { parseStep, toLabels, toPanelData } from './csv-panel.js';
+import { parseStep, type TimeUnit, timeUnits, toLabels, toPanelData } from './csv-panel.js';
 import { readCsv } from './read-csv.js';
 import { type ScoreJob, scoreFiles, withEts } from './score-files.js';
 
@@ -66,20 +66,16 @@ export async function runBacktest(args: BacktestArgs): Promise<BacktestResult> {
     value: args.value,
     group: args.group,
   };
-  const panels: PanelData[] = [];
-  const machines: IncidentSeries[] = [];
-  for (const file of args.files) {
-    const table = await readCsv(file);
-    const data = toPanelData(table, columns);
-    panels.push(data);
-    if (args.incidents !== undefined)
-      machines.push({ data, incident: toLabels(table, columns, args.incidents) });
-  }
-  if (args.incidents !== undefined && (machines.length < 2 || args.group !== undefined)) {
+  if (args.incidents !== undefined && (args.files.length < 2 || args.group !== undefined)) {
     throw new RestitchError(
       'usage',
       '--incidents: want two files or more of one series each, one is left out at a time',
     );
+  }
+  const machines: IncidentSeries[] = [];
+  for (const file of args.incidents === undefined ? [] : args.files) {
+    const table = await readCsv(file);
+    machines.push({ data: toPanelData(table, columns), incident: toLabels(table, columns, args.incidents!) });
   }
   const seed = args.seed === undefined ? 1 : Number(args.seed);
   const method: MethodOptions = { horizons, limitRatio, seed };
@@ -105,7 +101,12 @@ export async function runBacktest(args: BacktestArgs): Promise<BacktestResult> {
     ...report,
     ...(args.incidents === undefined ? {} : { incidents: runIncidents(machines, horizons, seed) }),
     ...(args.checkLeaks === true
-      ? { leak: checkLeaks(panels[0]!, await withEts(method, args.ets === true)) }
+      ? {
+          leak: checkLeaks(
+            toPanelData(await readCsv(args.files[0]!), columns),
+            await withEts(method, args.ets === true),
+          ),
+        }
       : {}),
   };
 }
@@ -187,7 +188,8 @@ function parseThreshold(text: string): number {
   return ratio;
 }
 
-function parseUnit(text: string | undefined): 's' | 'min' | 'iso' | undefined {
-  if (text === undefined || text === 's' || text === 'min' || text === 'iso') return text;
-  throw new RestitchError('usage', `--time-unit ${text}: want s, min or iso`);
+function parseUnit(text: string | undefined): TimeUnit | undefined {
+  const unit = timeUnits.find((known) => known === text);
+  if (text === undefined || unit !== undefined) return unit;
+  throw new RestitchError('usage', `--time-unit ${text}: want one of ${timeUnits.join(', ')}`);
 }

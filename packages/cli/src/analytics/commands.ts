@@ -1,6 +1,7 @@
 /** Registers `analytics …` on a commander program; the program decides how errors become exit codes. */
 import type { Command } from 'commander';
 import { formatBacktest, runBacktest } from './backtest.js';
+import { createProgress } from './progress.js';
 import { registerLiveCommands } from './live-commands.js';
 
 interface BacktestFlags {
@@ -29,7 +30,7 @@ export function registerAnalyticsCommands(program: Command): Command {
     .description('measure the forecasts on your own metrics, by an honest protocol')
     .argument('<files...>', 'CSV or CSV.gz files; each is a series, or several with --group')
     .requiredOption('--time <column>', 'column of time, or "index" when a row is a step')
-    .option('--time-unit <unit>', 's, min or iso (default: guessed)')
+    .option('--time-unit <unit>', 's, min, iso, or ms, us, ns since 1970 (default: guessed)')
     .option(
       '--step <duration>',
       'time between rows, such as 60s (default: the median difference; 60s for index)',
@@ -51,11 +52,9 @@ export function registerAnalyticsCommands(program: Command): Command {
     .option('--plot <file.svg>', 'draw the forecasts of the first series')
     .option('--json', 'print the report as JSON')
     .action(async (files: string[], flags: BacktestFlags) => {
-      const onProgress = process.stderr.isTTY
-        ? (line: string) => process.stderr.write(`\r\u001b[K${line}`)
-        : undefined;
-      const report = await runBacktest({ files, ...flags, onProgress });
-      if (onProgress !== undefined) process.stderr.write('\r\u001b[K');
+      const progress = createProgress();
+      const report = await runBacktest({ files, ...flags, onProgress: progress.say });
+      progress.end();
       process.stdout.write(
         `${flags.json === true ? JSON.stringify(report, null, 2) : formatBacktest(report)}\n`,
       );

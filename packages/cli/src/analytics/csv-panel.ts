@@ -2,13 +2,18 @@
 import { basename } from 'node:path';
 import type { PanelData } from '@restitch/analytics';
 import { RestitchError } from '@restitch/core';
+import { parseNumber } from './number-text.js';
 import type { CsvTable } from './read-csv.js';
+
+/** What times are told in; the units below a second count from 1970. */
+export const timeUnits = ['s', 'min', 'iso', 'ms', 'us', 'ns'] as const;
+export type TimeUnit = (typeof timeUnits)[number];
 
 /** How to read the columns. */
 export interface PanelColumns {
   /** Column of time, or `index`: a row is a step. */
   readonly time: string;
-  readonly timeUnit?: 's' | 'min' | 'iso' | undefined;
+  readonly timeUnit?: TimeUnit | undefined;
   /** Seconds a step; by default the median difference of the times (60 for `index`). */
   readonly stepS?: number | undefined;
   readonly value: string;
@@ -20,32 +25,54 @@ export interface PanelColumns {
 const DEFAULT_STEP_S = 60;
 /** Columns that hold hindsight: a person wrote them after the fact, so no forecast may see them. */
 const HINDSIGHT = /^(is_?)?(anomaly|label|incident|outlier|target|ground_?truth)s?$/i;
+/** Rows that must be numbers for a column to keep company. */
+const SAMPLE_ROWS = 50;
+/** As seconds these would lie beyond the year 5000: they are milliseconds, microseconds, nanoseconds. */
+const BEYOND_SECONDS = [
+  ['ns', 1e17],
+  ['us', 1e14],
+  ['ms', 1e11],
+] as const;
+const secondsPer: Readonly<Record<Exclude<TimeUnit, 'iso'>, number>> = {
+  s: 1,
+  min: 60,
+  ms: 1e-3,
+  us: 1e-6,
+  ns: 1e-9,
+};
+const isoTime = /^\d{4}-\d\d-\d\d([T ]\d\d:\d\d(:\d\d([.,]\d+)?)?)?\s*(Z|[+-]\d\d:?\d\d)?$/i;
 
-/** Builds the panel. Throws `usage` for a missing column or unreadable times. */
+/** Rows as numbers, one pass over the file. */
+interface Numbers {
+  readonly names: readonly string[];
+  /** Series, time and value of each row. */
+  readonly series: Int32Array;
+  readonly timesS: Float64Array;
+  readonly values: Float64Array;
+  /** Other columns, row × columns. */
+  readonly company: Float32Array;
+}
+
+/** Builds the panel. Throws `usage` for a missing column, unreadable times and values that are no numbers. */
 export function toPanelData(table: CsvTable, columns: PanelColumns): PanelData {
   const valueAt = columnOf(table, columns.value);
   const groupAt = columns.group === undefined ? -1 : columnOf(table, columns.group);
-  const groups = groupRows(table, groupAt);
-  const timesOf = [...groups.values()].map((rows) => rowTimes(table, rows, columns));
-  const stepS = chooseStep(timesOf, columns);
-  const timesS = Float64Array.from(new Set(timesOf.flatMap((times) => [...times]))).sort();
-  const rowOf = new Map<number, number>();
-  timesS.forEach((t, i) => rowOf.set(t, i));
   const auxAt = companyColumns(table, columns, valueAt, groupAt);
-  const names = [...groups.keys()].map((name) => (groupAt < 0 ? basename(table.file) : name));
+  const read = readNumbers(table, columns, { valueAt, groupAt, auxAt });
+  const { names } = read;
+  const stepS = chooseStep(read, columns);
+  const timesS = ascending(read.timesS);
   const values = names.map(() => new Float64Array(timesS.length).fill(Number.NaN));
   const width = names.length * auxAt.length;
   const aux = auxAt.length === 0 ? undefined : new Float32Array(timesS.length * width).fill(Number.NaN);
-  [...groups.values()].forEach((rows, s) => {
-    rows.forEach((row, k) => {
-      const at = rowOf.get(timesOf[s]![k]!)!;
-      // Of repeated times the last counts: later rows overwrite.
-      values[s]![at] = toNumber(row[valueAt]!);
-      auxAt.forEach((column, a) => {
-        aux![at * width + s * auxAt.length + a] = toNumber(row[column]!);
-      });
-    });
-  });
+  for (let row = 0; row < table.rowCount; row++) {
+    const at = placeOf(timesS, read.timesS[row]!);
+    const s = read.series[row]!;
+    // Of repeated times the last counts: later rows overwrite.
+    values[s]![at] = read.values[row]!;
+    for (let a = 0; a < auxAt.length; a++)
+      aux![at * width + s * auxAt.length + a] = read.company[row * auxAt.length + a]!;
+  }
   return {
     names,
     timesS,
@@ -70,9 +97,12 @@ export function parseStep(text: string): number {
 /** A column of 0 and 1 (hindsight labels), in the order of the panel's rows; for files of one series. */
 export function toLabels(table: CsvTable, columns: PanelColumns, name: string): Uint8Array {
   const at = columnOf(table, name);
-  const times = rowTimes(table, table.rows, columns);
+  const timeOf = clockOf(table, columns);
   const byTime = new Map<number, number>();
-  table.rows.forEach((row, i) => byTime.set(times[i]!, toNumber(row[at]!) > 0 ? 1 : 0));
+  for (let row = 0; row < table.rowCount; row++) {
+    const fields = table.fields(row);
+    byTime.set(timeOf(row, fields), parseNumber(fields[at]!, table.separator)! > 0 ? 1 : 0);
+  }
   return Uint8Array.from(
     [...byTime.keys()].sort((a, b) => a - b),
     (t) => byTime.get(t)!,
@@ -90,52 +120,91 @@ function columnOf(table: CsvTable, name: string): number {
   return at;
 }
 
-function groupRows(table: CsvTable, groupAt: number): Map<string, (readonly string[])[]> {
-  const groups = new Map<string, (readonly string[])[]>();
-  for (const row of table.rows) {
-    const key = groupAt < 0 ? '' : row[groupAt]!;
-    const rows = groups.get(key);
-    if (rows === undefined) groups.set(key, [row]);
-    else rows.push(row);
-  }
-  return groups;
-}
-
-function rowTimes(
+function readNumbers(
   table: CsvTable,
-  rows: readonly (readonly string[])[],
   columns: PanelColumns,
-): Float64Array {
-  if (columns.time === 'index') {
-    return Float64Array.from(rows, (_, i) => i * (columns.stepS ?? DEFAULT_STEP_S));
-  }
-  const at = columnOf(table, columns.time);
-  const unit = columns.timeUnit ?? guessUnit(columns.time, rows[0]![at]!);
-  return Float64Array.from(rows, (row, i) => {
-    const text = row[at]!;
-    const seconds = unit === 'iso' ? parseIso(text) : unit === 'min' ? toNumber(text) * 60 : toNumber(text);
-    if (!Number.isFinite(seconds)) {
-      throw new RestitchError('usage', `${table.file}: time "${text}" in data row ${i + 1} is not ${unit}`);
+  at: { readonly valueAt: number; readonly groupAt: number; readonly auxAt: readonly number[] },
+): Numbers {
+  const { rowCount, separator } = table;
+  const { valueAt, groupAt, auxAt } = at;
+  const timeOf = clockOf(table, columns);
+  const numbers = {
+    series: new Int32Array(rowCount),
+    timesS: new Float64Array(rowCount),
+    values: new Float64Array(rowCount),
+    company: new Float32Array(rowCount * auxAt.length),
+  };
+  const places = new Map<string, number>();
+  const counts: number[] = [];
+  for (let row = 0; row < rowCount; row++) {
+    const fields = table.fields(row);
+    const name = groupAt < 0 ? basename(table.file) : fields[groupAt]!;
+    const s = places.get(name) ?? places.size;
+    places.set(name, s);
+    numbers.series[row] = s;
+    // Where a row is a step, it is one of its own series.
+    numbers.timesS[row] = timeOf(counts[s] ?? 0, fields, row);
+    counts[s] = (counts[s] ?? 0) + 1;
+    const value = parseNumber(fields[valueAt]!, separator);
+    if (value === undefined) {
+      const what = `${columns.value} "${fields[valueAt]!}" is no number`;
+      const remedy = 'leave the field empty where there is no value, or name another column with --value';
+      throw new RestitchError('usage', `${table.file} line ${table.lineOf(row)}: ${what}; ${remedy}`);
     }
-    return seconds;
-  });
+    numbers.values[row] = value;
+    for (let a = 0; a < auxAt.length; a++)
+      numbers.company[row * auxAt.length + a] = parseNumber(fields[auxAt[a]!]!, separator) ?? Number.NaN;
+  }
+  return { names: [...places.keys()], ...numbers };
 }
 
-function guessUnit(name: string, first: string): 's' | 'min' | 'iso' {
-  if (!Number.isFinite(toNumber(first))) return 'iso';
-  return /^min/i.test(name) ? 'min' : 's';
+/** Seconds of a row: the `step`-th of its series, row `row` of the file (the same without groups). */
+function clockOf(
+  table: CsvTable,
+  columns: PanelColumns,
+): (step: number, fields: readonly string[], row?: number) => number {
+  if (columns.time === 'index') return (step) => step * (columns.stepS ?? DEFAULT_STEP_S);
+  const at = columnOf(table, columns.time);
+  const unit = columns.timeUnit ?? guessUnit(columns.time, table.fields(0)[at]!, table);
+  return (step, fields, row = step) => {
+    const text = fields[at]!;
+    const seconds =
+      unit === 'iso' ? parseIso(text) : (parseNumber(text, table.separator) ?? Number.NaN) * secondsPer[unit];
+    if (Number.isFinite(seconds)) return seconds;
+    const remedy =
+      'write 2026-01-31T10:00:00Z or a number, say --time-unit, or --time index if each row is a step';
+    throw new RestitchError(
+      'usage',
+      `${table.file} line ${table.lineOf(row)}: time "${text}" is not ${unit}; ${remedy}`,
+    );
+  };
+}
+
+function guessUnit(name: string, first: string, table: CsvTable): TimeUnit {
+  const number = parseNumber(first, table.separator);
+  if (number === undefined || Number.isNaN(number)) return 'iso';
+  const finer = BEYOND_SECONDS.find(([, least]) => number >= least);
+  return finer?.[0] ?? (/^min/i.test(name) ? 'min' : 's');
 }
 
 /** Times without a zone are taken as UTC, so that a result does not depend on where it is computed. */
 function parseIso(text: string): number {
-  const plain = text.trim().replace(' ', 'T');
-  return Date.parse(/(Z|[+-]\d\d:?\d\d)$/.test(plain) ? plain : `${plain}Z`) / 1000;
+  const trimmed = text.trim();
+  if (!isoTime.test(trimmed)) return Number.NaN;
+  const plain = trimmed
+    .replace(/(?<=\d) (?=\d)/, 'T')
+    .replace(',', '.')
+    .replace(/\s+/, '');
+  if (!/t/i.test(plain)) return Date.parse(plain.slice(0, 10)) / 1000;
+  return Date.parse(/(Z|[+-]\d\d:?\d\d)$/i.test(plain) ? plain : `${plain}Z`) / 1000;
 }
 
-function chooseStep(timesOf: readonly Float64Array[], columns: PanelColumns): number {
+function chooseStep(read: Numbers, columns: PanelColumns): number {
   if (columns.time === 'index') return columns.stepS ?? DEFAULT_STEP_S;
+  const bySeries = read.names.map((): number[] => []);
+  read.timesS.forEach((time, row) => bySeries[read.series[row]!]!.push(time));
   const differences: number[] = [];
-  for (const times of timesOf) {
+  for (const times of bySeries) {
     const sorted = Float64Array.from(times).sort();
     for (let i = 1; i < sorted.length; i++) {
       const difference = sorted[i]! - sorted[i - 1]!;
@@ -148,16 +217,29 @@ function chooseStep(timesOf: readonly Float64Array[], columns: PanelColumns): nu
   return fits ? (columns.stepS ?? own) : own;
 }
 
-/** Numeric columns besides time, value and group; hindsight and texts stay out. */
-function companyColumns(table: CsvTable, columns: PanelColumns, valueAt: number, groupAt: number): number[] {
-  return table.header.flatMap((name, at) => {
-    if (at === valueAt || at === groupAt || name === columns.time || HINDSIGHT.test(name)) return [];
-    return table.rows.slice(0, 50).every((row) => row[at] === '' || Number.isFinite(toNumber(row[at]!)))
-      ? [at]
-      : [];
-  });
+/** Each time once, ascending. */
+function ascending(times: Float64Array): Float64Array {
+  const sorted = times.slice().sort();
+  return sorted.filter((time, i) => i === 0 || time !== sorted[i - 1]);
 }
 
-function toNumber(text: string): number {
-  return text.trim() === '' ? Number.NaN : Number(text);
+/** Place of a time among all, by halves. */
+function placeOf(times: Float64Array, time: number): number {
+  let low = 0;
+  let high = times.length - 1;
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if (times[middle]! < time) low = middle + 1;
+    else high = middle;
+  }
+  return low;
+}
+
+/** Numeric columns besides time, value and group; hindsight and texts stay out. */
+function companyColumns(table: CsvTable, columns: PanelColumns, valueAt: number, groupAt: number): number[] {
+  const sample = Array.from({ length: Math.min(SAMPLE_ROWS, table.rowCount) }, (_, row) => table.fields(row));
+  return table.header.flatMap((name, at) => {
+    if (at === valueAt || at === groupAt || name === columns.time || HINDSIGHT.test(name)) return [];
+    return sample.every((fields) => parseNumber(fields[at]!, table.separator) !== undefined) ? [at] : [];
+  });
 }

@@ -4,6 +4,7 @@ import { createServer } from 'node:net';
 import type { Server } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { gzipSync } from 'node:zlib';
 import { createInterface } from 'node:readline';
 import { AnalyticsEngine, DEFAULT_ENGINE, engineStatus, explain } from '@restitch/analytics';
 import type { EngineInput } from '@restitch/analytics';
@@ -159,11 +160,35 @@ describe('analytics commands', () => {
     const head = { recording: 'restitch-analytics', version: 1, options: DEFAULT_ENGINE, isWhole: true };
     const lines = [head, ...inputs].map((line) => JSON.stringify(line)).join('\n');
     writeFileSync(file, `${lines}\n{"kind":"tic`);
-    expect(await run('replay', file)).toMatch(/30 ticks, 0 moves given out$/m);
+    const torn = await run('replay', file);
+    expect(torn).toMatch(/30 ticks, 0 moves given out$/m);
+    expect(torn).toMatch(/the file is cut off: what is left of it was played$/m);
     const acting = await run('replay', file, '--mode', 'act', '--json', '--plot', plot());
     const summary = JSON.parse(acting.trimEnd().split('\n').at(-1)!);
     expect(summary).toMatchObject({ kind: 'summary', inputs: inputs.length, movesGiven: 6, isWhole: true });
     writeFileSync(file, 'no recording\n');
     await expect(run('replay', file)).rejects.toMatchObject({ code: 'usage' });
+  });
+
+  it('replays what is left of an archive, and refuses a line within that is no input, with its number', async () => {
+    const file = join(directory, 'r.jsonl.gz');
+    const head = { recording: 'restitch-analytics', version: 1, options: DEFAULT_ENGINE, isWhole: true };
+    const lines = [head, ...inputs].map((line) => JSON.stringify(line));
+    const packed = gzipSync(lines.join('\n'));
+    writeFileSync(file, packed);
+    expect(await run('replay', file)).not.toContain('cut off');
+    writeFileSync(file, packed.subarray(0, packed.length - 20));
+    expect(await run('replay', file)).toContain('the file is cut off');
+    for (const bad of [
+      '{"kind":"tick","atMs"',
+      '{"kind":"tock","atMs":1}',
+      '{"kind":"tick","atMs":null}',
+      '7',
+    ]) {
+      writeFileSync(file, [...lines.slice(0, 5), bad, ...lines.slice(5)].join('\n'));
+      await expect(run('replay', file)).rejects.toThrow(/r\.jsonl\.gz: line 6 of the recording .* head -n 5/);
+    }
+    writeFileSync(file, '');
+    await expect(run('replay', file)).rejects.toThrow(/the recording is empty/);
   });
 });

@@ -11,6 +11,7 @@ import { withAdmin, withAdminOptions } from '../operate/admin-call.js';
 import type { AdminFlags } from '../operate/admin-call.js';
 import { plotEndpoint, plotPlan, plotReliability, plotReplay, plotSession } from './live-plot.js';
 import { explanationText, planText, statusText } from './live-text.js';
+import { createProgress } from './progress.js';
 import { runReplay } from './run-replay.js';
 import type { ReplayFlags } from './run-replay.js';
 
@@ -144,7 +145,9 @@ async function tell(env: CliEnv, request: AdminCall, text: string, flags: AdminF
 
 /** Plays a recording again and prints its plans and events. */
 async function showReplay(env: CliEnv, file: string, flags: ReplayFlags & { plot?: string }): Promise<void> {
-  const { lines, seconds, summary } = await runReplay(file, flags);
+  const progress = createProgress();
+  const { lines, seconds, summary } = await runReplay(file, flags, progress.say);
+  progress.end();
   if (flags.plot !== undefined) await writeFile(flags.plot, plotReplay(seconds));
   env.out(`${[...lines, summary].join('\n')}\n`);
 }

@@ -31,6 +31,7 @@ const endpointColumns = [
 function noteOf(e: EndpointLine): string {
   const notes: string[] = [];
   if (e.uncertain) notes.push('does not report');
+  else if ((e.unknown ?? []).length > 0) notes.push(`no figures of ${(e.unknown ?? []).join(', ')}`);
   if (typeof e.eventInS === 'number') notes.push(`ends in ${Math.round(e.eventInS)} s`);
   if (e.need === 'all') notes.push('everything should leave');
   else if (e.need !== undefined && e.need > 0) notes.push(`${e.need.toFixed(2)} should leave`);

@@ -11,6 +11,7 @@ import {
   EtsGroup,
   type MethodOptions,
   openAugursEts,
+  type PanelData,
   type PanelForecasts,
   scorePanel,
   type ScoredPanel,
@@ -18,6 +19,10 @@ import {
 import { isErrorCode, RestitchError } from '@restitch/core';
 import { type PanelColumns, toPanelData } from './csv-panel.js';
 import { readCsv } from './read-csv.js';
+
+/** Values a series must have, in all and for each step of the longest horizon. */
+const LEAST_ROWS = 20;
+const LEAST_HORIZONS = 4;
 
 /** One file to score; plain data. */
 export interface ScoreJob {
@@ -66,12 +71,25 @@ export async function scoreFiles(
 /** Reads and scores one file in this thread. */
 export async function scoreFile(job: ScoreJob, onProgress?: (ratio: number) => void): Promise<ScoredFile> {
   const data = toPanelData(await readCsv(job.file), job.columns);
+  checkLength(job, data);
   const method = await withEts(job.method, job.ets);
   let forecasts: PanelForecasts | undefined;
   const scored = scorePanel(data, onProgress === undefined ? method : { ...method, onProgress }, (panel) => {
     if (job.wantForecasts) forecasts = panel;
   });
   return forecasts === undefined ? { scored } : { scored, forecasts };
+}
+
+/** Half of the rows are to learn from, and the other half must hold more than a few whole horizons. */
+function checkLength({ file, method }: ScoreJob, { values }: PanelData): void {
+  const rows = values.reduce((most, series) => Math.max(most, series.filter(Number.isFinite).length), 0);
+  const longest = Math.max(...method.horizons);
+  const fewest = Math.max(LEAST_ROWS, LEAST_HORIZONS * longest);
+  if (rows >= fewest) return;
+  throw new RestitchError(
+    'usage',
+    `${file}: ${rows} values in its longest series, and a backtest of ${longest} steps ahead needs ${fewest}; give it a longer file, or shorter --horizons`,
+  );
 }
 
 /** The method with the ETS expert, if it is wanted. */

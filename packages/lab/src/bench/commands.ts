@@ -55,6 +55,23 @@ export function registerBenchCommands(program: Command, env: () => CliEnv = crea
       print(run, await runReplicationBench(run, { ...defaultReplicationBench, ...options }));
     });
   bench
+    .command('rescue')
+    .description('the forecast against the reactive rule after quiet pasts, simulated: overload and moves')
+    .addOption(new Option('--seeds <n>', 'runs of each kind').argParser(parseCount))
+    .option('--patterns <names>', 'only these, with commas between them')
+    .option('--json', 'one JSON object on standard output')
+    .action(async ({ seeds, patterns }: BenchFlags & { seeds?: number; patterns?: string }) => {
+      const { defaultRescueBench, parseRescuePatterns, runRescueBench } = await import('./rescue-bench.js');
+      const run = env();
+      const options = {
+        seeds: seeds ?? defaultRescueBench.seeds,
+        patterns: patterns === undefined ? defaultRescueBench.patterns : parseRescuePatterns(patterns),
+      };
+      const report = runRescueBench(options, (row) => run.err(`${JSON.stringify(row)}\n`));
+      print(run, report);
+      if (report.failed.length > 0) process.exitCode = exitCodes.failed;
+    });
+  bench
     .command('scale')
     .description('many flows and sessions: memory of each, and whether a move takes longer')
     .addOption(new Option('--sessions <n>', 'live sessions').argParser(parseCount))

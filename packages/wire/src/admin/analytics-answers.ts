@@ -17,6 +17,8 @@ const endpointLineSchema = z.looseObject({
   limit: number,
   cores: z.number().optional(),
   overloadRisk: risk,
+  /** Metrics without a figure. */
+  unknown: z.array(z.string()).optional(),
   failureRisk: risk,
   pathRisk: risk,
   eventInS: number,

@@ -1,12 +1,12 @@
 import { describe, expect, it } from 'vitest';
-import { Simulation } from './simulation.js';
+import { simulateLab } from './simulation.js';
 import type { Simulated } from './simulation.js';
 import type { TrafficPattern } from './traffic.js';
 
 const seeds = [1, 2, 3];
 
 function simulate(pattern: TrafficPattern, rule: 'predictive' | 'reactive'): Simulated[] {
-  return seeds.map((seed) => new Simulation(pattern, rule, seed).run());
+  return seeds.map((seed) => simulateLab(pattern, rule, seed).run());
 }
 
 describe('on the traffic of the laboratory', () => {

@@ -1,9 +1,9 @@
 /**
- * The laboratory's traffic against the engine, on endpoints that are only counted: what the rules do without a machine's noise.
- * The laboratory itself measures; this guards what was tuned there.
+ * Traffic against the engine, on endpoints that are only counted: what the rules do without a machine's noise.
+ * The laboratory itself measures; this guards what was tuned there, and tries what would take the laboratory days.
  */
 import { AnalyticsEngine, DEFAULT_ENGINE, engineStatus } from '@restitch/analytics';
-import type { EngineInput } from '@restitch/analytics';
+import type { EngineInput, EngineOptions } from '@restitch/analytics';
 import { rateAt } from '../../load/clients/paced-client.js';
 import { createRandom } from '../../load/seeded-random.js';
 import { calibrate } from './calibration.js';
@@ -12,8 +12,10 @@ import type { CpuSample } from './cpu-sampler.js';
 import { disturbedMs } from './judge-moves.js';
 import { horizonMs } from './modes.js';
 import { isDisturbed, overloadRatio } from './overload.js';
+import { passPast } from './simulated-past.js';
+import type { SimulatedPast } from './simulated-past.js';
 import { createTraffic, loadedEndpoint, noticeMs } from './traffic.js';
-import type { PlannedClient, TrafficPattern } from './traffic.js';
+import type { PlannedClient, Traffic, TrafficPattern } from './traffic.js';
 
 const names = ['a', 'b', 'c'];
 const cpuShare = 0.2;
@@ -21,8 +23,6 @@ const stepMs = 50;
 const sampleMs = 250;
 const periodMs = 1000;
 const requestCpuMs = 0.95;
-/** The engine's past before the traffic begins. */
-const leadMs = 25_000;
 /** From the tick that plans a move to its switch, and how many switch in a step. */
 const moveLagMs = 60;
 const movesPerStep = 2;
@@ -54,10 +54,46 @@ interface Planned {
   readonly dueMs: number;
 }
 
+/** What a run is made of. */
+export interface SimulationSetup {
+  readonly traffic: Traffic;
+  readonly rule: SimulatedRule;
+  readonly seed: number;
+  readonly past: SimulatedPast;
+  /** What differs from the engine's defaults, other than what the rule says. */
+  readonly options?: Partial<EngineOptions>;
+}
+
+/** Endpoints of every simulation, and the share of one CPU each of them has. */
+export const simulatedFleet = { endpoints: names, cpuShare } as const;
+
+/** The laboratory's own: its traffic, its options (a minute stands for an hour there), and its past. */
+export function simulateLab(pattern: TrafficPattern, rule: SimulatedRule, seed: number): Simulation {
+  const horizonS = horizonMs / 1000;
+  return new Simulation({
+    traffic: createTraffic({ pattern, seed, ...simulatedFleet }),
+    rule,
+    seed,
+    past: { lengthMs: 25_000, isLaboratory: true },
+    options: {
+      horizonsS: [2, 4, horizonS],
+      limits: { ...DEFAULT_ENGINE.limits, cpu: overloadRatio },
+      objective: {
+        ...DEFAULT_ENGINE.objective,
+        horizonS,
+        minLifeS: 10,
+        enterScore: 0.7,
+        leaveScore: 0.85,
+      },
+    },
+  });
+}
+
 /** One run; endpoints work off what they can, the rest waits. */
 export class Simulation {
-  readonly traffic: ReturnType<typeof createTraffic>;
+  readonly traffic: Traffic;
   readonly engine: AnalyticsEngine;
+  readonly #leadMs: number;
   readonly #random: () => number;
   readonly #sessions = new Map<string, Live>();
   readonly #waitingMs = new Map(names.map((name) => [name, 0]));
@@ -73,64 +109,29 @@ export class Simulation {
   left = 0;
   fellBack = false;
 
-  constructor(pattern: TrafficPattern, rule: SimulatedRule, seed: number) {
-    this.traffic = createTraffic({ pattern, seed, cpuShare, endpoints: names });
+  constructor(setup: SimulationSetup) {
+    const { traffic, rule, seed, past } = setup;
+    this.traffic = traffic;
+    this.#leadMs = past.lengthMs;
     this.#coming = this.traffic.clients.toSorted((x, y) => x.pace.openAtMs - y.pace.openAtMs);
     this.#random = createRandom(seed * 7919 + 13);
-    const horizonS = horizonMs / 1000;
-    const objective = {
-      ...DEFAULT_ENGINE.objective,
-      horizonS,
-      minLifeS: 10,
-      enterScore: 0.7,
-      leaveScore: 0.85,
-    };
     this.engine = new AnalyticsEngine({
       ...DEFAULT_ENGINE,
+      ...setup.options,
       mode: rule === 'none' ? 'shadow' : 'act',
       rule: rule === 'reactive' || rule.startsWith('early') ? 'reactive' : 'predictive',
       reactiveTrigger: rule === 'early-80' ? 0.8 : rule === 'early-70' ? 0.7 : 1,
       model: rule === 'inverted' ? 'inverted' : 'normal',
-      horizonsS: [2, 4, horizonS],
-      limits: { ...DEFAULT_ENGINE.limits, cpu: overloadRatio },
-      objective,
     });
     this.engine.handle({ kind: 'fleet', atMs: 1, endpoints: names.map((name) => ({ name, accepts: true })) });
-    this.#warmUp();
-  }
-
-  /**
-   * What the laboratory does before the traffic: sessions that end soon, on endpoints that have no quota yet. In the period in
-   * which they get one, their use of CPU is no share of either.
-   */
-  #warmUp(): void {
-    const sessions = Array.from({ length: 12 }, (_, i) => ({ id: `w${i}`, endpoint: names[i % 3] ?? 'a' }));
-    const tell = (atMs: number, what: 'opened' | 'ended'): void => {
-      for (const { id, endpoint } of sessions) {
-        this.engine.handle({ kind: 'session', atMs, what, session: id, endpoint, client: '10.77.0.3' });
-      }
-    };
-    for (let atMs = periodMs; atMs <= leadMs; atMs += periodMs) {
-      if (atMs === leadMs - 12 * periodMs) tell(atMs - 500, 'opened');
-      if (atMs === leadMs - 3 * periodMs) tell(atMs - 500, 'ended');
-      const cpuRatio = 0.05 + 0.1 * this.#random();
-      const metrics =
-        atMs === leadMs - periodMs
-          ? { hostCpuRatio: 0.8, cpuLimitCores: cpuShare }
-          : atMs === leadMs
-            ? { cpuRatio: 0.03, cpuLimitCores: cpuShare }
-            : { cpuRatio, cpuLimitCores: 2 };
-      for (const endpoint of names) {
-        this.engine.handle({ kind: 'endpoint', atMs: atMs - 100, endpoint, metrics });
-      }
-      this.engine.handle({ kind: 'tick', atMs });
-    }
+    passPast(this.engine, past, { names, cpuShare, random: this.#random });
   }
 
   run(): Simulated {
     for (let nowMs = 0; nowMs < this.traffic.lengthMs; nowMs += stepMs) {
       this.#comeAndGo(nowMs);
       this.#move(nowMs);
+      this.#disturb(nowMs);
       this.#work();
       const endMs = nowMs + stepMs;
       if (endMs % sampleMs === 0) this.#sample(endMs);
@@ -153,7 +154,7 @@ export class Simulation {
 
   #tell(atMs: number, what: 'opened' | 'ended' | 'moved', session: string, endpoint: string): void {
     const client = '10.77.0.2';
-    this.engine.handle({ kind: 'session', atMs: leadMs + atMs + 1, what, session, endpoint, client });
+    this.engine.handle({ kind: 'session', atMs: this.#leadMs + atMs + 1, what, session, endpoint, client });
   }
 
   #comeAndGo(nowMs: number): void {
@@ -193,13 +194,19 @@ export class Simulation {
     const { noticeAtMs } = this.traffic;
     if (noticeAtMs === undefined) return;
     if (nowMs - stepMs < noticeAtMs && nowMs >= noticeAtMs) {
-      const deadlineAtMs = leadMs + noticeAtMs + noticeMs;
+      const deadlineAtMs = this.#leadMs + noticeAtMs + noticeMs;
       const notice = { kind: 'notice', endpoint: loadedEndpoint, what: 'preemption', deadlineAtMs } as const;
-      this.engine.handle({ ...notice, atMs: leadMs + nowMs });
+      this.engine.handle({ ...notice, atMs: this.#leadMs + nowMs });
     }
     if (nowMs <= noticeAtMs + noticeMs) {
       this.left = [...this.#sessions.values()].filter(({ at }) => at === loadedEndpoint).length;
     }
+  }
+
+  /** Work of others on the endpoint's quota, that no session causes. */
+  #disturb(nowMs: number): void {
+    for (const { endpoint, fromMs, toMs, share } of this.traffic.neighbours ?? [])
+      if (nowMs >= fromMs && nowMs < toMs) add(this.#waitingMs, endpoint, share * cpuShare * stepMs);
   }
 
   #work(): void {
@@ -234,21 +241,23 @@ export class Simulation {
       const inputs: EngineInput[] = [
         {
           kind: 'endpoint',
-          atMs: leadMs + atMs - 100,
+          atMs: this.#leadMs + atMs - 100,
           endpoint,
           metrics: { cpuRatio, cpuLimitCores: cpuShare },
         },
-        { kind: 'sessions', atMs: leadMs + atMs - 100, endpoint, total: here.length, sessions },
+        { kind: 'sessions', atMs: this.#leadMs + atMs - 100, endpoint, total: here.length, sessions },
       ];
       for (const input of inputs) this.engine.handle(input);
     }
-    for (const output of this.engine.handle({ kind: 'tick', atMs: leadMs + atMs })) {
+    for (const output of this.engine.handle({ kind: 'tick', atMs: this.#leadMs + atMs })) {
       if (output.kind === 'event' && output.name === 'fell-back') this.fellBack = true;
       if (output.kind !== 'plan' || output.disposition !== 'move') continue;
       this.#planned.push(
         ...output.moves.map(({ session, to }) => ({ session, to, dueMs: atMs + moveLagMs })),
       );
     }
+    // As the daemon does, between ticks.
+    if (this.engine.trainingDue()) this.engine.handle({ kind: 'train', atMs: this.#leadMs + atMs });
     const { endpoints } = engineStatus(this.engine) as { endpoints: readonly EndpointStatus[] };
     for (const { name, score, sessions } of endpoints) {
       if (score !== undefined) this.#scores.push({ atMs, endpoint: name, score, weight: sessions });

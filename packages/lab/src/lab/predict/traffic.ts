@@ -31,6 +31,16 @@ export interface Traffic {
   readonly load: ReadonlyArray<readonly [number, number]>;
   /** Only of a notice: when it is given. */
   readonly noticeAtMs?: number;
+  /** Simulated only: work that no session causes, in shares of the endpoint's quota. */
+  readonly neighbours?: readonly NoisyNeighbour[];
+}
+
+/** Somebody else who works on an endpoint's quota for a while. */
+export interface NoisyNeighbour {
+  readonly endpoint: string;
+  readonly fromMs: number;
+  readonly toMs: number;
+  readonly share: number;
 }
 
 /** How the traffic is made. */
@@ -168,16 +178,19 @@ function one(load: Corners, lengthMs: number, scoredFromMs: number): Shape {
   return { cohorts: [{ openAtMs: 0, load }], load, lengthMs, scoredFromMs };
 }
 
-interface Crowd extends Cohort, TrafficOptions {
+interface Crowd extends Cohort, Pick<TrafficOptions, 'cpuShare'> {
   readonly tag: string;
   readonly home: string;
   readonly clients: number;
   readonly preciousRatio: number;
+  /** Share of them that is ten times as heavy as the rest; none without it. */
+  readonly heavyRatio?: number;
 }
 
 /** Shares a crowd's load among its clients, one up to three times as heavy as another. */
-function spread(random: () => number, crowd: Crowd): PlannedClient[] {
-  const weights = Array.from({ length: crowd.clients }, () => 0.5 + random());
+export function spread(random: () => number, crowd: Crowd): PlannedClient[] {
+  const heavy = (crowd.heavyRatio ?? 0) * crowd.clients;
+  const weights = Array.from({ length: crowd.clients }, (_, i) => (i < heavy ? 10 : 1) * (0.5 + random()));
   const sum = weights.reduce((total, weight) => total + weight, 0);
   const perSecAtFullLoad = (crowd.cpuShare * 1e6) / requestCostUs;
   // Clients of a cohort come and go over a second, not in one millisecond.
