@@ -1,7 +1,10 @@
 /**
  * Plants mistakes in copies of this checkout, one at a time, and demands that what CI runs finds each within a minute.
  *
- * usage: node scripts/plant-mistakes.mjs [WORD]      only mistakes whose name has WORD; exit code 1 if one was not found
+ * usage: node scripts/plant-mistakes.mjs [--quick] [WORD]
+ *   WORD      only mistakes whose name has it
+ *   --quick   not those that need endpoint processes to be found, as CI runs it
+ * Exit code 1 if one was not found.
  */
 import { spawnSync } from 'node:child_process';
 import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
@@ -24,6 +27,21 @@ const isPinned = { finder: generate, says: 'raise LAYOUT_VERSION' };
 const contractTests = ['sh', '-c', `scripts/build-bpf.sh && ${vitest('test/integration/dataplane/contract.test.ts').join(' ')}`];
 const isBroken = { finder: contractTests, says: 'AssertionError' };
 const isUntimely = { finder: vitest('test/doubles/clock.test.ts'), says: 'AssertionError' };
+const build = 'node_modules/.bin/tsc -b';
+/** The first failure is enough, and a promise that is not kept is waited for. */
+const endpointContract = (what) =>
+  `exec ${vitest('--bail=1', '--testTimeout=10000', 'test/integration/endpoint/contract.test.ts', '-t', `'${what}'`).join(' ')}`;
+const isUnlikeSdk = { isSlow: true, finder: ['sh', '-c', endpointContract('in memory')], says: 'FAIL' };
+const isUnlikeFake = (where) => ({ isSlow: true, finder: ['sh', '-c', `${build} && ${endpointContract(`the SDK ${where}`)}`], says: 'FAIL' });
+const isUnlikeAccessPoint = (where) => ({ isSlow: true,
+  finder: vitest('--bail=1', '--testTimeout=10000', 'test/integration/endpoint/access-point-contract.test.ts', '-t', where),
+  says: 'FAIL',
+});
+const fakeAccessPoint = 'test/integration/endpoint/fake-access-point.ts';
+const lifeCycle = 'packages/access-point/src/model/life-cycle.ts';
+const fakeEndpoint = 'packages/access-point/src/testing/fake-endpoint.ts';
+const sourceMoves = 'packages/endpoint/src/move/source-moves.ts';
+const targetMoves = 'packages/endpoint/src/move/target-moves.ts';
 const virtualClock = 'packages/access-point/src/testing/virtual-clock.ts';
 const fakeDataplane = 'packages/access-point/src/testing/fake-dataplane.ts';
 const isMisread = { finder: layoutTests, says: 'AssertionError' };
@@ -215,11 +233,128 @@ const mistakes = [
     edits: [['packages/core/src/clock.ts', 'leftMs <= maxTimerMs', 'leftMs > 0']],
     ...isUntimely,
   },
+  {
+    name: 'the fake endpoint freezes what is frozen',
+    edits: [[fakeEndpoint, 'if (move?.phase !== \'prepared\' || copy === undefined)', 'if (move === undefined || copy === undefined)']],
+    ...isUnlikeSdk,
+  },
+  {
+    name: 'the fake endpoint keeps a prepared move over a lost connection',
+    edits: [[fakeEndpoint, 'if (move.phase === \'prepared\') this.moves', 'if (move.phase !== \'prepared\') this.moves']],
+    ...isUnlikeSdk,
+  },
+  {
+    name: 'the fake endpoint forgets under which epoch a session left',
+    edits: [[fakeEndpoint, '    this.#knownEpochs.set(move.sessionId, move.epoch);\n', '']],
+    ...isUnlikeSdk,
+  },
+  {
+    name: 'the fake endpoint resets what is frozen',
+    edits: [[fakeEndpoint, 'if (copy?.phase !== \'live\') return false;\n    this.copies', 'if (copy === undefined) return false;\n    this.copies']],
+    ...isUnlikeSdk,
+  },
+  {
+    name: 'the fake endpoint announces what is pending under the old epoch',
+    edits: [[fakeEndpoint, 'return { id, flow, epoch, phase: \'pending\'', 'return { id, flow, epoch: epoch - 1, phase: \'pending\'']],
+    ...isUnlikeSdk,
+  },
+  {
+    name: 'the fake endpoint releases what is only prepared',
+    edits: [[fakeEndpoint, 'if (move?.phase !== \'frozen\') throw', 'if (move === undefined) throw']],
+    ...isUnlikeSdk,
+  },
+  {
+    name: 'the SDK keeps a prepared move over a lost connection',
+    edits: [[sourceMoves, 'if (move.phase !== \'frozen\') this.#forget(move);\n  }\n\n  /** The session', 'if (move.phase === \'freezing\') this.#forget(move);\n  }\n\n  /** The session']],
+    ...isUnlikeFake('a connection'),
+  },
+  {
+    name: 'the SDK refuses a repeated release',
+    edits: [[sourceMoves, 'if (this.#finished.get(request.moveId) === \'released\') return {};', 'if (this.#finished.get(request.moveId) === \'ended\') return {};']],
+    ...isUnlikeFake('release'),
+  },
+  {
+    name: 'the SDK announces what is frozen as live',
+    edits: [[sourceMoves, 'phase: \'frozen\', moveId: move.moveId };', 'phase: \'live\', moveId: move.moveId };']],
+    ...isUnlikeFake('a connection'),
+  },
+  {
+    name: 'the SDK activates under any epoch',
+    edits: [[targetMoves, '    if (epoch !== reservation.epoch) throw stale(reservation.sessionId, epoch, reservation.epoch);\n    const', '    const']],
+    ...isUnlikeFake('activate'),
+  },
+  {
+    name: 'the SDK announces what is pending under the old epoch',
+    edits: [[targetMoves, '      epoch: reservation.epoch,\n      phase', '      epoch: reservation.epoch - 1,\n      phase']],
+    ...isUnlikeFake('a connection'),
+  },
+  {
+    name: 'the SDK takes an image of another connection than the reserved one',
+    edits: [[targetMoves, '    image.listener !== listenerName ||\n    formatFlow(image.flow) !== formatFlow(flow)\n', '    image.listener !== listenerName ||\n    formatFlow(image.flow) === `${formatFlow(flow)}?`\n']],
+    ...isUnlikeFake('freeze'),
+  },
+  {
+    name: 'the SDK forgets under which epoch a session left',
+    edits: [['packages/endpoint/src/session-table.ts', 'this.#leftEpochs.set(session.id, epoch);', 'this.#leftEpochs.set(session.id, epoch - 1);']],
+    ...isUnlikeFake('reserve'),
+  },
+  {
+    name: 'the scripted access point lets an endpoint say hello twice',
+    edits: [[fakeAccessPoint, 'if ((message.t === \'hello\') !== (this.hello === undefined))', 'if (message.t !== \'hello\' && this.hello === undefined)']],
+    ...isUnlikeAccessPoint('the scripted one a greeting'),
+  },
+  {
+    name: 'the scripted access point activates before the target has spoken',
+    edits: [[fakeAccessPoint, '      await Promise.race([thawed(target, moveId), isLost]);\n', '']],
+    ...isUnlikeAccessPoint('the scripted one a move'),
+  },
+  {
+    name: 'the scripted access point releases before the client has spoken',
+    edits: [[fakeAccessPoint, '    await target.event(\'confirmed\', moveId);\n', '']],
+    ...isUnlikeAccessPoint('the scripted one a move'),
+  },
+  {
+    name: 'the scripted access point grants a lease of another number',
+    edits: [[fakeAccessPoint, 'n: message.n, leaseMs', 'n: message.n + 1, leaseMs']],
+    ...isUnlikeAccessPoint('the scripted one crash protection'),
+  },
+  {
+    name: 'the scripted access point reserves for another epoch',
+    edits: [[fakeAccessPoint, '      epoch,\n      source: source.name', '      epoch: epoch + 1,\n      source: source.name']],
+    ...isUnlikeAccessPoint('the scripted one a move'),
+  },
+  {
+    name: 'the daemon switches before the target has spoken',
+    edits: [[lifeCycle, 'frozen: go(\'frozen\', \'mark-frozen\'),', 'frozen: go(\'switching\', \'mark-frozen\', \'switch\'),']],
+    ...isUnlikeAccessPoint('the daemon a move'),
+  },
+  {
+    name: 'the daemon releases before the client has spoken',
+    edits: [[lifeCycle, 'activated: go(\'confirming\', \'release-hold\'),\n      confirmed: go(\'releasing\', \'release-hold\', \'send-release\'),\n      \'target-refused\'', 'activated: go(\'releasing\', \'release-hold\', \'send-release\'),\n      confirmed: go(\'releasing\', \'release-hold\', \'send-release\'),\n      \'target-refused\'']],
+    ...isUnlikeAccessPoint('the daemon a move'),
+  },
+  {
+    name: 'the daemon does not abort what it reverts',
+    edits: [[lifeCycle, 'const undo = go(\'reverting\', \'send-abort\', \'send-revert\');', 'const undo = go(\'reverting\', \'send-revert\');']],
+    ...isUnlikeAccessPoint('the daemon a move'),
+  },
+  {
+    name: 'the daemon skips an epoch',
+    edits: [['packages/access-point/src/moves/move.ts', 'this.epoch = session.lastEpoch + 1;', 'this.epoch = session.lastEpoch + 2;']],
+    ...isUnlikeAccessPoint('the daemon a move'),
+  },
+  {
+    name: 'the daemon lets an endpoint say hello twice',
+    edits: [['packages/access-point/src/control/control-plane.ts', 'if (known !== undefined) throw', 'if (known === null) throw']],
+    ...isUnlikeAccessPoint('the daemon a greeting'),
+  },
 ];
 
-const chosen = mistakes.filter(({ name }) => name.includes(process.argv[2] ?? ''));
+const words = process.argv.slice(2).filter((word) => word !== '--quick');
+const isQuick = process.argv.includes('--quick');
+const chosen = mistakes.filter(({ name, isSlow }) => name.includes(words[0] ?? '') && !(isQuick && isSlow));
 if (chosen.length === 0) {
-  console.error(`plant-mistakes: no mistake has "${process.argv[2]}"`);
+  console.error(`plant-mistakes: no mistake has "${words[0]}"`);
   process.exit(2);
 }
 const copy = makeCopy();

@@ -1,9 +1,13 @@
 /** A session asks at its safe point whether to go on elsewhere: real daemon, real endpoints, real packets. */
 import { type ChildProcess, spawn } from 'node:child_process';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { createInterface } from 'node:readline';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { openAdminClient } from '@restitch/access-point';
+import type { AdminCall } from '@restitch/wire';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { LabAdmin } from '../../packages/lab/src/lab/lab-admin.js';
+import { adminSocketOf } from '../../packages/lab/src/lab/lab-config.js';
 import type { Lab } from '../../packages/lab/src/lab/lab.js';
 import { openLab } from '../../packages/lab/src/lab/open-lab.js';
 import { signalProcess } from '../../packages/lab/src/lab/process-identity.js';
@@ -140,6 +144,7 @@ it('a verdict is read locally, and one that nobody renews means stay', async () 
 
 it('sessions that ask at their safe point go where the verdict says, and answer there', async () => {
   await awaitHealthy(lab, ['a', 'b']);
+  const { lastSeq } = (await admin.status()).moves;
   let moved = 0;
   for (let i = 0; i < 300 && (await at('b')) < sessions; i++) {
     moved += (await clients.all('GET')).filter((answer) => answer === 'moved').length;
@@ -149,9 +154,58 @@ it('sessions that ask at their safe point go where the verdict says, and answer 
   const { counters } = await admin.status();
   expect(moved).toBeGreaterThan(0);
   expect(counters['analytics_self_moves_committed_total']).toBeGreaterThan(0);
+  // One move each, whether the plan's turn or the session's own ask came first.
+  const begun = (await admin.moves(lastSeq)).filter(({ outcome }) => outcome === 'committed');
+  expect(begun.length).toBe(sessions);
+  expect(new Set(begun.map(({ origin }) => origin))).not.toContain('manual');
   expect(await clients.all('GET')).toEqual(Array.from({ length: sessions }, () => 'here'));
   expect(clients.trouble).toEqual([]);
   process.stderr.write(
-    `answered elsewhere ${moved}, own moves ${counters['analytics_self_moves_committed_total']}\n`,
+    `answered elsewhere ${moved}, begun by asks ${counters['moves_begun_session_total'] ?? 0}, by the plan ${counters['moves_begun_recommended_total'] ?? 0}\n`,
   );
 }, 90_000);
+
+/** One command that the laboratory itself has no use for. */
+async function command(request: AdminCall): Promise<void> {
+  const client = await openAdminClient(adminSocketOf(lab.plan));
+  await client.call(request);
+  client.close();
+}
+
+it('sessions that ask more often than moves may begin are told so at once, and answered where they are', async () => {
+  const file = `${lab.plan.directory}/access-point.yaml`;
+  const paced = readFileSync(file, 'utf8').replace('endpointConcurrency: 1', 'perSecond: 1');
+  expect(paced).toContain('perSecond: 1');
+  writeFileSync(file, paced);
+  await command({ cmd: 'reload' });
+  const { lastSeq } = (await admin.status()).moves;
+  await command({ cmd: 'notice', endpoint: 'a', what: 'preemption', inMs: 0, cancel: true });
+  await admin.notice('b', 300_000);
+  const tookMs: number[] = [];
+  const askAll = async (): Promise<void> => {
+    const began = performance.now();
+    const answers = Array.from({ length: sessions }, async (_, i) => {
+      const answer = await clients.ask(i, 'GET');
+      if (/^here stayed deadline_exceeded: .*moves\.perSecond/.test(answer))
+        tookMs.push(performance.now() - began);
+    });
+    await Promise.all(answers);
+  };
+  const startMs = performance.now();
+  for (let i = 0; i < 300 && (tookMs.length < 20 || (await at('a')) < 2); i++) {
+    await askAll();
+    await sleep(50);
+  }
+  const seconds = (performance.now() - startMs) / 1000;
+  tookMs.sort((a, b) => a - b);
+  expect(tookMs.length).toBeGreaterThanOrEqual(20);
+  expect(tookMs[tookMs.length >> 1]).toBeLessThan(50);
+  // What asks and what the plan begins keep to the rate together.
+  const begun = await admin.moves(lastSeq);
+  expect(begun.map(({ origin }) => origin)).not.toContain('manual');
+  expect(begun.length).toBeLessThanOrEqual(Math.ceil(seconds) + 1);
+  expect(clients.trouble).toEqual([]);
+  process.stderr.write(
+    `${tookMs.length} asks refused, median ${tookMs[tookMs.length >> 1]?.toFixed(1)} ms; ${begun.length} moves in ${seconds.toFixed(1)} s\n`,
+  );
+}, 60_000);

@@ -5,6 +5,7 @@
  * the pause stays short: asking costs that host one packet, it means a restart, and leases run out meanwhile.
  */
 import { RestitchError } from '@restitch/core';
+import { nobodyListens } from './refusals.js';
 
 /** Pauses in milliseconds. */
 export interface RedialPauses {
@@ -45,5 +46,5 @@ export class Redial {
 
 /** True for the answer of a host on which nobody listens at that port. */
 function isUnheard(reason: unknown): boolean {
-  return reason instanceof RestitchError && reason.details['reason'] === 'nobody_listens';
+  return reason instanceof RestitchError && reason.details['reason'] === nobodyListens;
 }

@@ -15,8 +15,13 @@ export function countRefusal(error: RestitchError, sink: RefusalSink): void {
   const fields = { peer: sink.who, code: error.code, reason };
   if (error.code === 'internal')
     sink.logger.error({ ...fields, error: error.stack }, 'listener failed, connection closed');
+  // Nobody has refused anything, and whoever dials hears of it each time.
+  else if (reason === nobodyListens) sink.logger.debug(fields, error.message);
   else sink.logger.warn(fields, `peer refused: ${error.message}`);
 }
+
+/** Reason of a failure: the host answers that nobody listens at that port. */
+export const nobodyListens = 'nobody_listens';
 
 /** Verification results of OpenSSL (x509_vfy.h) worth a name of their own; the rest is an authority we do not know. */
 const verificationReasons: Readonly<Record<string, string>> = {
@@ -51,7 +56,7 @@ export function handshakeError(error: Error & { code?: string }): RestitchError 
   if (/ALERT/.test(code)) return make('not_authenticated', 'refused_by_peer');
   if (code.startsWith('ERR_SSL')) return make('not_authenticated', 'handshake_failed');
   if (/^(CERT_|UNABLE_|SELF_|DEPTH_|INVALID_|HOSTNAME_|ERROR_IN_)/.test(code)) return verificationError(code);
-  return make('peer_lost', code === 'ECONNREFUSED' ? 'nobody_listens' : 'handshake_broken');
+  return make('peer_lost', code === 'ECONNREFUSED' ? nobodyListens : 'handshake_broken');
 }
 
 const notTlsCodes: ReadonlySet<string> = new Set([

@@ -16,6 +16,8 @@ const logger = { debug: log('debug'), info: log('info'), warn: log('warn'), erro
 const endpoint = createEndpoint({ ...config.endpoint, counters, logger });
 const sessions = new Map();
 const seen = [];
+/** Busy tokens, by session. */
+const held = new Map();
 const lost = [];
 endpoint.on('status', (status) => status.t === 'session-lost' && lost.push(status.session));
 endpoint.on('close', () => seen.push('endpoint close'));
@@ -113,8 +115,10 @@ const commands = {
   unpin: ({ id }) => void sessions.get(id).unpin(),
   busy: ({ id, ms }) => {
     const release = sessions.get(id).busy();
-    if (ms !== undefined) setTimeout(release, ms);
+    if (ms === undefined) held.set(id, release);
+    else setTimeout(release, ms);
   },
+  idle: ({ id }) => void held.get(id)(),
   slowFreeze: ({ id, ms }) =>
     void sessions.get(id).onFreeze(() => new Promise((resolve) => setTimeout(resolve, ms))),
   badState: ({ id }) => void (sessions.get(id).state = { fine: true }, (sessions.get(id).state.bad = () => 1)),

@@ -4,9 +4,9 @@ import { openChannel } from '@restitch/channel';
 import { encodeImage, protocolVersion } from '@restitch/wire/internal';
 import type { SessionReport } from '@restitch/wire/internal';
 import { afterEach, beforeAll, beforeEach, afterAll, describe, expect, it } from 'vitest';
-import { FakeAccessPoint, type FakePeer } from './fake-access-point.js';
+import { FakeAccessPoint, type FakePeer, thawed } from './fake-access-point.js';
 import { codeOf, readAll, take, until } from './streams.js';
-import { type EndpointChild, World, thawed } from './world.js';
+import { type EndpointChild, World } from './world.js';
 
 let world: World;
 let a: EndpointChild;

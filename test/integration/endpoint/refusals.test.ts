@@ -2,9 +2,9 @@
 import type { Socket } from 'node:net';
 import type { SessionReport } from '@restitch/wire/internal';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
-import type { FakePeer } from './fake-access-point.js';
+import { type FakePeer, thawed } from './fake-access-point.js';
 import { codeOf, readAll, take, until } from './streams.js';
-import { type EndpointChild, World, thawed } from './world.js';
+import { type EndpointChild, World } from './world.js';
 
 let world: World;
 let a: EndpointChild;

@@ -4,7 +4,8 @@ import { fileURLToPath } from 'node:url';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { describeMoves } from './move-suite.js';
 import { codeOf, readAll, take, until } from './streams.js';
-import { World, thawed } from './world.js';
+import { thawed } from './fake-access-point.js';
+import { World } from './world.js';
 
 const nodeFile = (name: string): string =>
   fileURLToPath(new URL(`../../node-versions/node_modules/${name}/bin/node`, import.meta.url));

@@ -11,8 +11,7 @@ import { type Socket, connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import type { RestitchError } from '@restitch/core';
-import { type FromEndpoint, type SessionReport, fromFailure } from '@restitch/wire/internal';
+import type { FromEndpoint, SessionReport } from '@restitch/wire/internal';
 import type { ProtectionOptions } from '@restitch/guard';
 import { enterNetworkNamespace } from '@restitch/sys';
 import { type DevPki, createDevPki } from '../../../packages/pki/src/dev-pki.js';
@@ -301,48 +300,20 @@ export class World {
     epoch = report.epoch + 1,
   ): Promise<string> {
     const moveId = this.newMoveId();
-    const [source, target] = await Promise.all([this.accessPoint.peer(from), this.accessPoint.peer(to)]);
-    await target.ask(this.reservation(source, report, moveId, epoch));
-    const { stateAddress } = target.hello as NonNullable<FakePeer['hello']>;
-    await source.ask({
-      t: 'prepare',
-      moveId,
-      sessionId: report.id,
-      target: { name: to, address: stateAddress },
-      budgetMs: 2000,
-    });
+    await this.accessPoint.reserveAndPrepare({ moveId, report, from, to }, epoch);
     return moveId;
   }
 
   /** A reserve request for this session. */
-  reservation(source: FakePeer, report: SessionReport, moveId: string, epoch: number, expiresMs = 10_000) {
-    const hello = source.hello as NonNullable<FakePeer['hello']>;
-    const listener = hello.listeners.find((l) => l.vip.port === report.flow.vip.port);
-    return {
-      t: 'reserve' as const,
-      moveId,
-      sessionId: report.id,
-      flow: report.flow,
-      epoch,
-      source: source.name,
-      app: hello.app,
-      listener: listener?.name ?? 'none',
-      expiresMs,
-    };
+  reservation(source: FakePeer, report: SessionReport, moveId: string, epoch: number, expiresMs?: number) {
+    return this.accessPoint.reservation(source, report, moveId, epoch, expiresMs);
   }
 
-  /** A whole move; resolves when it is released. Returns the figures and the session's new report. */
+  /** A whole move; resolves with the session's new report when it is released. */
   async move(report: SessionReport, from: EndpointName, to: EndpointName): Promise<SessionReport> {
-    const epoch = report.epoch + 1;
-    const moveId = await this.reserveAndPrepare(report, from, to, epoch);
-    const [source, target] = await Promise.all([this.accessPoint.peer(from), this.accessPoint.peer(to)]);
-    await freezeWhenIdle(source, moveId, epoch);
-    await thawed(target, moveId);
-    this.net.steer(to);
-    await target.ask({ t: 'activate', moveId, epoch });
-    await target.event('confirmed', moveId);
-    await source.ask({ t: 'release', moveId });
-    return { ...report, epoch };
+    const onSwitch = (): void => this.net.steer(to);
+    await this.accessPoint.move({ moveId: this.newMoveId(), report, from, to, onSwitch });
+    return { ...report, epoch: report.epoch + 1 };
   }
 
   /** Ends processes and sockets, and forgets the endpoints; the network stays. */
@@ -365,27 +336,6 @@ export class World {
     await this.accessPoint.close();
     this.net.close();
     rmSync(this.#directory, { recursive: true, force: true });
-  }
-}
-
-/** The target has rebuilt the socket, or says why not. */
-export async function thawed(target: FakePeer, moveId: string): Promise<void> {
-  const failed = target.event('thaw-failed', moveId).then(({ failure }) => {
-    throw fromFailure(failure);
-  });
-  await Promise.race([target.event('thawed', moveId), failed]);
-}
-
-/** Tries again while the session is busy, as the access point does. */
-async function freezeWhenIdle(source: FakePeer, moveId: string, epoch: number): Promise<void> {
-  for (;;) {
-    try {
-      await source.ask({ t: 'freeze', moveId, epoch, budgetMs: 1000 });
-      return;
-    } catch (error) {
-      if ((error as RestitchError).code !== 'session_busy') throw error;
-      await new Promise((resolve) => setTimeout(resolve, 5));
-    }
   }
 }
 

@@ -252,7 +252,7 @@ async function migrate(d: DaemonState, { id, target, force }: Args<'migrate'>): 
 }
 
 function recommend(d: DaemonState, { moves }: Args<'recommend'>): AnswerTo<'recommend'> {
-  const room = d.config().moves.maxQueued - d.coordinator.waiting;
+  const { room } = d.coordinator;
   if (moves.length > room) {
     throw new RestitchError(
       'no_capacity',

@@ -297,3 +297,231 @@ describe('analytics in the daemon', () => {
     expect(hostOf(world).view.moves).toMatchObject({ committed: 1 });
   });
 });
+
+describe('a session that asks by its verdict', () => {
+  type Answer = { t: string; n: number; outcome: string; reason: string };
+
+  /** An engine that says what the test says, and endpoint a as one whose sessions ask. */
+  async function openAsking(moves: string, concurrency = 256) {
+    const { start, setups, posted } = puppet();
+    const config = testConfig(
+      directory,
+      `analytics: {mode: act}\nmoves: {concurrency: ${concurrency}, ${moves}}`,
+    );
+    const world = new World(config, names, start);
+    for (const name of names) world.connect(name);
+    await world.settle();
+    const ids = Array.from({ length: 4 }, () => world.open('a'));
+    await world.settle();
+    const answers = new Map<number, Answer & { atMs: number }>();
+    const { channel } = world.link('a')!;
+    const send = channel.send.bind(channel);
+    Object.assign(channel, {
+      send: (message: Answer) => {
+        if (message.t === 'move-answer')
+          answers.set(message.n, { ...message, atMs: world.clock.monotonicMs() });
+        send(message);
+      },
+    });
+    let asked = 0;
+    const ask = (id: string, target = 'b'): number => {
+      world.link('a')?.fromEndpoint({ t: 'wants-move', n: ++asked, id, target, byVerdict: true });
+      return asked;
+    };
+    const run = async (ms: number): Promise<void> => {
+      for (let t = 0; t < ms; t += 5) {
+        await world.settle();
+        await world.advance(5);
+      }
+      await world.settle();
+    };
+    const { counters, history, coordinator } = world.core.state;
+    const records = (): string[] =>
+      history.since(0, 100).map((r) => `${r.sessionId} ${r.source}-${r.target} ${r.origin} ${r.outcome}`);
+    const told = (): string[] =>
+      posted[0]!.flatMap((i) =>
+        i.kind === 'session' && i.what !== 'opened' ? [`${i.what} ${i.session}`] : [],
+      );
+    const say = (...outputs: EngineOutput[]): void => setups[0]!.onOutputs(outputs);
+    return { world, ids, ask, answers, run, records, told, say, counters, coordinator };
+  }
+
+  it('and is planned at once moves exactly once, whichever comes first, and both are told', async () => {
+    const askFirst = await openAsking('minimumResidence: 0s');
+    const [id = ''] = askFirst.ids;
+    askFirst.coordinator.pauseAt('preparing');
+    const n = askFirst.ask(id);
+    await askFirst.run(10);
+    askFirst.say(plan([id]));
+    askFirst.coordinator.resume();
+    await askFirst.run(1100);
+    expect(askFirst.records()).toEqual([`${id} a-b session committed`]);
+    expect(askFirst.answers.get(n)).toMatchObject({ outcome: 'committed' });
+    expect(hostOf(askFirst.world).view.moves).toEqual({ given: 1, committed: 1, reverted: 0, refused: 0 });
+    expect(askFirst.told()).toEqual([`moved ${id}`]);
+
+    const queued = await openAsking('minimumResidence: 0s', 1);
+    const [first = '', second = ''] = queued.ids;
+    queued.coordinator.pauseAt('preparing');
+    queued.say(plan([first, second]));
+    await queued.run(10);
+    expect(queued.coordinator.waiting).toBe(1);
+    const m = queued.ask(second);
+    await queued.run(10);
+    queued.coordinator.resume();
+    await queued.run(1100);
+    expect(queued.records()).toEqual([
+      `${first} a-b recommended committed`,
+      `${second} a-b session committed`,
+    ]);
+    expect(queued.answers.get(m)).toMatchObject({ outcome: 'committed' });
+    expect(queued.coordinator.waiting).toBe(0);
+    expect(hostOf(queued.world).view.moves).toEqual({ given: 2, committed: 2, reverted: 0, refused: 0 });
+    expect(queued.counters.get('analytics_moves_committed_total')).toBe(2);
+    expect(queued.counters.get('analytics_self_moves_committed_total')).toBe(1);
+    expect(queued.counters.get('moves_begun_session_total')).toBe(1);
+    expect(queued.counters.get('moves_begun_recommended_total')).toBe(1);
+    expect(queued.told()).toEqual([`moved ${first}`, `moved ${second}`]);
+  });
+
+  it('while it is moved already joins that move', async () => {
+    const { ids, ask, answers, run, records, say, coordinator, world } =
+      await openAsking('minimumResidence: 0s');
+    const [id = ''] = ids;
+    coordinator.pauseAt('holding');
+    say(plan([id]));
+    await run(10);
+    const n = ask(id, 'c');
+    await run(100);
+    expect(answers.has(n)).toBe(false);
+    coordinator.resume();
+    await run(100);
+    expect(records()).toEqual([`${id} a-b recommended committed`]);
+    expect(answers.get(n)).toMatchObject({ outcome: 'committed' });
+    expect(hostOf(world).view.moves).toMatchObject({ committed: 1 });
+  });
+
+  it('beyond the rate is refused at once; within 50 ms it waits, and goes before the plan', async () => {
+    const { ids, ask, answers, run, records, say, world, coordinator } = await openAsking(
+      'minimumResidence: 0s, perSecond: 10',
+    );
+    const [first = '', second = '', third = '', fourth = ''] = ids;
+    say(plan([first, second]));
+    await run(20);
+    const early = ask(third);
+    const askedAtMs = world.clock.monotonicMs();
+    await world.settle();
+    expect(answers.get(early)).toMatchObject({ outcome: 'refused', atMs: askedAtMs });
+    expect(answers.get(early)?.reason).toMatch(/^deadline_exceeded: .*moves\.perSecond/);
+    expect(world.endpoint('a').copies.get(third)).toMatchObject({ phase: 'live' });
+    // The plan stands as it was.
+    expect(coordinator.waiting).toBe(1);
+    await run(40);
+    const soon = ask(third);
+    const next = ask(fourth);
+    await world.settle();
+    // One place in 40 ms, and it is taken.
+    expect(answers.get(next)).toMatchObject({ outcome: 'refused' });
+    await run(60);
+    expect(answers.get(soon)).toMatchObject({ outcome: 'committed' });
+    await run(200);
+    expect(records()).toEqual([
+      `${first} a-b recommended committed`,
+      `${third} a-b session committed`,
+      `${second} a-b recommended committed`,
+    ]);
+  });
+
+  it('before it has been long enough where it is is refused, and an operator is not', async () => {
+    const { ids, ask, answers, run, records, coordinator } = await openAsking('minimumResidence: 1s');
+    const [id = ''] = ids;
+    await run(500);
+    const n = ask(id);
+    await run(5);
+    expect(answers.get(n)?.reason).toMatch(/^deadline_exceeded: .*moves\.minimumResidence/);
+    await run(460);
+    const m = ask(id);
+    await run(100);
+    expect(answers.get(m)).toMatchObject({ outcome: 'committed' });
+    const manual = coordinator.migrate({ sessionId: id, target: 'c', origin: 'manual' });
+    await run(50);
+    expect((await manual).record).toMatchObject({ outcome: 'committed', origin: 'manual' });
+    expect(records().length).toBe(2);
+  });
+
+  it('that finds no place is refused after 50 ms, one that finds the queue full at once', async () => {
+    const { ids, ask, answers, run, say, world, coordinator, told } = await openAsking(
+      'minimumResidence: 0s, maxQueued: 2',
+      1,
+    );
+    const [first = '', second = '', third = '', fourth = ''] = ids;
+    coordinator.pauseAt('preparing');
+    say(plan([first, second]));
+    await run(5);
+    const waits = ask(third);
+    const askedAtMs = world.clock.monotonicMs();
+    await world.settle();
+    const full = ask(fourth);
+    await world.settle();
+    expect(answers.get(full)?.reason).toMatch(/^no_capacity: /);
+    expect(answers.has(waits)).toBe(false);
+    await run(60);
+    expect(answers.get(waits)).toMatchObject({ outcome: 'refused', atMs: askedAtMs + 50 });
+    expect(answers.get(waits)?.reason).toMatch(/^deadline_exceeded: .*moves\.concurrency/);
+    expect(coordinator.waiting).toBe(1);
+    // What asked is served where it is; the engine's plan is none of its business.
+    await run(1100);
+    expect(told()).toEqual([]);
+    expect(world.endpoint('a').copies.get(third)).toMatchObject({ phase: 'live' });
+  });
+
+  it('is answered at once when nothing moves by itself any more', async () => {
+    const { ids, ask, answers, run, say, world, coordinator } = await openAsking('minimumResidence: 0s', 1);
+    const [first = '', second = ''] = ids;
+    coordinator.pauseAt('preparing');
+    say(plan([first]));
+    await run(5);
+    const n = ask(second);
+    await run(10);
+    expect(coordinator.waiting).toBe(1);
+    expect(hostOf(world).setMode('off')).toMatchObject({ dropped: 1 });
+    expect(answers.get(n)).toMatchObject({ outcome: 'refused' });
+    expect(answers.get(n)?.reason).toMatch(/^closed: /);
+    coordinator.resume();
+    await run(200);
+    expect(coordinator.waiting).toBe(0);
+  });
+
+  it('whose own move is reverted tells the engine so, once', async () => {
+    const { ids, ask, answers, run, told, counters, world } = await openAsking('minimumResidence: 0s');
+    const [id = ''] = ids;
+    world.mishaps.thaw = 1;
+    const n = ask(id);
+    await run(1100);
+    expect(answers.get(n)).toMatchObject({ outcome: 'reverted' });
+    expect(told()).toEqual([`reverted ${id}`]);
+    expect(counters.get('analytics_moves_reverted_total')).toBe(1);
+    expect(counters.get('analytics_self_moves_reverted_total')).toBe(1);
+  });
+});
+
+describe('a plan that is late', () => {
+  it('does not move on a session that somebody else has moved meanwhile', async () => {
+    const { start, setups } = puppet();
+    const world = await openWorld('mode: act', start, { sessions: 2, concurrency: 1 });
+    const { coordinator, history } = world.core.state;
+    const [first = '', second = ''] = [...world.endpoint('a').copies.keys()];
+    coordinator.pauseAt('preparing');
+    setups[0]!.onOutputs([plan([first, second])]);
+    const manual = coordinator.migrate({ sessionId: second, target: 'c', origin: 'manual' });
+    await world.settle();
+    coordinator.resume();
+    await world.rest();
+    expect((await manual).record.outcome).toBe('committed');
+    expect(history.since(0, 10).map((r) => `${r.sessionId} ${r.target}`)).toEqual([
+      `${first} b`,
+      `${second} c`,
+    ]);
+    expect(hostOf(world).view.moves).toEqual({ given: 2, committed: 1, reverted: 0, refused: 1 });
+  });
+});

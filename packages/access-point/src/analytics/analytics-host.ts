@@ -7,7 +7,7 @@ import type { Clock, Counters, Logger } from '@restitch/core';
 import type { AnalyticsMode, EngineInput, EngineOutput, EventOutput, PlanOutput } from '@restitch/analytics';
 import type { AnalyticsConfig } from '../config/index.js';
 import type { Coordinator } from '../moves/coordinator.js';
-import type { MoveResult } from '../moves/move-request.js';
+import type { MoveDone, MoveRequest, MoveResult } from '../moves/move-request.js';
 import type { EndpointRegistry } from '../model/endpoint-registry.js';
 import type { EventFeed } from '../model/event-feed.js';
 import type { SessionRegistry } from '../model/session-registry.js';
@@ -31,7 +31,6 @@ export interface AnalyticsHostDeps {
   /** Labels and capacities as configured. */
   readonly endpointConfig: ConstructorParameters<typeof FleetTeller>[0]['endpointConfig'];
   readonly locationOf?: (address: string) => string | undefined;
-  readonly maxQueued: () => number;
   readonly start: StartRunner;
 }
 
@@ -81,7 +80,6 @@ export class AnalyticsHost {
   #startedAtMs = 0;
   readonly #moves = { given: 0, committed: 0, reverted: 0, refused: 0 };
   readonly #events: Array<HostView['events'][number]> = [];
-  readonly #selfMoving = new Set<string>();
   #isClosed = false;
 
   constructor(deps: AnalyticsHostDeps) {
@@ -312,30 +310,28 @@ export class AnalyticsHost {
     if (feed.isWatched) feed.emit({ t: 'analytics', atMs, name, text });
   }
 
-  /** Automatic moves that sessions ask for at their safe points because of a verdict: false while nothing moves by itself. */
-  get allowsSelfMoves(): boolean {
-    return this.#mayMove() && this.#runner !== undefined;
-  }
-
-  /** A session moves by its verdict: the queue's own attempt will find it moving, which is no refusal. */
-  selfMoveBegan(session: string): void {
-    this.#selfMoving.add(session);
-  }
-
-  /** It came to nothing; a committed move the engine hears of as of any other. */
-  selfMoveEnded(session: string, from: string, outcome: 'committed' | 'reverted' | 'refused'): void {
-    this.#selfMoving.delete(session);
-    this.#moves[outcome]++;
-    this.#deps.counters.add(`analytics_self_moves_${outcome}_total`);
-    if (outcome !== 'committed') this.#answer(outcome, session, from);
+  /** A session asks for its own move because of a verdict: the queue's as the plan's own, and refused while nothing moves by itself. */
+  ask(request: Omit<MoveRequest, 'origin'> & { readonly from: string }, done: MoveDone): void {
+    const { coordinator, counters } = this.#deps;
+    if (!this.#mayMove() || this.#runner === undefined) {
+      done(new RestitchError('forbidden', 'nothing moves by itself now'));
+      return;
+    }
+    const { sessionId, from } = request;
+    coordinator.request({ ...request, origin: 'session', isAutomatic: true }, (result) => {
+      counters.add(`analytics_self_moves_${outcomeOf(result)}_total`);
+      // One that did not begin leaves the plan as it is.
+      if (!(result instanceof RestitchError)) this.#moveEnded(sessionId, from, 'session', result);
+      done(result);
+    });
   }
 
   #carryOut(plan: PlanOutput): void {
     const isAccepted = this.#accepted.delete(plan.planId);
     if (plan.disposition !== 'move' || !(this.#mode === 'act' || isAccepted)) return;
-    const { coordinator, counters, maxQueued } = this.#deps;
+    const { coordinator, counters } = this.#deps;
     for (const { session, from, to, priority } of plan.moves) {
-      if (coordinator.waiting >= maxQueued()) {
+      if (coordinator.room === 0) {
         counters.add('analytics_queue_full_total');
         this.#answer('refused', session, from);
         continue;
@@ -343,29 +339,35 @@ export class AnalyticsHost {
       this.#moves.given++;
       counters.add('analytics_moves_given_total');
       coordinator.request(
-        { sessionId: session, target: to, origin: 'recommended', priority, isAutomatic: true },
-        (result) => this.#moveEnded(session, from, result),
+        { sessionId: session, from, target: to, origin: 'recommended', priority, isAutomatic: true },
+        (result) => this.#moveEnded(session, from, 'recommended', result),
       );
     }
   }
 
-  #moveEnded(session: string, from: string, result: MoveResult | RestitchError): void {
-    if (result instanceof RestitchError && this.#selfMoving.has(session)) return;
-    const outcome = result instanceof RestitchError ? 'refused' : result.record.outcome;
-    const { counters } = this.#deps;
-    if (outcome === 'committed') {
-      this.#moves.committed++;
-      counters.add('analytics_moves_committed_total');
-      return;
-    }
-    const what = outcome === 'reverted' ? 'reverted' : 'refused';
-    this.#moves[what]++;
-    counters.add(`analytics_moves_${what}_total`);
-    this.#answer(what, session, from);
+  /** A move that the plan and its session want is told to both: whoever it was begun for counts it. */
+  #moveEnded(
+    session: string,
+    from: string,
+    origin: 'session' | 'recommended',
+    result: MoveResult | RestitchError,
+  ): void {
+    if (!(result instanceof RestitchError) && result.record.origin !== origin) return;
+    const outcome = outcomeOf(result);
+    this.#moves[outcome]++;
+    this.#deps.counters.add(`analytics_moves_${outcome}_total`);
+    // Of one that committed the engine hears as of any other.
+    if (outcome !== 'committed') this.#answer(outcome, session, from);
   }
 
   #answer(what: 'refused' | 'reverted', session: string, endpoint: string): void {
     const atMs = this.#deps.clock.monotonicMs();
     this.#deps.inputs.push({ kind: 'session', atMs, what, session, endpoint });
   }
+}
+
+function outcomeOf(result: MoveResult | RestitchError): 'committed' | 'reverted' | 'refused' {
+  if (result instanceof RestitchError) return 'refused';
+  const { outcome } = result.record;
+  return outcome === 'failed' ? 'refused' : outcome;
 }

@@ -69,7 +69,7 @@ export interface MovesConfig {
   readonly concurrency: number;
   /** The same for each endpoint, as source and target together. */
   readonly endpointConcurrency: number;
-  /** Moves begun in a second; undefined is no limit. */
+  /** Moves by recommendation, or by sessions that ask, begun in a second; undefined is no limit. */
   readonly perSecond?: number;
   /** A session moved by recommendation stays at least so long before the next; a manual move overrides. */
   readonly minimumResidenceMs: number;

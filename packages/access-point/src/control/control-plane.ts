@@ -16,7 +16,7 @@ import type { Endpoint, EndpointRegistry, Hello, Liveness } from '../model/endpo
 import type { EventFeed } from '../model/event-feed.js';
 import type { FlowBatch } from '../model/flow-batch.js';
 import { renewRecord } from '../ownership/reconciler.js';
-import type { SelfMoveDesk } from '../analytics/self-move-desk.js';
+import type { SelfMoveHandler } from '../analytics/self-move-handler.js';
 import type { TelemetryIntake } from '../analytics/telemetry-intake.js';
 import type { Protection } from '../failover/protection.js';
 import type { Reconciler } from '../ownership/reconciler.js';
@@ -40,7 +40,7 @@ export interface ControlPlaneDeps {
   readonly reconciler: Reconciler;
   readonly protection: Protection;
   readonly telemetry: TelemetryIntake;
-  readonly selfMoves: SelfMoveDesk;
+  readonly selfMoves: SelfMoveHandler;
   readonly drains: Drains;
   readonly feed: EventFeed;
   readonly heartbeatMs: () => number;

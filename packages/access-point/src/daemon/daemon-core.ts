@@ -26,7 +26,7 @@ import { Reconciler } from '../ownership/reconciler.js';
 import { AnalyticsHost } from '../analytics/analytics-host.js';
 import type { StartRunner } from '../analytics/engine-runner.js';
 import { Collectors } from '../analytics/collectors.js';
-import { SelfMoveDesk } from '../analytics/self-move-desk.js';
+import { SelfMoveHandler } from '../analytics/self-move-handler.js';
 import { SessionRegistry } from '../model/session-registry.js';
 import { createSignal } from '../model/signal.js';
 import { createTakeOverHistory } from '../model/take-over-history.js';
@@ -128,7 +128,6 @@ export class DaemonCore {
         config: () => config.value.analytics,
         endpointConfig: () => config.value.endpoints,
         locationOf: (address) => collectors.locationOf(address),
-        maxQueued: () => config.value.moves.maxQueued,
         start: deps.startAnalytics,
       });
     const parts = {
@@ -144,7 +143,7 @@ export class DaemonCore {
     };
     const control = new ControlPlane({
       ...parts,
-      selfMoves: new SelfMoveDesk({ sessions, coordinator, counters, analytics }),
+      selfMoves: new SelfMoveHandler({ sessions, coordinator, counters, analytics }),
       accessPointName,
       telemetryOrder: () => collectors.telemetryOrder,
       mayJoin: (name) => config.mayJoin(name),

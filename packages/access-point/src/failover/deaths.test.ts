@@ -81,6 +81,26 @@ describe('a client that has sent a reset which its endpoint did not live to answ
   });
 });
 
+describe('a session whose flow is another connection by now', () => {
+  it('has ended, and that connection is left alone', async () => {
+    const world = await openWorld();
+    world.open('s1', 'a', 10_001);
+    await world.run(200);
+    const flow = flowOfPort(10_001);
+    world.dataplane.apply([
+      { op: 'close', flow, epoch: 0, lingerMs: 0 },
+      { op: 'remove', flow, epoch: 0 },
+      { op: 'claim', flow, endpointId: 2, epoch: 1 },
+    ]);
+    world.process('b').acceptQueue.add(formatFlow(flow));
+    world.kill('a', false);
+    await world.run(500);
+    expect(outcomes(world)).toEqual(['s1 ended']);
+    expect(world.recordOf(10_001)).toMatchObject({ name: 'b', phase: 'active', epoch: 1 });
+    expect(world.dataplane.resets).toEqual([]);
+  });
+});
+
 describe('connections that no application had accepted', () => {
   const ports = Array.from({ length: 45 }, (_, i) => 20_000 + i);
 

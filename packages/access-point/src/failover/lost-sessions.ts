@@ -59,6 +59,20 @@ export class LostSessions {
     return loss;
   }
 
+  /** Its flow is another connection's by now, as the record says: it is over, and there is nobody to be told. */
+  replaced(session: Session, dead: Endpoint): void {
+    const { sessions, counters, logger } = this.#deps;
+    sessions.remove(session);
+    counters.add('protection_sessions_ended_total');
+    const { id, flow } = session;
+    logger.info(
+      { session: id, flow: formatFlow(flow), owner: dead.name },
+      'session ended: its flow is another',
+    );
+    const reason = 'its flow is another connection';
+    this.note(session, { from: dead.name, to: null, outcome: 'ended', reason });
+  }
+
   /** A flow that nobody has: if its client still believes in it, it is told, and a session was lost. */
   async forsake(record: FlowRecord, dead: Endpoint): Promise<void> {
     const { clock, counters, clientEnds } = this.#deps;

@@ -174,8 +174,10 @@ export class Protection {
     },
   ): void {
     const known = this.#watched.get(event.instance);
-    if (event.isFenced && event.isLast === true) this.#lastEnded(name);
-    if (known === undefined) return;
+    if (known === undefined) {
+      if (event.isFenced && event.isLast === true) this.#lastEnded(name);
+      return;
+    }
     if (known.endpoint.name !== name) {
       throw new RestitchError(
         'forbidden',
@@ -193,6 +195,7 @@ export class Protection {
     });
   }
 
+  /** A process that this daemon has never met; the death of one that it has met is carried out as any. */
   #lastEnded(name: string): void {
     const endpoint = this.#deps.endpoints.byName(name);
     if (endpoint === undefined || endpoint.link !== undefined) return;

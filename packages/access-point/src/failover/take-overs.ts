@@ -146,11 +146,17 @@ export class TakeOvers {
     if (replica === undefined || buddy === undefined || replica.report.epoch !== session.epoch) {
       return this.#giveUp(session, dead, 'nobody has a replica');
     }
+    const { lost } = this.#deps;
     const { flow, epoch } = session;
     const newEpoch = session.lastEpoch + 1;
     const result = await this.#switchOver({ op: 'switch', flow, epoch, endpointId: buddy.id, newEpoch });
     if (result !== 'ok') {
       if (this.#isElsewhere(session, dead)) return { t: 'moved' };
+      // Its client has begun another connection from the same port, or none is left: nobody there waits for this one.
+      if (result === 'stale' || result === 'absent') {
+        lost.replaced(session, dead);
+        return { t: 'moved' };
+      }
       return this.#giveUp(session, dead, `its record is ${result}`);
     }
     this.#deps.sessions.setOwner(session, buddy, newEpoch);

@@ -1,13 +1,14 @@
 /** What happened, bounded: ended moves with their steps, and a tail for those who watch. */
 import type { Flow } from '@restitch/core';
 import type { MoveOutcome } from './life-cycle.js';
-import type { MoveFailure, MoveUnderWay } from './move-under-way.js';
+import type { MoveFailure, MoveOrigin, MoveUnderWay } from './move-under-way.js';
 
 /** An ended move as plain data; `…Ns` are CLOCK_MONOTONIC (exact for 104 days of uptime), `…AtMs` is wall time. */
 export interface MoveRecord {
   /** Counts ended moves of this daemon, from 1. */
   readonly seq: number;
   readonly moveId: string;
+  readonly origin: MoveOrigin;
   readonly sessionId: string;
   readonly flow: Flow;
   readonly source: string;
@@ -90,6 +91,7 @@ function toMoveRecord(move: MoveUnderWay, seq: number): MoveRecord {
   return {
     seq,
     moveId: move.id,
+    origin: move.origin,
     sessionId: move.session.id,
     flow: move.flow,
     source: move.source.name,

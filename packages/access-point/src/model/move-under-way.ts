@@ -5,6 +5,9 @@ import type { MoveEvent, MoveOutcome, MoveState } from './life-cycle.js';
 import type { MoveStep } from '@restitch/wire/internal';
 import type { Session } from './session-registry.js';
 
+/** Who wants a move: an operator or an application, a session that was told it had better, a drain, or the plan. */
+export type MoveOrigin = 'manual' | 'session' | 'drain' | 'recommended';
+
 /** Why a move did not commit, and at which step. */
 export interface MoveFailure {
   readonly step: MoveStep;
@@ -15,6 +18,7 @@ export interface MoveFailure {
 /** What is known of a move; `moves/move.ts` is the one that runs. */
 export interface MoveUnderWay {
   readonly id: string;
+  readonly origin: MoveOrigin;
   readonly session: Session;
   readonly flow: Flow;
   readonly source: Endpoint;

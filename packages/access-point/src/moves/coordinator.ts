@@ -1,7 +1,7 @@
 /**
  * Decides which moves run when, and what follows when one ends. A single move's life is `move.ts`.
  *
- * Wishes wait in three lists: what an operator asked for goes before drains, drains go before recommendations.
+ * It is the one way to a move: what operators, drains, the plan and sessions ask for waits in one queue (move-queue.ts).
  */
 import { RestitchError } from '@restitch/core';
 import type { Clock, Counters, Logger } from '@restitch/core';
@@ -17,8 +17,8 @@ import { Move } from './move.js';
 import type { MoveContext } from './move-context.js';
 import { isThrough } from '../model/session-registry.js';
 import type { Session, SessionRegistry } from '../model/session-registry.js';
-import { WishList } from './wish-list.js';
-import type { Wish } from './wish-list.js';
+import { MoveQueue } from './move-queue.js';
+import type { QueuedMove } from './move-queue.js';
 
 /** What the coordinator works with. */
 export interface CoordinatorDeps {
@@ -41,8 +41,10 @@ export interface CoordinatorDeps {
 
 interface Running {
   readonly move: Move;
-  readonly wish: Wish;
+  readonly request: QueuedMove;
   readonly tried: Set<Endpoint>;
+  /** Of the session's own asks while it is in this move: they hear how it ends. */
+  readonly joined: MoveDone[];
   /** Whoever wanted it has been told to stop. */
   isLastTry?: boolean;
 }
@@ -54,7 +56,7 @@ const crowd = 8;
 export class Coordinator {
   readonly #deps: CoordinatorDeps;
   readonly #context: MoveContext;
-  readonly #wishes: WishList;
+  readonly #queue: MoveQueue;
   readonly #gate: MoveGate;
   #begun = 0;
   readonly #running = new Map<string, Running>();
@@ -63,7 +65,7 @@ export class Coordinator {
 
   constructor(deps: CoordinatorDeps) {
     this.#deps = deps;
-    this.#wishes = new WishList(deps.clock, deps.sessions, deps.policy, () => this.pump());
+    this.#queue = new MoveQueue(deps.clock, deps.sessions, deps.policy, () => this.pump());
     this.#gate = new MoveGate(deps.clock, () => deps.policy().budgetMs);
     this.#context = {
       clock: deps.clock,
@@ -86,7 +88,12 @@ export class Coordinator {
   }
 
   get waiting(): number {
-    return this.#wishes.size;
+    return this.#queue.size;
+  }
+
+  /** How many more may wait. */
+  get room(): number {
+    return this.#queue.room;
   }
 
   /** True if this daemon gave a move that id, under way or ended. */
@@ -98,15 +105,21 @@ export class Coordinator {
     return this.#running.get(moveId)?.move;
   }
 
-  /** Asks for a move; it begins when there is room. */
+  /** Asks for a move; it begins when there is room. What is under way already is not asked for again: `done` hears how that ends. */
   request(request: MoveRequest, done: MoveDone): void {
+    const moving = this.#running.get(this.#deps.sessions.byId(request.sessionId)?.move?.id ?? '');
+    const isTheSame = request.isAutomatic === true && moving?.request.isAutomatic === true;
+    if (moving !== undefined && (isTheSame || request.origin === 'session')) {
+      moving.joined.push(done);
+      return;
+    }
     try {
       this.#assertMovable(request);
     } catch (error) {
       done(error as RestitchError);
       return;
     }
-    this.#wishes.add({ ...request, priority: request.priority ?? 0, done });
+    this.#queue.add({ ...request, priority: request.priority ?? 0, done });
     this.pump();
   }
 
@@ -123,28 +136,29 @@ export class Coordinator {
   /** Begins what there is room for. */
   pump(): void {
     while (this.#running.size < this.#deps.policy().concurrency) {
-      const wish = this.#wishes.take((w) => this.#hasRoom(w));
-      if (wish === undefined) return;
-      this.#begin(wish, new Set());
+      const request = this.#queue.take((queued) => this.#hasRoom(queued));
+      if (request === undefined) return;
+      this.#begin(request);
     }
   }
 
   /** Forgets what the analytics asked for and has not begun, and tries no further targets for what has. */
   dropAutomatic(): number {
-    for (const entry of this.#running.values()) if (entry.wish.isAutomatic === true) entry.isLastTry = true;
-    return this.#drop((wish) => wish.isAutomatic === true, 'automatic moves were stopped');
+    for (const entry of this.#running.values())
+      if (entry.request.isAutomatic === true) entry.isLastTry = true;
+    return this.#drop(({ isAutomatic }) => isAutomatic === true, 'automatic moves were stopped');
   }
 
   /** Forgets what a drain of this endpoint asked for and has not begun. */
   dropDrain(endpoint: Endpoint): number {
-    const isItsSession = (id: string): boolean => this.#deps.sessions.byId(id)?.owner === endpoint;
-    const isOver = (wish: Wish): boolean => wish.origin === 'drain' && isItsSession(wish.sessionId);
+    const isOver = ({ origin, from }: QueuedMove): boolean => origin === 'drain' && from === endpoint.name;
     return this.#drop(isOver, `the drain of ${endpoint.name} is over`);
   }
 
-  #drop(isOver: (wish: Wish) => boolean, why: string): number {
-    const dropped = this.#wishes.drop(isOver);
-    for (const wish of dropped) wish.done(new RestitchError('closed', `session ${wish.sessionId}: ${why}`));
+  #drop(isOver: (queued: QueuedMove) => boolean, why: string): number {
+    const dropped = this.#queue.drop(isOver);
+    for (const { sessionId, done } of dropped)
+      done(new RestitchError('closed', `session ${sessionId}: ${why}`));
     return dropped.length;
   }
 
@@ -177,6 +191,12 @@ export class Coordinator {
   #assertMovable(request: MoveRequest): Session {
     const session = this.#deps.sessions.byId(request.sessionId);
     if (session === undefined) throw new RestitchError('unknown_session', `no session ${request.sessionId}`);
+    if (request.from !== undefined && request.from !== session.owner.name) {
+      throw new RestitchError(
+        'stale_epoch',
+        `session ${session.id} is to leave ${request.from} and is on ${session.owner.name} by now`,
+      );
+    }
     // Who has pinned a tail is through with it.
     if (session.pinned !== undefined && !isThrough(session) && request.isForced !== true) {
       throw new RestitchError('session_pinned', `session ${session.id} is pinned: ${session.pinned}`);
@@ -204,45 +224,45 @@ export class Coordinator {
     return session;
   }
 
-  #hasRoom(wish: Wish): boolean {
-    const session = this.#deps.sessions.byId(wish.sessionId);
+  #hasRoom({ sessionId, target: targetName }: QueuedMove): boolean {
+    const session = this.#deps.sessions.byId(sessionId);
     if (session === undefined) return true;
     if (session.move !== undefined) return false;
     const most = this.#deps.policy().endpointConcurrency;
     if (session.owner.moves.size >= most) return false;
-    const target = wish.target === undefined ? undefined : this.#deps.endpoints.byName(wish.target);
+    const target = targetName === undefined ? undefined : this.#deps.endpoints.byName(targetName);
     return target === undefined || target.moves.size < most;
   }
 
-  /** `last` is the attempt before, which is the answer if there is no further target. */
-  #begin(wish: Wish, tried: Set<Endpoint>, last?: MoveRecord): void {
+  /** `before` is the attempt before and its record, which is the answer if there is no further target. */
+  #begin(request: QueuedMove, before?: Running & { readonly record: MoveRecord }): void {
+    const { tried, joined } = before ?? { tried: new Set<Endpoint>(), joined: [] };
     let session: Session;
     let target: Endpoint;
     try {
-      session = this.#assertMovable(wish);
-      target = this.#targetFor(wish, session, tried);
+      session = this.#assertMovable(request);
+      target = this.#targetFor(request, session, tried);
     } catch (error) {
-      wish.done(last === undefined ? (error as RestitchError) : { attempts: tried.size, record: last });
+      if (before === undefined) request.done(error as RestitchError);
+      else tell(before, before.record);
       return;
     }
-    const move = new Move(
-      this.#context,
-      `${this.#deps.idPrefix}${(++this.#begun).toString(36)}`,
-      session,
-      target,
-    );
-    move.isForced = wish.isForced === true;
+    const { idPrefix, counters } = this.#deps;
+    const move = new Move(this.#context, `${idPrefix}${(++this.#begun).toString(36)}`, session, target);
+    move.origin = request.origin;
+    move.isForced = request.isForced === true;
     session.move = move;
     move.source.moves.add(move);
     target.moves.add(move);
     target.reserved++;
-    this.#running.set(move.id, { move, wish, tried: tried.add(target) });
-    this.#deps.counters.add('moves_begun_total');
+    this.#running.set(move.id, { move, request, tried: tried.add(target), joined });
+    counters.add('moves_begun_total');
+    counters.add(`moves_begun_${request.origin}_total`);
     move.start();
   }
 
-  #targetFor(wish: Wish, session: Session, tried: ReadonlySet<Endpoint>): Endpoint {
-    if (wish.target !== undefined && tried.size === 0) return this.#deps.endpoints.require(wish.target);
+  #targetFor(request: QueuedMove, session: Session, tried: ReadonlySet<Endpoint>): Endpoint {
+    if (request.target !== undefined && tried.size === 0) return this.#deps.endpoints.require(request.target);
     const target = chooseTarget(session, this.#deps.endpoints.all(), tried);
     if (target !== undefined) return target;
     throw new RestitchError(
@@ -286,10 +306,10 @@ export class Coordinator {
       );
     }
     if (this.#triesNext(record, entry)) {
-      this.#begin(entry.wish, entry.tried, record);
+      this.#begin(entry.request, { ...entry, record });
       return;
     }
-    entry.wish.done({ attempts: entry.tried.size, record });
+    tell(entry, record);
     this.pump();
   }
 
@@ -301,6 +321,12 @@ export class Coordinator {
     if (!isTargetsFault(record)) return false;
     return this.#deps.sessions.byId(record.sessionId) === entry.move.session;
   }
+}
+
+/** Everybody who wants this move hears how it ended. */
+function tell({ request, joined, tried }: Running, record: MoveRecord): void {
+  const result = { attempts: tried.size, record };
+  for (const done of [request.done, ...joined]) done(result);
 }
 
 /** True where another target may do better. */

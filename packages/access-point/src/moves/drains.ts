@@ -218,7 +218,9 @@ export class Drains {
   #move(running: Running, session: Session): void {
     running.inMove++;
     const isForced = this.#isPast(running) && running.wish.onDeadline === 'force';
-    this.#deps.coordinator.request({ sessionId: session.id, origin: 'drain', isForced }, (result) => {
+    const from = running.target.name;
+    const request = { sessionId: session.id, from, origin: 'drain', isForced } as const;
+    this.#deps.coordinator.request(request, (result) => {
       running.inMove--;
       this.#note(running, session, result);
       if (
@@ -242,7 +244,8 @@ export class Drains {
       running.retryAt.delete(session.id);
       return;
     }
-    if (failure.code === 'unknown_session') {
+    // It has ended, or somebody else has moved it.
+    if (session.owner !== running.target || failure.code === 'unknown_session') {
       running.retryAt.delete(session.id);
       return;
     }

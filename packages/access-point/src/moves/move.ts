@@ -12,7 +12,7 @@ import type { NumberlessRequest, ReplyListener } from '../model/endpoint-link.js
 import { holdStates, isMoveOutcome, lifeCycle, nextMoveState, stepOfState } from '../model/life-cycle.js';
 import type { MoveAction, MoveDeadline, MoveEvent, MoveOutcome, MoveState } from '../model/life-cycle.js';
 import type { MoveContext } from './move-context.js';
-import type { MoveFailure, MoveUnderWay } from '../model/move-under-way.js';
+import type { MoveFailure, MoveOrigin, MoveUnderWay } from '../model/move-under-way.js';
 import { isThrough } from '../model/session-registry.js';
 import type { Session } from '../model/session-registry.js';
 
@@ -30,6 +30,7 @@ export class Move implements MoveUnderWay {
   readonly epoch: number;
   readonly startedAtMs: number;
   readonly startedNs: bigint;
+  origin: MoveOrigin = 'manual';
   /** Pins and busy tokens do not hinder it. */
   isForced = false;
   /** CLOCK_MONOTONIC around the time packets were kept; 0n before. */

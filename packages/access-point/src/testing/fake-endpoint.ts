@@ -1,6 +1,7 @@
 /**
  * An endpoint process without sockets, by the rules of @restitch/endpoint (source-moves.ts, target-moves.ts): what a
- * model test needs to see who would emit.
+ * model test needs to see who would emit. What it promises is test/integration/endpoint/endpoint-contract.ts, which also runs
+ * on the real one.
  */
 import { RestitchError } from '@restitch/core';
 import { formatFlow } from '@restitch/core';
@@ -62,10 +63,15 @@ export interface EndpointPorts {
 /** What travels between two endpoints. */
 export interface FakeImage {
   readonly moveId: string;
+  readonly sessionId: string;
+  readonly flow: Flow;
   readonly epoch: number;
   readonly closing?: Closing | undefined;
 }
 
+/** What all fake endpoints run, and under which listener. */
+const fakeApp = { name: 'fake', version: '1' };
+const fakeListener = 'main';
 /** The vip all fake endpoints serve. */
 export const fakeVip = { address: '10.0.0.100', port: 7000 };
 
@@ -82,7 +88,10 @@ export class FakeEndpoint {
   features: readonly string[] = imageFeatures;
   /** Outlives the process. */
   readonly kernel: FakeKernel;
-  readonly #finished = new Map<string, 'activated' | 'aborted' | 'failed' | 'reverted' | 'released'>();
+  readonly #finished = new Map<
+    string,
+    'activated' | 'aborted' | 'failed' | 'reverted' | 'released' | 'ended'
+  >();
   readonly #knownEpochs = new Map<string, number>();
   readonly #ports: EndpointPorts;
 
@@ -99,10 +108,10 @@ export class FakeEndpoint {
       protocol: protocolVersion,
       name: this.name,
       instance: this.instance,
-      app: { name: 'fake', version: '1' },
+      app: fakeApp,
       stateAddress: { address: '127.0.0.1', port: 9000 },
       dataAddress: '10.0.0.1',
-      listeners: [{ name: 'main', vip: fakeVip }],
+      listeners: [{ name: fakeListener, vip: fakeVip }],
       features: [...this.features],
     };
   }
@@ -156,7 +165,12 @@ export class FakeEndpoint {
     const copy = this.copies.get(id);
     if (copy?.phase !== 'live') return false;
     this.copies.delete(id);
-    for (const [moveId, move] of this.moves) if (move.sessionId === id) this.moves.delete(moveId);
+    for (const [moveId, move] of this.moves) {
+      if (move.sessionId !== id) continue;
+      this.moves.delete(moveId);
+      this.#finished.set(moveId, 'ended');
+    }
+    this.#knownEpochs.set(id, copy.epoch);
     this.#ports.toAccessPoint({
       t: 'ended',
       sessions: [{ id, flow: copy.flow, epoch: copy.epoch, reason: 'closed' }],
@@ -184,14 +198,15 @@ export class FakeEndpoint {
   }
 
   /** An image of a source arrives. */
-  takeImage({ moveId, epoch, closing }: FakeImage): void {
+  takeImage({ moveId, sessionId, flow, epoch, closing }: FakeImage): void {
     const reservation = this.reserved.get(moveId);
     if (reservation === undefined || reservation.epoch !== epoch) return;
     this.reserved.delete(moveId);
-    if (this.#ports.mishap('thaw')) {
+    const isOther = reservation.sessionId !== sessionId || formatFlow(reservation.flow) !== formatFlow(flow);
+    if (isOther || this.#ports.mishap('thaw')) {
       this.#finished.set(moveId, 'failed');
-      const failure = { code: 'thaw_failed', message: 'as the test wants' };
-      this.#ports.toAccessPoint({ t: 'thaw-failed', moveId, failure });
+      const code = isOther ? 'forbidden' : 'thaw_failed';
+      this.#ports.toAccessPoint({ t: 'thaw-failed', moveId, failure: { code, message: 'not rebuilt here' } });
       return;
     }
     reservation.closing = closing;
@@ -218,8 +233,7 @@ export class FakeEndpoint {
       case 'query':
         return { owned: message.flows.map((f) => this.#owns(f)) };
       case 'reset':
-        for (const id of message.sessionIds) this.end(id);
-        return { reset: message.sessionIds.length };
+        return { reset: message.sessionIds.filter((id) => this.end(id)).length };
       case 'residue':
         return this.#residue();
       case 'stats':
@@ -230,40 +244,53 @@ export class FakeEndpoint {
   }
 
   #reserve(m: Extract<ToEndpoint, { t: 'reserve' }>): ReplyTo<'reserve'> {
-    if (m.epoch <= (this.#knownEpochs.get(m.sessionId) ?? -1))
+    if (this.reserved.has(m.moveId) || this.pending.has(m.moveId))
+      throw new RestitchError('message_invalid', 'reserved already');
+    const isOurs = m.app.name === fakeApp.name && m.app.version === fakeApp.version;
+    if (m.listener !== fakeListener || (m.isClosing !== true && !isOurs))
+      throw new RestitchError('app_refused', 'not served here');
+    const copy = this.copies.get(m.sessionId);
+    if (m.epoch <= Math.max(copy?.epoch ?? -1, this.#knownEpochs.get(m.sessionId) ?? -1))
       throw new RestitchError('stale_epoch', 'known');
-    if (this.copies.has(m.sessionId)) throw new RestitchError('session_moving', 'served here already');
+    if (copy !== undefined) throw new RestitchError('session_moving', 'served here already');
     this.reserved.set(m.moveId, { sessionId: m.sessionId, flow: m.flow, epoch: m.epoch });
     return { features: [...this.features] };
   }
 
   #prepare(message: Extract<ToEndpoint, { t: 'prepare' }>): ReplyTo<'prepare'> {
     const { moveId, sessionId, force } = message;
-    const target = message.target.name;
+    const copy = this.copies.get(sessionId);
+    if (copy === undefined) throw new RestitchError('unknown_session', 'not here');
+    const [known] = [...this.moves].find(([, move]) => move.sessionId === sessionId) ?? [];
+    if (known !== undefined && known !== moveId) throw new RestitchError('session_moving', 'in another move');
+    if (known !== undefined && copy.phase !== 'live')
+      throw new RestitchError('message_invalid', 'frozen already');
+    if (known !== undefined) return {};
     if (this.pinned.has(sessionId) && force !== true)
       throw new RestitchError('session_pinned', 'pinned here');
-    const copy = this.copies.get(sessionId);
-    if (copy?.phase !== 'live') throw new RestitchError('unknown_session', 'not here');
-    if ([...this.moves.values()].some((m) => m.sessionId === sessionId)) {
-      throw new RestitchError('session_moving', 'in another move');
-    }
-    assertOffered(plainImageNeeds, message.target.features, { session: sessionId, target });
+    assertOffered(plainImageNeeds, message.target.features, {
+      session: sessionId,
+      target: message.target.name,
+    });
     if (this.#ports.mishap('prepare')) throw new RestitchError('socket_unsupported', 'as the test wants');
-    this.moves.set(moveId, { sessionId, target, phase: 'prepared', epoch: 0 });
+    this.moves.set(moveId, { sessionId, target: message.target.name, phase: 'prepared', epoch: 0 });
     return {};
   }
 
   #freeze(moveId: string, epoch: number): ReplyTo<'freeze'> {
     const move = this.moves.get(moveId);
     const copy = this.copies.get(move?.sessionId ?? '');
-    if (move === undefined || copy === undefined) throw new RestitchError('message_invalid', 'not prepared');
+    if (this.#finished.get(moveId) === 'ended') throw new RestitchError('unknown_session', 'it has ended');
+    if (move?.phase !== 'prepared' || copy === undefined)
+      throw new RestitchError('message_invalid', 'not prepared');
+    if (epoch <= copy.epoch) throw new RestitchError('stale_epoch', 'not higher');
     if (this.#ports.mishap('busy')) throw new RestitchError('session_busy', 'as the test wants');
     if (this.#ports.mishap('freeze')) throw new RestitchError('freeze_failed', 'as the test wants');
-    if (epoch <= copy.epoch) throw new RestitchError('stale_epoch', 'not higher');
     move.phase = 'frozen';
     move.epoch = epoch;
     copy.phase = 'frozen';
-    this.#ports.toPeer(move.target, { moveId, epoch, closing: copy.closing });
+    const { id: sessionId, flow, closing } = copy;
+    this.#ports.toPeer(move.target, { moveId, sessionId, flow, epoch, closing });
     return { imageBytes: 100, freezeUs: 1 };
   }
 
@@ -323,7 +350,8 @@ export class FakeEndpoint {
 
   #owns(flow: Flow): boolean {
     if (this.kernel.has(formatFlow(flow))) return true;
-    return [...this.copies.values()].some((c) => c.flow.client.port === flow.client.port);
+    const held = [...this.copies.values(), ...this.pending.values()];
+    return held.some((c) => c.flow.client.port === flow.client.port);
   }
 
   #reports(): SessionReport[] {

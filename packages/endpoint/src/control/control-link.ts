@@ -59,6 +59,7 @@ export class ControlLink {
   #isClosed = false;
   #isWelcome = false;
   #isDialling = false;
+  #toldFailure: string | undefined;
   /** The connection is closed only to say hello anew. */
   #isRefreshing = false;
   #cancelTimer: () => void = () => undefined;
@@ -180,7 +181,11 @@ export class ControlLink {
       this.#isDialling = false;
       if (this.#isClosed) return;
       counters.add('endpoint_control_dials_failed_total');
-      logger.warn({ code: (error as RestitchError).code }, `control connection: ${(error as Error).message}`);
+      const { code, message } = error as RestitchError;
+      // Five times a second for as long as there is no daemon: once is enough.
+      const level = message === this.#toldFailure ? 'debug' : 'warn';
+      this.#toldFailure = message;
+      logger[level]({ code }, `control connection: ${message}`);
       this.#retry(error);
     }
   }
@@ -219,6 +224,7 @@ export class ControlLink {
       throw new RestitchError('message_invalid', `second welcome from ${channel.peer.name}`);
     this.#isWelcome = true;
     this.#redial.reached();
+    this.#toldFailure = undefined;
     this.#announce(channel);
     this.#beat(channel, message.heartbeatMs);
     this.#options.counters.add('endpoint_control_connections_total');

@@ -80,10 +80,11 @@ export class ReplicationLink {
   #dial(): void {
     const { name, peer, tls, maxMessageBytes, clock, counters, logger } = this.#options;
     const again = (reason: Error | undefined): void => {
+      const level = this.#isUp ? 'info' : 'debug';
       this.#isUp = false;
       this.#channel = undefined;
       if (this.#isClosed) return;
-      logger.info({ buddy: peer.name, reason: reason?.message }, 'replication link down');
+      logger[level]({ buddy: peer.name, reason: reason?.message }, 'replication link down');
       clock.after(this.#redial.pauseMs(reason), () => !this.#isClosed && this.#dial());
     };
     const { address: host, port } = peer.stateAddress;

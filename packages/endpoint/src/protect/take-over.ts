@@ -8,7 +8,15 @@
  * Nothing leaves this host while its lease has lapsed, which the death of a daemon brings with it: no question would be
  * heard, and what is sent anew would wait for timeouts after all. So that is waited for.
  */
-import { addSeq, type Clock, diffSeq, type Flow, RestitchError } from '@restitch/core';
+import {
+  addSeq,
+  type Clock,
+  diffSeq,
+  type Flow,
+  formatFlow,
+  type Logger,
+  RestitchError,
+} from '@restitch/core';
 import type { Witness } from '@restitch/guard/internal';
 import {
   detachFilter,
@@ -26,6 +34,7 @@ import {
   resetClosing,
   rethawAsSent,
   rethawRemainder,
+  uncapTimeouts,
 } from '../tcp/index.js';
 import { closeSilently } from './client-witness.js';
 
@@ -75,6 +84,7 @@ export interface SettlingContext {
 /** How one session is settled. */
 export interface SettleOptions extends SettlingContext {
   readonly clock: Clock;
+  readonly logger: Logger;
   readonly isTail: boolean;
   /** This process was declared dead meanwhile: the session is somebody else's. */
   readonly isCancelled: () => boolean;
@@ -91,12 +101,17 @@ export async function settleTakenSocket(
   flow: Flow,
   options: SettleOptions,
 ): Promise<ActiveTcp | undefined> {
-  const { clock, isCancelled, onFailed } = options;
-  const settling = new Settling(active, flow, clock.monotonicMs(), options);
+  const { clock, logger, isCancelled, onFailed } = options;
+  const beganMs = clock.monotonicMs();
+  const settling = new Settling(active, flow, beganMs, options);
   try {
     for (;;) {
       const settled = settling.look(clock.monotonicMs());
-      if (settled !== undefined) return settled;
+      if (settled !== undefined) {
+        const tookMs = Math.round(clock.monotonicMs() - beganMs);
+        logger.debug({ flow: formatFlow(flow), tookMs, ...settling.outcome }, 'taken session settled');
+        return settled;
+      }
       await new Promise<void>((resolve) => clock.after(settling.pauseMs, resolve));
       if (!isCancelled()) continue;
       settling.cancel();
@@ -130,6 +145,18 @@ export class Settling {
     this.#context = context;
     this.#longestWaitMs = context.isTail === true ? longestWaitOfTailsMs : longestWaitMs;
     this.#stage = { t: 'hear', sinceMs: nowMs, probedAtMs: nowMs };
+  }
+
+  /** For the log: the last step, how often something was sent anew, and what the client lacks. */
+  get outcome(): Readonly<Record<string, unknown>> {
+    const { fd, unsent } = this.#active;
+    return {
+      step: this.#stage.t,
+      rounds: this.#rounds,
+      inKernel: unacknowledgedBytes(fd),
+      notSent: unsentBytes(fd),
+      beyond: unsent.length,
+    };
   }
 
   /** How long to wait before the next look. */
@@ -227,6 +254,8 @@ export class Settling {
       };
       const before = this.#active;
       const fresh = rethawRemainder(before.fd, this.#flow, { replaceFilter });
+      // A client that has no room may throw away what lies within the window it had offered.
+      uncapTimeouts(fresh.fd);
       this.#active = {
         ...fresh,
         unsent: Buffer.concat([fresh.unsent, before.unsent]),

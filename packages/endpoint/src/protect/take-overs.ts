@@ -4,7 +4,7 @@ import type { ReplyTo, SessionReport, TcpImage, ToEndpoint } from '@restitch/wir
 import { attachWitness } from '@restitch/guard/internal';
 import type { BuddyStore, GuardControl, GuardPins, Witness } from '@restitch/guard/internal';
 import { describeImage } from '../tcp/describe-image.js';
-import { activateSocket, imageFromCheckpoint, thawSocket } from '../tcp/index.js';
+import { activateSocket, imageFromCheckpoint, thawSocket, uncapTimeouts } from '../tcp/index.js';
 import { decodeOpening } from '@restitch/wire/internal';
 import { type PeriodicReplica, PeriodicTakeOvers } from './periodic-take-over.js';
 import type { SafeState } from './protected-session.js';
@@ -96,6 +96,8 @@ export class TakeOvers {
     // A planned move may have left a copy of it here, frozen or rebuilt: the flow has room for one socket.
     this.#ctx.dropCopies(sessionId);
     const pending = thawSocket(tcp, opening.flow);
+    // Whether all of it lies in the client's window nobody here knows, and where it does not the cap would end it.
+    if (tcp.sentBytes > 0) uncapTimeouts(pending.fd);
     this.#host.guard().register(opening.flow, {
       session: sessionId,
       epoch,
@@ -147,6 +149,7 @@ export class TakeOvers {
     try {
       const socket = await settleTakenSocket(thawed.socket, image.flow, {
         clock: this.#ctx.clock,
+        logger: this.#ctx.logger,
         isTail: image.closing !== undefined,
         isLeased: this.#host.isLeased,
         isCancelled: () => this.#life !== life,

@@ -86,6 +86,8 @@ export interface CrashReport extends Partial<LivesReport> {
   /** Sessions that got another owner, and sessions nobody could go on with. */
   readonly taken: number;
   readonly lost: number;
+  /** Those of phase clients among them: opened a moment before the death, and judged by what the client had been promised. */
+  readonly lostLives?: number;
   /** At levels below commit: of the clients that were not reset as promised; so `clientResets` and `stories`. */
   readonly bytes: ByteCounts;
   readonly clientResets: number;
@@ -172,7 +174,8 @@ function isKept(report: CrashReport, fault: CrashFault): boolean {
   if (fault === 'term')
     return isClean(report) && report.exitsForced === 0 && (report.moves?.committed ?? 0) > 0;
   if (promised !== undefined) return isClean(report) && isPromiseKept(promised, fault);
-  return isClean(report) && report.lost === 0 && (report.taken > 0 || fault === 'agent');
+  const lost = report.lost - (report.lostLives ?? 0);
+  return isClean(report) && lost === 0 && (report.taken > 0 || fault === 'agent');
 }
 
 async function crashUnderLoad(
@@ -207,12 +210,16 @@ async function crashUnderLoad(
     const look = setTimeout(() => (connections = describeConnections(lab)), drainMs - beforeEndMs);
     const clients = await fleet.finish(drainMs);
     clearTimeout(look);
-    const owners = ownersByPort([...first.values()], await admin.sessionTakeOvers());
+    const sessionTakeOvers = await admin.sessionTakeOvers();
+    const owners = ownersByPort([...first.values()], sessionTakeOvers);
     const fenced = await watch?.finish((port) => owners.get(port) ?? []);
     const run = await lives?.finish(drainMs);
     const committed = (await admin.moves(lastSeq)).filter((m) => m.outcome === 'committed').length;
     const takeOvers = await admin.takeOvers();
-    const report = toReport(options, { clients, notes, takeOvers, fenced, run, committed });
+    const lostLives = sessionTakeOvers.filter(
+      (t) => t.outcome === 'lost' && isTailPort(t.flow.vip.port),
+    ).length;
+    const report = toReport(options, { clients, notes, takeOvers, lostLives, fenced, run, committed });
     return { report, connections };
   } finally {
     admin.close();
@@ -324,6 +331,7 @@ function toReport(
     clients: readonly ClientReport[];
     notes: readonly FaultNote[];
     takeOvers: readonly TakeOverAnswer[];
+    lostLives: number;
     fenced: FencedCount | undefined;
     run: LifeRun | undefined;
     committed: number;
@@ -351,6 +359,7 @@ function toReport(
     kills: notes.length,
     taken: sum((r) => r.taken),
     lost: sum((r) => r.lost),
+    lostLives: run.lostLives,
     bytes: sumBytes(others),
     clientResets: others.reduce((total, c) => total + c.resets, 0),
     ...(promised === undefined ? {} : { promised }),

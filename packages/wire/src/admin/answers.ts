@@ -141,6 +141,8 @@ const moveSchema = z.looseObject({
   seq: z.number(),
   moveId: z.string(),
   sessionId: z.string(),
+  /** Who asked for it. */
+  origin: z.string().optional(),
   flow: flowSchema,
   source: z.string(),
   target: z.string(),
