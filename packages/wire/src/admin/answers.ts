@@ -141,6 +141,8 @@ const moveSchema = z.looseObject({
   seq: z.number(),
   moveId: z.string(),
   sessionId: z.string(),
+  /** Who asked for it. */
+  origin: z.string().optional(),
   flow: flowSchema,
   source: z.string(),
   target: z.string(),
@@ -161,8 +163,6 @@ const moveSchema = z.looseObject({
   confirmMs: z.number(),
   busyTries: z.number(),
   figures: z.record(z.string(), z.number()),
-  /** For whom it was begun; `session`: the session asked for it by a recommendation. A daemon before 1.1 does not say. */
-  origin: z.enum(['manual', 'session', 'drain', 'recommended']).optional(),
   steps: z.array(z.object({ state: z.string(), atMs: z.number() })),
 });
 
