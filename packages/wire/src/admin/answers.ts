@@ -141,8 +141,8 @@ const moveSchema = z.looseObject({
   seq: z.number(),
   moveId: z.string(),
   sessionId: z.string(),
-  /** Who asked for it. */
-  origin: z.string().optional(),
+  /** For whom it was begun; `session`: it asked for it itself, by a recommendation. A daemon before 1.1 does not say. */
+  origin: z.enum(['manual', 'session', 'drain', 'recommended']).optional(),
   flow: flowSchema,
   source: z.string(),
   target: z.string(),
